@@ -1,0 +1,2 @@
+_base_ = '../_base_/ssd300_coco.py'
+model = dict(padding_cfg=dict(mode='partial'))

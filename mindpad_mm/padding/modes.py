@@ -1,0 +1,217 @@
+"""Padding modes: where each padded cell comes from.
+
+A mode answers one question for one axis: which cell of the map stands at each position of the padded
+map. Layers, pooling and every analysis ask the same object, so that all of them mean the same thing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from typing import Mapping, Sequence, Tuple, Union
+
+import numpy as np
+from mmengine.registry import Registry
+
+from mindpad_mm.errors import UserError
+
+NOTHING = -1
+"""In a mode's answer: no cell stands here, the convolution sees a zero."""
+
+PADDING_MODES = Registry('padding mode', scope='mindpad_mm', locations=['mindpad_mm.padding.modes'])
+"""Padding modes by name. A config's ``custom_imports`` can register further ones."""
+
+
+class PaddingMode:
+    """What one axis of a map continues with beyond its border.
+
+    Subclasses implement :meth:`outside`. Register one with ``@PADDING_MODES.register_module(name=...)``
+    and it can be named in any ``padding_cfg``.
+    """
+
+    name: str = ''
+    reweight: bool = False
+    """Whether a window's sum is scaled by (kernel taps) / (taps on real cells) along this axis."""
+    empty: bool = False
+    """Whether nothing at all stands beyond the border, so that a convolution's own zeros will do."""
+
+    def outside(self, position: int, size: int) -> int:
+        """The cell that stands at a position outside the map.
+
+        Args:
+            position: Position along the axis, < 0 or >= ``size``.
+            size: Cells along the axis, at least 1.
+
+        Returns:
+            An index in ``[0, size)``, or ``NOTHING``.
+        """
+        raise NotImplementedError
+
+    def padded_cells(self, size: int, before: int, after: int) -> list[tuple[int, int]]:
+        """(position in the padded axis, cell that stands there or ``NOTHING``), padded positions only.
+
+        Args:
+            size: Cells along the axis, at least 1.
+            before: Padded positions before the first cell.
+            after: Padded positions after the last.
+        """
+        if size < 1 or before < 0 or after < 0:
+            raise ValueError(f'cannot pad {size} cells by ({before}, {after})')
+        positions = [*range(-before, 0), *range(size, size + after)]
+        cells = [(before + position, self.outside(position, size)) for position in positions]
+        for _, cell in cells:
+            if not NOTHING <= cell < size:
+                raise ValueError(f'padding mode {self!r} names cell {cell} outside [0, {size})')
+        return cells
+
+    def source(self, size: int, before: int, after: int) -> np.ndarray:
+        """The cell that stands at each position of the padded axis.
+
+        Returns:
+            int64 array of length ``before + size + after``: an index in ``[0, size)`` or ``NOTHING``.
+        """
+        source = np.arange(-before, size + after)
+        for position, cell in self.padded_cells(size, before, after):
+            source[position] = cell
+        return source
+
+    def taps(
+        self, size: int, before: int, after: int, kernel: int, stride: int, dilation: int
+    ) -> list[int]:
+        """For each window along the axis, how many of its taps stand on a cell (not on nothing)."""
+        nothing = [
+            position for position, cell in self.padded_cells(size, before, after) if cell == NOTHING
+        ]
+        windows = (before + size + after - dilation * (kernel - 1) - 1) // stride + 1
+        taps = [kernel] * windows
+        for position in nothing:
+            for tap in range(kernel):
+                window, remainder = divmod(position - dilation * tap, stride)
+                if not remainder and 0 <= window < windows:
+                    taps[window] -= 1
+        return taps
+
+    def __repr__(self) -> str:
+        return self.name or type(self).__name__
+
+
+@PADDING_MODES.register_module(name='zeros')
+class Zeros(PaddingMode):
+    """Nothing beyond the border. ``numpy.pad`` mode ``constant``; torch ``zeros``."""
+
+    empty = True
+
+    def outside(self, position: int, size: int) -> int:
+        return NOTHING
+
+
+@PADDING_MODES.register_module(name='partial')
+class Partial(Zeros):
+    """Partial convolution as padding: nothing beyond the border, and windows that reach there are
+    scaled up to the full kernel area, so that a constant map stays constant.
+
+    Source: Liu et al., Partial Convolution based Padding, 2018 (arXiv 1811.11718).
+    """
+
+    reweight = True
+
+
+@PADDING_MODES.register_module(name='reflect')
+class Reflect(PaddingMode):
+    """A mirror on the last cell's centre, which is not repeated: ``c b [a b c] b a``."""
+
+    def outside(self, position: int, size: int) -> int:
+        if size == 1:
+            return 0
+        folded = position % (2 * (size - 1))
+        return min(folded, 2 * (size - 1) - folded)
+
+
+@PADDING_MODES.register_module(name='symmetric')
+class Symmetric(PaddingMode):
+    """A mirror on the last cell's edge, which repeats it: ``b a [a b c] c b``."""
+
+    def outside(self, position: int, size: int) -> int:
+        folded = position % (2 * size)
+        return min(folded, 2 * size - 1 - folded)
+
+
+@PADDING_MODES.register_module(name='replicate')
+class Replicate(PaddingMode):
+    """The last cell again and again. ``numpy.pad`` mode ``edge``."""
+
+    def outside(self, position: int, size: int) -> int:
+        return 0 if position < 0 else size - 1
+
+
+@PADDING_MODES.register_module(name='circular')
+class Circular(PaddingMode):
+    """The other side of the map. ``numpy.pad`` mode ``wrap``."""
+
+    def outside(self, position: int, size: int) -> int:
+        return position % size
+
+
+ModeName = Union[str, Mapping]
+ModeSpec = Union[ModeName, Sequence[ModeName]]
+Modes = Tuple[PaddingMode, PaddingMode]
+
+
+@functools.lru_cache(maxsize=None)
+def _named_mode(cls: type, name: str) -> PaddingMode:
+    mode = cls()
+    mode.name = name
+    return mode
+
+
+def get_mode(spec: ModeName) -> PaddingMode:
+    """The mode of one axis.
+
+    Args:
+        spec: A registered name, or a dict whose ``type`` is one and whose other items are its arguments.
+
+    Raises:
+        UserError: The name is not registered, or its arguments do not fit.
+    """
+    arguments = dict(spec) if isinstance(spec, Mapping) else {'type': spec}
+    name = arguments.pop('type', None)
+    cls = PADDING_MODES.get(name) if isinstance(name, str) else None
+    if cls is None:
+        known = sorted(PADDING_MODES.module_dict)
+        close = difflib.get_close_matches(str(name), known, n=1)
+        hint = f' (did you mean {close[0]!r}?)' if close else ''
+        raise UserError(
+            f'unknown padding mode {name!r}{hint}; choose one of {", ".join(known)}, '
+            'or a (vertical, horizontal) pair of them'
+        )
+    if not arguments:
+        return _named_mode(cls, name)
+    try:
+        mode = cls(**arguments)
+    except TypeError as error:
+        raise UserError(f'padding mode {name!r} does not take these arguments: {error}') from error
+    mode.name = f'{name}({", ".join(f"{key}={value}" for key, value in arguments.items())})'
+    return mode
+
+
+def get_modes(spec: ModeSpec) -> Modes:
+    """The (vertical, horizontal) modes of a specification: one mode for both, or a pair.
+
+    Raises:
+        UserError: It is neither, or names an unknown mode.
+    """
+    if isinstance(spec, (str, Mapping)):
+        return (get_mode(spec),) * 2
+    if isinstance(spec, Sequence) and len(spec) == 2:
+        vertical, horizontal = spec
+        return get_mode(vertical), get_mode(horizontal)
+    raise UserError(
+        f'padding mode {spec!r} is neither a name nor a (vertical, horizontal) pair; '
+        f'names are {", ".join(sorted(PADDING_MODES.module_dict))}'
+    )
+
+
+def describe(modes: Modes) -> str:
+    """``'reflect'``, or ``'reflect/circular'`` where the vertical and the horizontal differ."""
+    vertical, horizontal = map(repr, modes)
+    return vertical if vertical == horizontal else f'{vertical}/{horizontal}'

@@ -1,0 +1,291 @@
+"""Swap the padding of every layer of a module, in place."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from fnmatch import fnmatchcase
+from typing import Any, Container, Iterator, Mapping, Sequence
+
+import numpy as np
+from torch import nn
+
+from mindpad_mm.errors import UserError
+from mindpad_mm.padding.functional import Pads
+from mindpad_mm.padding.layers import (
+    PaddedLayer,
+    mode_of,
+    padded_type,
+    pads_of,
+    set_modes,
+    stock_class,
+)
+from mindpad_mm.padding.modes import Modes, ModeSpec, describe, get_modes
+
+
+@dataclasses.dataclass(frozen=True)
+class PaddingCfg:
+    """What to swap, and for what.
+
+    Attributes:
+        mode: A registered mode's name, or a (vertical, horizontal) pair.
+        include: fnmatch patterns over qualified layer names; a layer is swapped if one matches.
+        exclude: fnmatch patterns; a layer is left alone if one matches.
+        pool: Whether pooling layers that pad are swapped as well.
+    """
+
+    mode: ModeSpec
+    include: Sequence[str] = ('*',)
+    exclude: Sequence[str] = ()
+    pool: bool = False
+
+    def __post_init__(self) -> None:
+        get_modes(self.mode)
+        for field in ('include', 'exclude'):
+            patterns = getattr(self, field)
+            patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+            object.__setattr__(self, field, patterns)
+        if not isinstance(self.pool, bool):
+            raise UserError(f'padding_cfg.pool must be True or False, not {self.pool!r}')
+
+    @classmethod
+    def parse(cls, value: PaddingCfg | Mapping[str, Any] | ModeSpec) -> PaddingCfg:
+        """Read what stands at ``padding_cfg``: a mode, or a dict of this class's fields.
+
+        Raises:
+            UserError: A field is misspelt, ``mode`` is missing or unknown.
+        """
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, Mapping):
+            return cls(mode=value)
+        fields = [field.name for field in dataclasses.fields(cls)]
+        for key in value:
+            if key not in fields:
+                close = difflib.get_close_matches(str(key), fields, n=1)
+                hint = f' (did you mean {close[0]!r}?)' if close else ''
+                raise UserError(
+                    f'padding_cfg has no field {key!r}{hint}; its fields are {", ".join(fields)}'
+                )
+        if 'mode' not in value:
+            raise UserError(f"padding_cfg={dict(value)!r} lacks 'mode', e.g. dict(mode='reflect')")
+        return cls(**value)
+
+
+@dataclasses.dataclass(frozen=True)
+class SwappedLayer:
+    """One layer that was swapped: its name, class, pads (top, bottom, left, right; None where they
+    depend on the input), and its modes before and after."""
+
+    name: str
+    kind: str
+    pads: Pads | None
+    before: str
+    after: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SkippedLayer:
+    """One layer that pads and was left alone, and why."""
+
+    name: str
+    kind: str
+    reason: str
+
+
+@dataclasses.dataclass
+class SwapReport:
+    """What :func:`swap_padding` did, layer by layer. ``str()`` of it is a table."""
+
+    swapped: list[SwappedLayer] = dataclasses.field(default_factory=list)
+    skipped: list[SkippedLayer] = dataclasses.field(default_factory=list)
+
+    def summary(self) -> str:
+        """One line: how many layers went from which mode to which, and what was left alone."""
+        changes: dict[str, int] = {}
+        for layer in self.swapped:
+            change = f'{layer.before} -> {layer.after}'
+            changes[change] = changes.get(change, 0) + 1
+        parts = [f'{count} layers {change}' for change, count in changes.items()]
+        if self.skipped:
+            names = ', '.join(f'{layer.name} ({layer.reason})' for layer in self.skipped)
+            parts.append(f'left alone: {names}')
+        return '; '.join(parts)
+
+    def __str__(self) -> str:
+        rows = [('layer', 'kind', 'pads', 'mode')]
+        for layer in self.swapped:
+            pads = 'by input' if layer.pads is None else ' '.join(map(str, layer.pads))
+            rows.append((layer.name, layer.kind, pads, f'{layer.before} -> {layer.after}'))
+        for layer in self.skipped:
+            rows.append((layer.name, layer.kind, '', f'left alone: {layer.reason}'))
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        return '\n'.join(
+            '  '.join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]]).rstrip()
+            for row in rows
+        )
+
+
+def swap_padding(
+    module: nn.Module,
+    mode: ModeSpec,
+    *,
+    include: Sequence[str] = ('*',),
+    exclude: Sequence[str] = (),
+    pool: bool = False,
+) -> SwapReport:
+    """Make every padded layer of ``module`` continue its input by ``mode``, in place.
+
+    Parameters, buffers, state-dict keys, hooks and output shapes stay as they are. Convolutions,
+    mmcv's explicit padding layers and torch's ``*Pad2d`` are swapped; transposed convolutions, and
+    layers whose padding cannot be reached, are left alone and reported. Padding that a ``forward``
+    does by itself (``F.pad``) cannot be seen here.
+
+    Args:
+        module: Any module; a layer itself is named ``''``.
+        mode: ``zeros``, ``reflect``, ``symmetric``, ``replicate``, ``circular``, ``partial``, another
+            registered one, or a (vertical, horizontal) pair.
+        include: fnmatch patterns over qualified layer names.
+        exclude: fnmatch patterns over qualified layer names to leave alone.
+        pool: Swap pooling layers that pad as well.
+
+    Returns:
+        What was swapped and what was left alone.
+
+    Raises:
+        UserError: An unknown mode, a pattern that matches nothing, or nothing to swap.
+
+    Example:
+        >>> model = torchvision.models.resnet18()
+        >>> print(swap_padding(model, 'reflect', exclude=['layer4.*']))
+    """
+    report, _ = apply_padding_cfg(module, PaddingCfg(mode, include, exclude, pool))
+    return report
+
+
+def apply_padding_cfg(
+    module: nn.Module, cfg: PaddingCfg, claimed: Container[nn.Module] = ()
+) -> tuple[SwapReport, list[nn.Module]]:
+    """:func:`swap_padding`, for a config that may meet layers another config has ``claimed``.
+
+    Returns:
+        The report, and the layers this config matched and now claims.
+    """
+    modes = get_modes(cfg.mode)
+    report, matched = SwapReport(), []
+    layers = list(_padding_layers(module))
+    swappable = [layer for layer in layers if layer.padded and (cfg.pool or not layer.padded.pools)]
+    _check_patterns(module, cfg, swappable)
+    for layer in layers:
+        if not _matches(layer, cfg.include) or _matches(layer, cfg.exclude):
+            continue
+        if layer.module in claimed:
+            continue
+        reason = layer.refusal(modes, cfg.pool)
+        if reason:
+            report.skipped.append(SkippedLayer(layer.names[0], layer.kind, reason))
+            continue
+        before = layer.mode
+        layer.set_modes(modes)
+        after = describe(modes)
+        report.swapped.append(SwappedLayer(layer.names[0], layer.kind, layer.pads, before, after))
+        matched.append(layer.module)
+    if not report.swapped and not any(layer.module in claimed for layer in swappable):
+        raise UserError(
+            f'padding mode {describe(modes)!r} found nothing to swap in {type(module).__name__}'
+            + (f': {report.summary()}' if report.skipped else ': none of its layers pads')
+        )
+    return report, matched
+
+
+@dataclasses.dataclass
+class _PaddingLayer:
+    """A layer that pads, as it is found in a module.
+
+    Attributes:
+        names: Every qualified name it has (a shared layer has several).
+        padded: The class that can run it in any mode; None where there is none.
+        pads: What it pads by; None where that depends on the input.
+        explicit: The mmcv ``ConvModule`` whose ``padding_layer`` pads for it, if one does.
+    """
+
+    module: nn.Module
+    names: list[str]
+    explicit: nn.Module | None = None
+
+    @property
+    def padded(self) -> type[PaddedLayer] | None:
+        return padded_type(self.module)
+
+    @property
+    def kind(self) -> str:
+        return stock_class(self.module).__name__
+
+    @property
+    def _source(self) -> nn.Module:
+        return self.explicit.padding_layer if self.explicit else self.module
+
+    @property
+    def pads(self) -> Pads | None:
+        return pads_of(self._source)
+
+    @property
+    def mode(self) -> str:
+        return mode_of(self._source)
+
+    def refusal(self, modes: Modes, pool: bool) -> str | None:
+        """Why it is left alone; None where it can be swapped."""
+        if self.padded is None:
+            if isinstance(self.module, nn.modules.conv._ConvTransposeNd):
+                return 'transposed convolution, whose padding crops its output'
+            return f'no padded form of {self.kind} is known'
+        if self.padded.pools and not pool:
+            return 'pooling, swapped with pool=True'
+        return self.padded.refusal(self.module, modes)
+
+    def set_modes(self, modes: Modes) -> None:
+        set_modes(self.module, modes, self.pads)
+        if self.explicit:
+            self.explicit.with_explicit_padding = False
+            del self.explicit.padding_layer
+            self.explicit = None
+
+
+def _padding_layers(module: nn.Module) -> Iterator[_PaddingLayer]:
+    """Every layer of ``module`` that pads, once, in the order of ``named_modules``."""
+    found: dict[nn.Module, _PaddingLayer] = {}
+    explicit: dict[nn.Module, nn.Module] = {}
+    for name, layer in module.named_modules(remove_duplicate=False):
+        found.setdefault(layer, _PaddingLayer(layer, [])).names.append(name)
+        if getattr(layer, 'with_explicit_padding', False) and padded_type(layer.conv):
+            explicit[layer.conv] = layer
+            explicit[layer.padding_layer] = layer
+    for layer in found.values():
+        owner = explicit.get(layer.module)
+        if owner is not None and layer.module is owner.padding_layer:
+            continue
+        layer.explicit = owner
+        if layer.padded is None:
+            padding = getattr(layer.module, 'padding', 0)
+            is_leaf = next(layer.module.children(), None) is None
+            pads = is_leaf and padding not in (0, 'valid') and np.any(padding)
+        else:
+            pads = layer.pads is None or any(layer.pads)
+        if pads:
+            yield layer
+
+
+def _matches(layer: _PaddingLayer, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in layer.names for pattern in patterns)
+
+
+def _check_patterns(module: nn.Module, cfg: PaddingCfg, layers: list[_PaddingLayer]) -> None:
+    for field in ('include', 'exclude'):
+        for pattern in getattr(cfg, field):
+            if pattern != '*' and not any(_matches(layer, [pattern]) for layer in layers):
+                names = [layer.names[0] for layer in layers]
+                shown = ', '.join(names[:8]) + (', ...' if len(names) > 8 else '')
+                raise UserError(
+                    f'padding_cfg.{field} pattern {pattern!r} matches none of the {len(names)} layers '
+                    f'that can be swapped in {type(module).__name__}: {shown or "it has none"}'
+                )

@@ -1,0 +1,1 @@
+"""Traffic-light detection sets: real crops composed on photos, or drawn from nothing."""

@@ -1,0 +1,124 @@
+"""Where scenes and lights come from: folders of pictures, or the drawing routines."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mindpad_mm.errors import UserError
+from mindpad_mm.traffic_lights.compose import VISIBLE, cut_out
+from mindpad_mm.traffic_lights.draw import draw_light, draw_street, random_lit
+
+_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
+
+
+def list_pictures(folder: Path, what: str) -> list[str]:
+    """Names, relative to ``folder`` and sorted, of the pictures in it and in its subfolders.
+
+    Raises:
+        UserError: no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f'--{what} {folder}: no such folder')
+    files = (file for file in folder.rglob('*') if file.suffix.lower() in _SUFFIXES)
+    names = sorted(file.relative_to(folder).as_posix() for file in files)
+    if not names:
+        raise UserError(f'--{what} {folder}: no picture ({", ".join(sorted(_SUFFIXES))}) in it')
+    return names
+
+
+def read_picture(file: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """Read uint8 BGR (or what ``flags`` ask). Raises :class:`UserError` where it cannot."""
+    picture = cv2.imread(str(file), flags)
+    if picture is None:
+        raise UserError(f'{file}: cannot be read as a picture; repair or remove it')
+    return picture
+
+
+def read_crop(file: Path) -> np.ndarray:
+    """Read a crop of a light: uint8 BGR, or BGRA where the file has an alpha channel.
+
+    Raises:
+        UserError: not readable, not of 8 bit, below 6 pixels a side, or fully transparent.
+    """
+    crop = read_picture(file, cv2.IMREAD_UNCHANGED)
+    if crop.ndim == 2:
+        crop = cv2.cvtColor(crop, cv2.COLOR_GRAY2BGR)
+    if crop.dtype != np.uint8 or min(crop.shape[:2]) < 6:
+        raise UserError(f'{file}: a crop needs 8 bit a channel and at least 6 pixels a side')
+    if crop.shape[2] == 4 and crop[..., 3].max() < VISIBLE:
+        raise UserError(f'{file}: fully transparent; remove it')
+    return crop
+
+
+def photos_with_lights(annotations: Path) -> set[str]:
+    """File names of the photos in which a COCO file marks a ``traffic light``.
+
+    Raises:
+        UserError: the file is missing or no COCO annotation file.
+    """
+    try:
+        coco = json.loads(annotations.read_text())
+        wanted = {c['id'] for c in coco['categories'] if c['name'] == 'traffic light'}
+        images = {a['image_id'] for a in coco['annotations'] if a['category_id'] in wanted}
+        return {Path(i['file_name']).name for i in coco['images'] if i['id'] in images}
+    except OSError as error:
+        raise UserError(f'--photo-annotations {annotations}: {error.strerror}') from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f'--photo-annotations {annotations}: not a COCO annotation file') from error
+
+
+class Scenes:
+    """Scenes of one split: random crops of its photos, or drawn streets if ``names`` is None."""
+
+    def __init__(self, folder: Path | None, names: list[str] | None) -> None:
+        self.folder, self.names = folder, names
+
+    def draw(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+        """One scene, float32 BGR ``[size, size, 3]``, and the photo's name (``drawn`` if none)."""
+        if self.names is None:
+            return draw_street(size, size, rng).astype(np.float32), 'drawn'
+        name = self.names[rng.integers(len(self.names))]
+        photo = read_picture(self.folder / name)
+        short = min(photo.shape[:2])
+        side = max(1, round(short * rng.uniform(0.5, 1.0)))
+        y = rng.integers(0, photo.shape[0] - side + 1)
+        x = rng.integers(0, photo.shape[1] - side + 1)
+        how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+        scene = cv2.resize(photo[y : y + side, x : x + side], (size, size), None, 0, 0, how)
+        if rng.random() < 0.5:
+            scene = scene[:, ::-1]
+        return scene.astype(np.float32), name
+
+
+class Lights:
+    """Lights of one split: cut-outs of its crops, or drawn lights if ``names`` is None.
+
+    Crops are grouped by subfolder (red, yellow, green) and the groups are drawn equally often.
+    """
+
+    def __init__(self, folder: Path | None, names: list[str] | None) -> None:
+        self.folder = folder
+        self.groups: dict[str, list[str]] = {}
+        for name in names or ():
+            self.groups.setdefault(Path(name).parent.as_posix(), []).append(name)
+        self._cut = lru_cache(maxsize=4096)(self._read)
+
+    def _read(self, name: str) -> np.ndarray:
+        return cut_out(read_crop(self.folder / name))
+
+    def draw(self, height: int, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+        """One uint8 BGRA cut-out, and the crop's name (``drawn/<lit>`` if none).
+
+        Drawn lights are ``height`` pixels high; cut-outs of crops keep the crop's own size.
+        """
+        if self.folder is None:
+            lit = random_lit(rng)
+            return draw_light(max(16, height), lit, rng), f'drawn/{lit}'
+        group = sorted(self.groups)[rng.integers(len(self.groups))]
+        name = self.groups[group][rng.integers(len(self.groups[group]))]
+        return self._cut(name), name

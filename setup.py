@@ -1,0 +1,56 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION: dict = {}
+exec((ROOT / 'mindpad_mm' / 'version.py').read_text(), VERSION)
+
+setup(
+    name='mindpad-mm',
+    version=VERSION['__version__'],
+    description='Padding modes for MMDetection, and maps of where a detector goes blind',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.8',
+    packages=find_packages(include=['mindpad_mm', 'mindpad_mm.*']),
+    package_data={
+        'mindpad_mm': [
+            'zoo/*',
+            'report/templates/*',
+            # Links to configs/ and tools/, where MMEngine's `mindpad_mm::...` looks for them.
+            '.mim/configs/**/*.py',
+            '.mim/tools/*.py',
+        ]
+    },
+    install_requires=[
+        'torch>=2.1',
+        'torchvision',
+        'mmengine>=0.10.3',
+        'mmdet>=3.3.0,<4',
+        'pycocotools',
+        'opencv-python',
+        'numpy',
+        'scipy',
+        'matplotlib',
+        'jinja2',
+        'rich',
+        # MMEngine reads inherited configs through pkg_resources, which setuptools 82 no longer has.
+        'setuptools<81',
+    ],
+    extras_require={
+        # mmcv and mmcv-lite install over each other, so neither is required outright.
+        'lite': ['mmcv-lite>=2.0.0rc4,<2.2.0'],
+        'full': ['mmcv>=2.0.0rc4,<2.2.0'],
+        'dev': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff'],
+    },
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'License :: OSI Approved :: Apache Software License',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    ],
+)
