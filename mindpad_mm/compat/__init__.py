@@ -1,0 +1,39 @@
+"""Every workaround for an upstream fault, in one room, one file each.
+
+:func:`apply` runs them all, once, before anything imports ``mmdet``. Each workaround is one
+function that returns True if it acted and False if it stepped aside, the fault not being there.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from .checkpoints import checkpoint_loading
+from .mmcv_ops import mmcv_ops
+from .pkg_resources import pkg_resources
+from .ssd_head import ssd_head_loss_cls
+
+# In this order: nothing may import mmdet before mmcv has its operators.
+_WORKAROUNDS: tuple[Callable[[], bool], ...] = (
+    mmcv_ops,
+    pkg_resources,
+    checkpoint_loading,
+    ssd_head_loss_cls,
+)
+_APPLIED: dict[str, bool] = {}
+
+
+def apply() -> None:
+    """Run every workaround. Calling it again does nothing.
+
+    Raises:
+        UserError: mmcv is not installed.
+    """
+    for workaround in _WORKAROUNDS:
+        if workaround.__name__ not in _APPLIED:
+            _APPLIED[workaround.__name__] = workaround()
+
+
+def status() -> dict[str, bool]:
+    """Name of each workaround -> whether it acted (True) or stepped aside (False)."""
+    return dict(_APPLIED)

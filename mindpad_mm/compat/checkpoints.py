@@ -1,0 +1,199 @@
+"""Checkpoints: load those MMDetection writes, and never run what is in them."""
+
+from __future__ import annotations
+
+import _codecs
+import functools
+import os
+import os.path as osp
+import pickle
+import re
+import struct
+import types
+from typing import Any
+from urllib.parse import urlparse
+
+import numpy as np
+import torch
+
+from ..errors import UserError
+
+
+def checkpoint_loading() -> bool:
+    """Load the checkpoints MMDetection writes, and nothing that runs code.
+
+    torch >= 2.6 loads weights only and so refuses the ``HistoryBuffer`` and numpy values in every
+    checkpoint of a Runner; older torch runs whatever a checkpoint asks for, as do mmengine's
+    downloads on any torch. Local files and downloads (``http://``, ``torchvision://``,
+    ``open-mmlab://``, ``mmcls://``) now go through :func:`load_checkpoint_file`. Never steps
+    aside: no mmengine release has cured it.
+
+    Upstream: open-mmlab/mmengine#1650, open-mmlab/mmengine#1655.
+    """
+    from mmengine.runner import CheckpointLoader, checkpoint
+
+    if _torch_loads_weights_only():
+        torch.serialization.add_safe_globals(
+            [(value, name) for name, value in _runner_globals().items()]
+        )
+    CheckpointLoader.register_scheme('', load_from_local, force=True)
+    # mmengine's loaders for all the remote schemes end in this function.
+    checkpoint.load_url = load_url
+    return True
+
+
+def load_from_local(filename: str, map_location: Any = None) -> dict:
+    """Loader of local files for mmengine, whose log wants this name."""
+    return load_checkpoint_file(filename, map_location)
+
+
+def load_url(
+    url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True
+) -> dict:
+    """Download a checkpoint to torch's cache unless it is there, and load it safely.
+
+    Args:
+        url: where it is.
+        model_dir: folder to keep it in; default ``<torch.hub.get_dir()>/checkpoints``.
+        map_location: as in ``torch.load``.
+        progress: show a progress bar.
+
+    Raises:
+        UserError: it cannot be downloaded, or see :func:`load_checkpoint_file`.
+    """
+    model_dir = model_dir or osp.join(torch.hub.get_dir(), 'checkpoints')
+    os.makedirs(model_dir, exist_ok=True)
+    path = osp.join(model_dir, osp.basename(urlparse(url).path))
+    if not osp.exists(path):
+        try:
+            torch.hub.download_url_to_file(url, path, progress=progress)
+        except OSError as error:
+            raise UserError(f'cannot download {url} ({_one_line(error)})') from error
+    return load_checkpoint_file(path, map_location)
+
+
+def load_checkpoint_file(filename: str, map_location: Any = None) -> dict:
+    """Read a torch checkpoint without running code that may be in it.
+
+    Args:
+        filename: a local path, ``~`` allowed.
+        map_location: as in ``torch.load``.
+
+    Returns:
+        The checkpoint: a Runner's dict, or a bare state dict.
+
+    Raises:
+        UserError: there is no such file, it is truncated or no checkpoint, or it holds an object
+            that is neither a weight nor what a Runner writes (and could run code when loaded).
+    """
+    path = osp.expanduser(filename)
+    if not osp.isfile(path):
+        raise UserError(f'checkpoint {filename} does not exist')
+    try:
+        if _torch_loads_weights_only():
+            loaded = torch.load(path, map_location=map_location, weights_only=True)
+        else:
+            loaded = _restricted_torch_load(path, map_location)
+    except _UNREADABLE as error:
+        refused = re.search(r'GLOBAL `?([\w.]+)', str(error))
+        if refused:
+            raise UserError(
+                f'checkpoint {filename} is refused: it holds {refused.group(1)}, which is no '
+                'weight and could run any code; if you trust its origin, save its state_dict alone'
+            ) from None
+        raise UserError(
+            f'checkpoint {filename} cannot be read, it may be truncated or not a torch checkpoint '
+            f'({_one_line(error)})'
+        ) from error
+    if not isinstance(loaded, dict):
+        raise UserError(
+            f'checkpoint {filename} holds a {type(loaded).__name__}, not a dict of weights'
+        )
+    return loaded
+
+
+# What torch and pickle raise on bytes that are no checkpoint.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    struct.error,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OverflowError,
+    AssertionError,
+    MemoryError,
+    OSError,
+)
+
+
+def _one_line(error: BaseException) -> str:
+    # torch's text for an UnpicklingError is a page of advice to load it unsafely.
+    lines = [] if isinstance(error, pickle.UnpicklingError) else str(error).strip().splitlines()
+    return f'{type(error).__name__}: {lines[0]}' if lines else type(error).__name__
+
+
+def _torch_loads_weights_only() -> bool:
+    # Before 2.6 weights_only had holes (CVE-2025-32434) and does not accept HistoryBuffer.
+    return tuple(int(part) for part in torch.__version__.split('.')[:2]) >= (2, 6)
+
+
+@functools.lru_cache(maxsize=None)
+def _runner_globals() -> dict[str, Any]:
+    """Name in the file -> object, for what a Runner's checkpoint holds beside weights."""
+    from mmengine.logging import HistoryBuffer
+
+    def statistic(owner: Any, name: str) -> Any:
+        # A HistoryBuffer names its statistics in the file as getattr(HistoryBuffer, 'mean'). The
+        # real getattr would lead from any of these objects to any code.
+        if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
+            raise pickle.UnpicklingError(f'GLOBAL builtins.getattr is not allowed to read {name}')
+        return getattr(owner, name)
+
+    allowed: dict[str, Any] = {
+        'builtins.getattr': statistic,
+        '__builtin__.getattr': statistic,
+        'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
+        'numpy.ndarray': np.ndarray,
+        'numpy.dtype': np.dtype,
+        '_codecs.encode': _codecs.encode,
+    }
+    multiarray = np.zeros(0).__reduce__()[0].__module__  # numpy.core.multiarray, or numpy._core...
+    functions = {
+        '_reconstruct': np.zeros(0).__reduce__()[0],
+        'scalar': np.float64(0).__reduce__()[0],
+    }
+    for module in {multiarray, 'numpy.core.multiarray', 'numpy._core.multiarray'}:
+        allowed.update({f'{module}.{name}': function for name, function in functions.items()})
+    for code in '?bhilqBHILQefdFD':
+        # weights_only asks for the class of a dtype, which the file does not name.
+        dtype_class = type(np.dtype(code))
+        allowed[f'{dtype_class.__module__}.{dtype_class.__qualname__}'] = dtype_class
+    return allowed
+
+
+def _restricted_torch_load(path: str, map_location: Any) -> Any:
+    """``torch.load`` for torch < 2.6 that knows only weights and :func:`_runner_globals`."""
+    from torch import serialization
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    allowed = {**_get_allowed_globals(), **_runner_globals()}
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            if f'{module}.{name}' not in allowed:
+                raise pickle.UnpicklingError(f'GLOBAL {module}.{name} is not allowed')
+            return allowed[f'{module}.{name}']
+
+    restricted = types.ModuleType('restricted_pickle')
+    restricted.Unpickler = Unpickler
+    restricted.load = lambda file, **kwargs: Unpickler(file, **kwargs).load()
+    with open(path, 'rb') as file:
+        if serialization._is_zipfile(file):
+            with serialization._open_zipfile_reader(path) as archive:
+                # torch.load would hand it to torch.jit.load, which loads programs.
+                if serialization._is_torchscript_zip(archive):
+                    raise pickle.UnpicklingError('it is a TorchScript program, not weights')
+    return torch.load(path, map_location=map_location, pickle_module=restricted)

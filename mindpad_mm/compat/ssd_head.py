@@ -1,0 +1,18 @@
+"""MMDetection's SSD cannot predict."""
+
+from __future__ import annotations
+
+
+def ssd_head_loss_cls() -> bool:
+    """Let SSD predict in mmdet 3.3.0: ``predict_by_feat`` reads ``SSDHead.loss_cls``, never set.
+
+    Steps aside where the class has the attribute.
+
+    Upstream: open-mmlab/mmdetection#11063, #11305, #11780.
+    """
+    from mmdet.models.dense_heads import SSDHead
+
+    if hasattr(SSDHead, 'loss_cls'):
+        return False
+    SSDHead.loss_cls = None
+    return True

@@ -1,0 +1,245 @@
+"""Configs and detectors from files, with the mistakes a user can mend told in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os.path as osp
+import re
+from collections import OrderedDict
+from typing import Any, Iterator
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger, print_log
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+from torch import nn
+
+from .errors import UserError
+
+# Keys old MMDetection left in published checkpoints beside the detector's own.
+_HARMLESS_EXTRA_KEYS = ('ema_', 'data_preprocessor.')
+# What a config can raise: it is a program, and so is every config it inherits from.
+_CONFIG_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+
+
+def load_config(config: str, cfg_options: dict[str, Any] | None = None) -> Config:
+    """Read an MMDetection config.
+
+    Args:
+        config: path of a config file.
+        cfg_options: overrides as ``--cfg-options`` gives them, e.g.
+            ``{'model.backbone.padding_cfg': 'reflect'}``. Default: none.
+
+    Returns:
+        The config, its ``filename`` set.
+
+    Raises:
+        UserError: the file is missing, or is no valid config, or an override does not fit it.
+    """
+    if not osp.isfile(config):
+        raise UserError(f'config {config} does not exist')
+    try:
+        cfg = Config.fromfile(config)
+    except UserError:
+        raise
+    except _CONFIG_ERRORS as error:
+        raise UserError(f'config {config} cannot be read: {_one_line(error)}') from error
+    if cfg_options:
+        try:
+            cfg.merge_from_dict(cfg_options)
+        except _CONFIG_ERRORS as error:
+            raise UserError(
+                f'--cfg-options {cfg_options} does not fit {config}: {_one_line(error)}'
+            ) from error
+    return cfg
+
+
+def load_detector(
+    config: Config | str,
+    checkpoint: str | None,
+    device: str = 'cpu',
+    cfg_options: dict[str, Any] | None = None,
+) -> nn.Module:
+    """Build a detector for prediction, like ``mmdet.apis.init_detector`` but with all its weights.
+
+    Args:
+        config: config or path of one.
+        checkpoint: local path or URL. ``None``: weights drawn by the config's own initialisation
+            under its ``randomness.seed`` (0 if it has none), nothing downloaded.
+        device: e.g. ``'cpu'``, ``'cuda:0'``.
+        cfg_options: overrides of the config; a config given as an object is not changed.
+
+    Returns:
+        The detector in eval mode, with ``cfg`` (the Config) and ``dataset_meta`` (``classes`` and
+        ``palette``, from the checkpoint, else the config's test set, else COCO's).
+
+    Raises:
+        UserError: config or checkpoint cannot be read, the device is not there, or the
+            checkpoint's weights are not exactly the detector's.
+    """
+    from mmdet.evaluation import get_classes
+    from mmdet.registry import DATASETS
+
+    if isinstance(config, str):
+        cfg = load_config(config, cfg_options)
+    else:
+        cfg = config.copy()
+        cfg.merge_from_dict(cfg_options or {})
+    name = cfg.filename or 'the config'
+    if 'test_dataloader' not in cfg:
+        raise UserError(f'{name} has no test_dataloader: a complete detector config is needed')
+
+    loaded = None if checkpoint is None else CheckpointLoader.load_checkpoint(checkpoint, 'cpu')
+    seed = (cfg.get('randomness') or {}).get('seed') or 0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _build_model(cfg)
+        if loaded is None:
+            with _quiet():  # it logs some lines for each parameter
+                model.init_weights()
+            print_log(f'{name}: no checkpoint, random weights of seed {seed}', logger='current')
+    # lazy_init: only its description is wanted, the annotations may be elsewhere.
+    test_set = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True))
+    model.cfg = cfg
+    model.dataset_meta = {'classes': get_classes('coco'), 'palette': 'random', **test_set.metainfo}
+    if loaded is not None:
+        load_weights(model, loaded, checkpoint)
+        meta = loaded.get('meta') or {}
+        # Files of MMDetection 2 have CLASSES beside the rest of meta.
+        stored = meta.get('dataset_meta') or {k: meta[k] for k in ('CLASSES',) if k in meta}
+        model.dataset_meta.update({k.lower(): v for k, v in stored.items()})
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f'device {device!r} cannot be used: {_one_line(error)}') from error
+
+
+def check_model(cfg: Config, checkpoint: str | None = None) -> None:
+    """See that the config's model builds, and that a checkpoint fits it, before a Runner starts.
+
+    A Runner only logs what does not fit, and goes on with the rest.
+
+    Args:
+        cfg: a config with a ``model``.
+        checkpoint: local path or URL. Default: none to check.
+
+    Raises:
+        UserError: the model cannot be built, the checkpoint cannot be read, or its weights are
+            not exactly the model's.
+    """
+    with _quiet():  # the Runner says it all again
+        loaded = None if checkpoint is None else CheckpointLoader.load_checkpoint(checkpoint, 'cpu')
+        model = _build_model(cfg)
+        if loaded is not None:
+            load_weights(model, loaded, checkpoint)
+
+
+def load_weights(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:
+    """Load a checkpoint's weights into ``model``; anything but an exact fit is an error.
+
+    Args:
+        model: not wrapped for distributed training.
+        checkpoint: a Runner's checkpoint or a bare state dict; a ``module.`` prefix is dropped.
+        name: what to call the checkpoint in the error.
+
+    Raises:
+        UserError: a weight is missing, left over or of another shape. Counters of batch norms may
+            be missing and keys old MMDetection left in published files may be left over.
+    """
+    stored = checkpoint.get('state_dict', checkpoint)
+    weights = OrderedDict((re.sub(r'^module\.', '', str(k)), v) for k, v in stored.items())
+    weights._metadata = getattr(stored, '_metadata', None)  # versions, for renamed keys
+    try:
+        keys = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        found = re.findall(r'size mismatch for (\S+):', '\n'.join(lines))
+        problem = _some('of another shape', found) if found else _one_line(error)
+    else:
+        missing = [k for k in keys.missing_keys if not k.endswith('num_batches_tracked')]
+        extra = [k for k in keys.unexpected_keys if not k.startswith(_HARMLESS_EXTRA_KEYS)]
+        problem = '; '.join(_some(*p) for p in (('missing', missing), ('left over', extra)) if p[1])
+    if problem:
+        raise UserError(f'checkpoint {name} is not of the detector in the config: {problem}')
+
+
+def _some(what: str, keys: list[str], shown: int = 3) -> str:
+    more = f', ... ({len(keys)} in all)' if len(keys) > shown else ''
+    return f'{what}: {", ".join(keys[:shown])}{more}'
+
+
+def _build_model(cfg: Config) -> nn.Module:
+    from mmdet.registry import MODELS
+
+    if 'model' not in cfg:
+        raise UserError(f'{cfg.filename or "the config"} has no model: is it a detector config?')
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    try:
+        with users_faults():
+            model = MODELS.build(_without_pretrained(cfg.model))
+    except TypeError as error:
+        if 'argument' not in str(error):
+            raise
+        # A key no module takes, or one that it needs.
+        raise UserError(f'the model in the config cannot be built: {error}') from error
+    return revert_sync_batchnorm(model)
+
+
+@contextlib.contextmanager
+def users_faults() -> Iterator[None]:
+    """Turn what MMDetection raises for a file that is not there or a misspelt type to UserError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        # From a data loader's process it comes with a traceback in its text: the last line is it.
+        raise UserError(str(error).strip().splitlines()[-1]) from error
+    except KeyError as error:
+        if 'registry' not in str(error):
+            raise
+        # The rest of the text is advice on registering modules.
+        raise UserError(str(error.args[0]).split('. ')[0]) from error
+
+
+def _without_pretrained(node: Any) -> Any:
+    """Copy of a model's config that downloads and reads no weights to start from."""
+    if isinstance(node, dict):
+        copy = type(node)({k: _without_pretrained(v) for k, v in node.items()})
+        if 'Pretrained' in str(copy.get('init_cfg')):
+            copy['init_cfg'] = None
+        if isinstance(copy.get('pretrained'), str):
+            copy['pretrained'] = None
+        return copy
+    if isinstance(node, (list, tuple)):
+        return type(node)(_without_pretrained(v) for v in node)
+    return node
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _one_line(error: BaseException) -> str:
+    text = ' '.join(str(error).split())
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from mmdet.models.dense_heads import SSDHead
+
+from mindpad_mm import compat
+from mindpad_mm.compat.ssd_head import ssd_head_loss_cls
+
+
+def test_a_head_without_the_attribute_gets_it_and_another_keeps_its_own(monkeypatch):
+    monkeypatch.delattr(SSDHead, 'loss_cls', raising=False)
+    assert not hasattr(SSDHead, 'loss_cls')
+    assert ssd_head_loss_cls() is True
+    assert SSDHead.loss_cls is None
+    monkeypatch.setattr(SSDHead, 'loss_cls', 'upstream')
+    assert ssd_head_loss_cls() is False
+    assert SSDHead.loss_cls == 'upstream'
+
+
+def test_importing_the_package_runs_each_workaround_once(monkeypatch):
+    before = compat.status()
+    assert set(before) == {'mmcv_ops', 'pkg_resources', 'checkpoint_loading', 'ssd_head_loss_cls'}
+    assert all(isinstance(acted, bool) for acted in before.values())
+    compat.apply()
+    assert compat.status() == before

@@ -1,0 +1,28 @@
+"""Train a detector with MMDetection's own script, on either stack."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# The package beside this file, installed or not.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+try:
+    from mindpad_mm.errors import one_line_errors
+    from mindpad_mm.mmdet_scripts import run_mmdet_script
+except ValueError as error:  # mmcv is missing
+    sys.exit(f'error: {error}')
+
+EXAMPLE = (
+    'python tools/train.py configs/CONFIG.py --work-dir work_dirs/ssd '
+    '--cfg-options model.backbone.padding_cfg=reflect'
+)
+
+
+@one_line_errors
+def main() -> None:
+    run_mmdet_script('train', EXAMPLE)
+
+
+if __name__ == '__main__':
+    main()
