@@ -76,6 +76,12 @@ def parse_args() -> argparse.Namespace:
         help='mean number of look-alikes an image, not labelled (%(default)s)',
     )
     add(
+        '--drawn',
+        type=float,
+        default=recipe.drawn,
+        help='share of images to draw although there are photos or crops (%(default)s)',
+    )
+    add(
         '--val-fraction',
         type=float,
         default=recipe.val_fraction,
@@ -97,6 +103,7 @@ def main() -> None:
         negatives=args.negatives,
         occluded=args.occluded,
         distractors=args.distractors,
+        drawn=args.drawn,
         val_fraction=args.val_fraction,
         seed=args.seed,
     )

@@ -68,7 +68,8 @@ model = dict(
         smoothl1_beta=1.0,
         allowed_border=-1,
         pos_weight=-1,
-        neg_pos_ratio=3,
+        # A light or two an image: three negatives a positive would be too few to learn from.
+        neg_pos_ratio=10,
         debug=False,
     ),
     test_cfg=dict(
@@ -134,13 +135,13 @@ val_evaluator = dict(
 )
 test_evaluator = val_evaluator
 
-max_epochs = 20
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
+max_epochs = 8
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=2)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-4),
+    optimizer=dict(type='AdamW', lr=6e-3, weight_decay=1e-4),
     clip_grad=dict(max_norm=10.0),
 )
 param_scheduler = [
@@ -154,5 +155,5 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-default_hooks = dict(checkpoint=dict(interval=4, max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=1))
 randomness = dict(seed=0)

@@ -29,6 +29,8 @@ class Recipe:
         negatives: share of images without a light, 0..1.
         occluded: share of lights partly hidden, 0..1.
         distractors: mean number of distractors an image, at least 0.
+        drawn: share of images whose scene and lights are drawn although there are photos or crops,
+            0..1.
         val_fraction: share of photos and of crops kept for the val split, between 0 and 1.
         seed: at least 0.
     """
@@ -40,6 +42,7 @@ class Recipe:
     negatives: float = 0.15
     occluded: float = 0.3
     distractors: float = 2.5
+    drawn: float = 0.0
     val_fraction: float = 0.25
     seed: int = 0
 
@@ -55,6 +58,7 @@ class Recipe:
             (0 <= self.negatives <= 1, f'--negatives {self.negatives}: a share from 0 to 1'),
             (0 <= self.occluded <= 1, f'--occluded {self.occluded}: a share from 0 to 1'),
             (self.distractors >= 0, f'--distractors {self.distractors}: at least 0'),
+            (0 <= self.drawn <= 1, f'--drawn {self.drawn}: a share from 0 to 1'),
             (
                 0 < self.val_fraction < 1,
                 f'--val-fraction {self.val_fraction}: between 0 and 1, both excluded',
@@ -77,6 +81,11 @@ class Placed:
     crop: str
 
 
+def has_turn(index: int, share: float) -> bool:
+    """Whether an index is among a share of all, spread evenly: every run has its part."""
+    return int((index + 1) * share + 1e-9) > int(index * share + 1e-9)
+
+
 def compose_image(
     recipe: Recipe, split: str, index: int, scenes: Scenes, lights: Lights
 ) -> tuple[np.ndarray, list[Placed], str]:
@@ -87,10 +96,9 @@ def compose_image(
     """
     rng = np.random.default_rng([recipe.seed, SPLITS.index(split), index])
     scene, photo = scenes.draw(recipe.size, rng)
-    # Spread evenly over the indices: every run of images has its share of negatives.
-    share = recipe.negatives
-    negative = int((index + 1) * share + 1e-9) > int(index * share + 1e-9)
-    number = 0 if negative else int(rng.choice((1, 2, 3), p=(0.55, 0.3, 0.15)))
+    number = (
+        0 if has_turn(index, recipe.negatives) else int(rng.choice((1, 2, 3), p=(0.55, 0.3, 0.15)))
+    )
 
     for _ in range(rng.poisson(recipe.distractors)):
         height = _height(recipe, rng)

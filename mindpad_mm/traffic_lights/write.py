@@ -19,6 +19,7 @@ from mindpad_mm.traffic_lights.dataset import (
     annotation,
     compose_image,
     divide,
+    has_turn,
 )
 from mindpad_mm.traffic_lights.sources import (
     Lights,
@@ -146,8 +147,10 @@ def _write_split(
     out: Path, recipe: Recipe, split: str, number: int, scenes: Scenes, lights: Lights
 ) -> dict:
     images, annotations, negatives = [], [], 0
+    drawn = Scenes(None, None), Lights(None, None)
     for index in track(range(number), description=f'{split:>5}'):
-        picture, placed, photo = compose_image(recipe, split, index, scenes, lights)
+        sources = drawn if has_turn(index, recipe.drawn) else (scenes, lights)
+        picture, placed, photo = compose_image(recipe, split, index, *sources)
         name = f'{index:06d}.jpg'
         if not cv2.imwrite(str(out / split / name), picture, [cv2.IMWRITE_JPEG_QUALITY, 92]):
             raise UserError(f'{out / split / name}: cannot be written; is the disk full?')

@@ -1,0 +1,6 @@
+"""Engines: how a scan gets from positions to the detector's final detections."""
+
+from mindpad_mm.scan.engines.base import ENGINES, Engine, find_engine
+from mindpad_mm.scan.engines.full import FullEngine
+
+__all__ = ['ENGINES', 'Engine', 'FullEngine', 'find_engine']

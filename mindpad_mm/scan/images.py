@@ -1,0 +1,76 @@
+"""Reading and writing images with errors a user can act on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Sequence, Union
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from mindpad_mm.errors import UserError
+
+PathLike = Union[str, Path]
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+
+
+def read_image(path: PathLike, flags: int = cv2.IMREAD_COLOR, what: str = 'image') -> np.ndarray:
+    """Read an image file as uint8.
+
+    Args:
+        path: The file.
+        flags: OpenCV's imread flags; ``IMREAD_COLOR`` (the default) gives H x W x 3 BGR.
+        what: What the file is to the user, for the error's sentence.
+
+    Raises:
+        UserError: The file is missing, is no image, is truncated or is not 8 bits a channel.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'{what} {str(path)!r} does not exist or is not a file')
+    try:
+        # OpenCV fills the missing part of a truncated file with grey; Pillow says so.
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, SyntaxError) as error:
+        raise UserError(
+            f'{what} {str(path)!r} is not a readable image ({error}); is the file complete?'
+        ) from error
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), flags)
+    if pixels is None:
+        raise UserError(f'{what} {str(path)!r} is in a format that OpenCV cannot decode')
+    if pixels.dtype != np.uint8:
+        raise UserError(f'{what} {str(path)!r} holds {pixels.dtype} pixels; convert it to 8 bits')
+    return pixels
+
+
+def write_png(path: PathLike, pixels: np.ndarray) -> None:
+    """Write uint8 pixels (grey, BGR or BGRA) losslessly.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    encoded = cv2.imencode('.png', pixels)[1]
+    try:
+        Path(path).write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise UserError(f'cannot write {str(path)!r}: {error.strerror}') from error
+
+
+def list_images(paths: Sequence[PathLike]) -> list[Path]:
+    """Image files in the order given, a folder standing for its images sorted by name.
+
+    Raises:
+        UserError: A path does not exist, or a folder holds no image.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not inside:
+            raise UserError(f'folder {str(path)!r} holds no image ({", ".join(IMAGE_SUFFIXES)})')
+        files.extend(inside)
+    return files

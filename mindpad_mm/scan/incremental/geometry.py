@@ -1,0 +1,143 @@
+"""Window arithmetic: which cells of a map can have changed, one axis at a time, for a batch at once."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from mindpad_mm.padding.modes import NOTHING
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where the windows of a batch lie along one axis of a map.
+
+    All windows of a batch have one length, so that they fit in one tensor. Where a sample's changed
+    cells are fewer, its window takes in unchanged ones, which recomputing leaves as they are; at
+    the border it is moved inside the map instead of being clipped.
+
+    Attributes:
+        low: (B,) first cell that can have changed.
+        high: (B,) one past the last; ``low == high`` where none has.
+        start: (B,) first cell of the window.
+        length: Cells in each window.
+        size: Cells of the map.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    start: np.ndarray
+    length: int
+    size: int
+
+    @classmethod
+    def around(cls, low: np.ndarray, high: np.ndarray, size: int) -> Span:
+        """The shortest windows that hold the changed cells [low, high) of each sample."""
+        low = low.clip(0, size)
+        high = np.maximum(high.clip(0, size), low)
+        length = max(int((high - low).max()), 1)
+        return cls(low, high, np.minimum(low, size - length), length, size)
+
+    def whole(self) -> Span:
+        """The same changed cells, in windows that are the whole axis."""
+        return Span(self.low, self.high, np.zeros_like(self.low), self.size, self.size)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the windows are the whole axis."""
+        return self.length == self.size
+
+    def union(self, other: Span) -> Span:
+        """Windows over the changed cells of both."""
+        if self is other:
+            return self
+        low = np.where(self.low < self.high, self.low, other.low)
+        other_low = np.where(other.low < other.high, other.low, low)
+        low, high = np.minimum(low, other_low), np.maximum(self.high, other.high)
+        union = Span.around(low, high, self.size)
+        return union.whole() if self.is_whole or other.is_whole else union
+
+    def same_windows(self, other: Span) -> bool:
+        """Whether both hold the same windows."""
+        return self is other or (
+            self.length == other.length and np.array_equal(self.start, other.start)
+        )
+
+
+class Source:
+    """Which cell of a map stands at each position of another axis made from it.
+
+    The other axis may be the map continued by a padding mode, cropped, strided or enlarged.
+
+    Args:
+        cells: (P,) int cells in ``[0, size)``, or ``NOTHING`` where something constant stands.
+    """
+
+    def __init__(self, cells: np.ndarray) -> None:
+        self.cells = cells
+        inside = np.flatnonzero(cells != NOTHING)
+        first = inside[0] if inside.size else 0
+        self.offset = int(first - cells[first]) if inside.size else 0
+        shifted = np.arange(len(cells)) - self.offset
+        self.is_shift = bool((cells[inside] == shifted[inside]).all())
+        """Whether each cell stands once, at ``cell + offset``."""
+
+    @classmethod
+    def identity(cls, size: int) -> Source:
+        """The map itself."""
+        return _identity(size)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def image(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The shortest intervals of positions that hold all copies of the cells [low, high)."""
+        if self.is_shift:
+            return low + self.offset, high + self.offset
+        held = (self.cells >= low[:, None]) & (self.cells < high[:, None])
+        found = held.any(1)
+        first = np.where(found, held.argmax(1), 0)
+        last = np.where(found, len(self.cells) - held[:, ::-1].argmax(1), 0)
+        return first, last
+
+
+@functools.lru_cache(maxsize=1024)
+def _identity(size: int) -> Source:
+    return Source(np.arange(size))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the windows of an operation's result read along one axis.
+
+    Attributes:
+        source: From positions of the axis that is read to cells of the input.
+        kernel, stride, dilation: Result ``o`` reads positions ``o * stride + t * dilation``,
+            ``0 <= t < kernel``.
+        size: Results along the axis.
+    """
+
+    source: Source
+    size: int
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
+
+    @property
+    def reach(self) -> int:
+        """Positions from the first to the last that one result reads."""
+        return (self.kernel - 1) * self.dilation + 1
+
+    def results(self, span: Span) -> Span:
+        """Where results can change if the input changes in ``span``."""
+        low, high = self.source.image(span.low, span.high)
+        first = -((self.reach - 1 - low) // self.stride)
+        last = (high - 1) // self.stride + 1
+        empty = low >= high
+        return Span.around(np.where(empty, 0, first), np.where(empty, 0, last), self.size)
+
+    def positions(self, span: Span) -> tuple[np.ndarray, int]:
+        """First position (B,) that the results in the windows of ``span`` read, and how many."""
+        return span.start * self.stride, (span.length - 1) * self.stride + self.reach

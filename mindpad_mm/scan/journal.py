@@ -1,0 +1,132 @@
+"""Results kept as they come, so that a killed scan goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mindpad_mm.errors import UserError
+from mindpad_mm.scan.images import PathLike
+
+FOLDER = '.progress'
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def prepare_folder(out: PathLike, resume: bool) -> Path:
+    """See that a scan may write to a folder, before any work is done. Nothing is overwritten.
+
+    Args:
+        out: The folder; made if it is missing.
+        resume: Whether a scan in it may be continued.
+
+    Raises:
+        UserError: It is a file, cannot be written to, or holds something already.
+    """
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f'--out {str(out)!r} is a file: give a folder')
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'--out {str(out)!r} cannot be written to: {error.strerror}') from error
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise UserError(f'--out {str(out)!r} cannot be written to: no permission')
+    if any(out.iterdir()):
+        if not resume:
+            raise UserError(
+                f'--out {str(out)!r} is not empty: choose another folder, '
+                f'or continue the scan in it with --resume'
+            )
+        if not (out / FOLDER).is_dir() and not (out / 'scan.json').is_file():
+            raise UserError(f'--out {str(out)!r} holds no scan to resume: choose another folder')
+    return out
+
+
+def check_fingerprint(found: dict[str, Any], wanted: dict[str, Any], out: Path) -> None:
+    """Refuse to continue a scan of something else.
+
+    Raises:
+        UserError: Names what differs.
+    """
+    differing = [key for key in wanted if found.get(key) != wanted[key]]
+    if differing:
+        raise UserError(
+            f'the scan in {str(out)!r} was run with another {", ".join(differing)}: '
+            f'resume it with the same, or choose another --out'
+        )
+
+
+class Journal:
+    """Finished chunks of a scan, a checksummed file each, written whole or not at all.
+
+    A file that is torn, or anything else than what was written, counts as not there.
+
+    Args:
+        out: The scan's folder.
+        fingerprint: JSON-able; what the results depend on. Kept with them and compared.
+
+    Raises:
+        UserError: The folder's chunks are those of another fingerprint.
+    """
+
+    def __init__(self, out: Path, fingerprint: dict[str, Any]) -> None:
+        self.folder = out / FOLDER
+        state = self.folder / 'fingerprint.json'
+        if state.is_file():
+            found = json.loads(state.read_text(encoding='utf-8'))
+            check_fingerprint(found, fingerprint, out)
+        else:
+            self.folder.mkdir(exist_ok=True)
+            _write_whole(state, json.dumps(fingerprint, indent=1).encode())
+
+    def read(self, name: str, count: int) -> tuple[np.ndarray, np.ndarray, float] | None:
+        """A chunk's scores (count,) and ious (count,), float32, and the seconds it took."""
+        path = self.folder / name
+        if not path.is_file():
+            return None
+        data = path.read_bytes()
+        digest, payload = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+        if hashlib.sha256(name.encode() + payload).digest() != digest:
+            return None
+        values = np.frombuffer(payload, '<f4', offset=8).reshape(2, -1)
+        if values.shape[1] != count:
+            return None
+        return values[0], values[1], float(np.frombuffer(payload, '<f8', 1)[0])
+
+    def write(self, name: str, scores: np.ndarray, ious: np.ndarray, seconds: float) -> None:
+        """Keep a chunk; when this returns, a kill or a power failure cannot lose it."""
+        payload = (
+            np.array(seconds, '<f8').tobytes() + np.stack([scores, ious]).astype('<f4').tobytes()
+        )
+        digest = hashlib.sha256(name.encode() + payload).digest()
+        _write_whole(self.folder / name, digest + payload)
+
+    def read_value(self, name: str) -> Any | None:
+        """A JSON value kept under a name, None if there is none."""
+        path = self.folder / name
+        return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+
+    def write_value(self, name: str, value: Any) -> None:
+        """Keep a JSON value."""
+        _write_whole(self.folder / name, json.dumps(value).encode())
+
+
+def discard(out: Path) -> None:
+    """Drop the chunks of a scan that is complete."""
+    if (out / FOLDER).is_dir():
+        shutil.rmtree(out / FOLDER)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    temporary = path.with_name(path.name + '.tmp')
+    with open(temporary, 'wb') as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
