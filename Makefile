@@ -1,0 +1,58 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Photos and crops to train the zoo on; see mindpad_mm/zoo/MODEL_CARD.md.
+DATA ?= ../shared/data
+MODES ?= zeros reflect
+# More than one thread a process slows processes that share their cores.
+TEST_ENV := OMP_NUM_THREADS=1
+
+.PHONY: demo test lint zoo zoo-test clean
+
+demo: $(VENV)/installed
+	$(BIN)/python tools/demo.py --out outputs/demo
+
+test: $(VENV)/installed-dev
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The shipped checkpoints, from nothing but DATA: about an hour on 2 cores.
+LIGHTS = $(BIN)/python tools/make_traffic_lights.py --photos $(DATA)/coco96/images \
+    --lights $(DATA)/traffic_lights --distractors 1.5 --occluded 0.2 --seed 0 \
+    --val-photos 000000000064.jpg 000000000471.jpg 000000000532.jpg
+
+zoo: $(VENV)/installed $(MODES:%=mindpad_mm/zoo/ssdlite256_%_traffic-light.pth)
+
+mindpad_mm/zoo/%.pth: data/traffic_lights/meta.json
+	OMP_NUM_THREADS=1 $(BIN)/python tools/train.py configs/traffic_light/$*.py --work-dir work_dirs/$* --resume
+	$(BIN)/python tools/publish.py work_dirs/$*/epoch_10.pth $@
+
+data/traffic_lights/meta.json:
+	$(LIGHTS) --out data/traffic_lights --num-images 3200 --num-val 200 --drawn 0.25
+
+# The zoo's figures: held-out crops on held-out photos, nothing drawn.
+zoo-test: $(VENV)/installed data/traffic_lights_real/meta.json $(MODES:%=test-%)
+
+test-%:
+	$(BIN)/python tools/test.py configs/traffic_light/ssdlite256_$*_traffic-light.py \
+	    mindpad_mm/zoo/ssdlite256_$*_traffic-light.pth --work-dir work_dirs/test_$* --cfg-options \
+	    test_dataloader.dataset.data_root=data/traffic_lights_real/ \
+	    test_evaluator.ann_file=data/traffic_lights_real/annotations/val.json
+
+data/traffic_lights_real/meta.json:
+	$(LIGHTS) --out data/traffic_lights_real --num-images 1 --num-val 300
+
+$(VENV)/installed: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -e '.[lite]'
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/pip install --quiet -e '.[lite,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

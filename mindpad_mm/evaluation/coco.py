@@ -1,0 +1,43 @@
+"""COCO mAP of a checkpoint, by MMDetection's own Runner and metric."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner import Runner
+
+from mindpad_mm.errors import UserError
+from mindpad_mm.loading import check_model, load_config
+
+
+def evaluate(
+    config: str | Path,
+    checkpoint: str | Path,
+    work_dir: str | Path,
+    cfg_options: dict[str, Any] | None = None,
+) -> dict[str, float]:
+    """Test a checkpoint on its config's ``test_dataloader``, as ``tools/test.py`` does.
+
+    Args:
+        config: Path of an MMDetection config.
+        checkpoint: Its weights.
+        work_dir: Where the Runner writes its log.
+        cfg_options: Overrides, such as ``{'test_dataloader.dataset.data_root': ...}``.
+
+    Returns:
+        The metrics by name, e.g. ``coco/bbox_mAP`` and ``coco/bbox_mAP_50``, in 0..1; -1 where the
+        set has nothing to measure by.
+
+    Raises:
+        UserError: A file is missing, or the checkpoint is not the config's detector's.
+    """
+    cfg = load_config(str(config), cfg_options)
+    cfg.work_dir = str(work_dir)
+    cfg.load_from = str(checkpoint)
+    cfg.log_level = 'WARNING'
+    check_model(cfg, str(checkpoint))
+    try:
+        return Runner.from_cfg(cfg).test()
+    except FileNotFoundError as error:
+        raise UserError(f'the set to test on is incomplete: {error}') from error

@@ -1,0 +1,25 @@
+"""A Runner's checkpoint made fit to ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.runner import CheckpointLoader
+
+_META = ('dataset_meta', 'epoch', 'iter', 'seed', 'mmengine_version')
+
+
+def publish(checkpoint: str | Path, out: str | Path) -> None:
+    """Keep a checkpoint's weights and what describes them; drop the optimizer and the run's paths.
+
+    Args:
+        checkpoint: What a Runner saved.
+        out: File to write.
+
+    Raises:
+        UserError: ``checkpoint`` cannot be read.
+    """
+    loaded = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu')
+    meta = {key: loaded['meta'][key] for key in _META if key in loaded['meta']}
+    torch.save({'meta': meta, 'state_dict': loaded['state_dict']}, out)
