@@ -20,6 +20,7 @@ setup(
             'zoo/*',
             'report/templates/*',
             # Links to configs/ and tools/, where MMEngine's `mindpad_mm::...` looks for them.
+            '.mim/model-index.yml',
             '.mim/configs/**/*.py',
             '.mim/tools/*.py',
         ]
@@ -43,7 +44,15 @@ setup(
         # mmcv and mmcv-lite install over each other, so neither is required outright.
         'lite': ['mmcv-lite>=2.0.0rc4,<2.2.0'],
         'full': ['mmcv>=2.0.0rc4,<2.2.0'],
-        'dev': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff'],
+        'dev': [
+            'pytest',
+            'pytest-xdist',
+            'hypothesis',
+            'ruff',
+            'onnx',
+            'onnxscript',
+            'onnxruntime',
+        ],
     },
     classifiers=[
         'Development Status :: 4 - Beta',

@@ -15,7 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from mindpad_mm.padding.functional import Convolve, Pads, pad2d, padded_conv2d, pool_extent
+from mindpad_mm.padding.functional import (
+    Convolution,
+    Convolve,
+    Pads,
+    pad2d,
+    padded_conv2d,
+    pool_extent,
+)
 from mindpad_mm.padding.modes import Modes, describe
 
 PADDED: dict[Callable, type[PaddedLayer]] = {}
@@ -153,10 +160,7 @@ class PaddedConv(PaddedLayer):
         return padded_conv2d(x, bias, convolve, self.modes, pads, *window)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        def convolve(x: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
-            return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
-
-        return self.run(x, bias, convolve)
+        return self.run(x, bias, Convolution(weight, self.stride, self.dilation, self.groups))
 
 
 @pads_for(nn.MaxPool2d.forward)

@@ -23,6 +23,7 @@ TORCH = {
     'replicate': 'replicate',
     'circular': 'circular',
 }
+OLD_NUMPY = int(np.__version__.split('.')[0]) < 2
 
 
 @pytest.mark.parametrize('mode', NUMPY)
@@ -31,6 +32,8 @@ def test_every_width_at_every_size_equals_numpy_on_both_axes(mode, size):
     row = torch.arange(1.0, size + 1)
     for before in range(10):
         for after in range(10):
+            if OLD_NUMPY and max(before, after) > 2 * size:
+                continue  # numpy 1 loses its place in a mirror that it goes through more than twice
             expected = torch.from_numpy(np.pad(row.numpy(), (before, after), mode=NUMPY[mode]))
             horizontal = pad2d(row[None, None, None], get_modes(mode), (0, 0, before, after))
             vertical = pad2d(row[None, None, :, None], get_modes(mode), (before, after, 0, 0))

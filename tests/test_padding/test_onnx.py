@@ -1,0 +1,75 @@
+"""A swapped model exported to ONNX gives the same numbers in onnxruntime."""
+
+import pytest
+import torch
+from torch import nn
+
+from mindpad_mm import swap_padding
+
+pytest.importorskip('onnx', reason='exporting needs onnx')
+onnxruntime = pytest.importorskip('onnxruntime', reason='running the export needs onnxruntime')
+
+MODES = [
+    'zeros',
+    'reflect',
+    'symmetric',
+    'replicate',
+    'circular',
+    'partial',
+    ('reflect', 'partial'),
+    ('circular', 'zeros'),
+]
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False),
+        nn.MaxPool2d(3, 2, 1),
+        nn.Conv2d(8, 6, 3, padding=6, dilation=6),
+        nn.Conv2d(6, 6, 4, padding='same'),
+        nn.AvgPool2d(2, 2, 1),
+    ).eval()
+
+
+def export(model, x, path, exporter):
+    arguments = dict(input_names=['x'], output_names=['y'])
+    if exporter == 'dynamo':
+        pytest.importorskip('onnxscript', reason="torch's newer exporter needs onnxscript")
+        batch = torch.export.Dim('batch', min=1, max=64)
+        torch.onnx.export(
+            model, (x,), path, dynamo=True, dynamic_shapes=({0: batch},), verbose=False, **arguments
+        )
+    else:
+        if NEWER:
+            arguments['dynamo'] = False
+        torch.onnx.export(model, (x,), path, dynamic_axes=dict(x={0: 'batch'}), **arguments)
+
+
+NEWER = tuple(int(part) for part in torch.__version__.split('.')[:2]) >= (2, 6)
+"""Whether ``torch.onnx.export`` has both exporters behind one function."""
+
+
+CASES = [(mode, 'tracing') for mode in MODES]
+CASES += [(mode, 'dynamo') for mode in ('circular', ('reflect', 'partial'))]
+
+
+@pytest.mark.parametrize(('mode', 'exporter'), CASES, ids=str)
+@pytest.mark.filterwarnings('ignore')
+def test_onnxruntime_agrees_in_every_mode_and_with_any_batch(mode, exporter, tmp_path):
+    if exporter == 'dynamo' and not NEWER:
+        pytest.skip("torch.onnx.export(dynamo=True) of this torch is not the exporter's final form")
+    model = network()
+    swap_padding(model, mode, pool=True)
+    path = str(tmp_path / 'model.onnx')
+    export(model, torch.rand(2, 3, 40, 33), path, exporter)
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    for batch in (1, 2, 5):
+        x = torch.rand(batch, 3, 40, 33)
+        with torch.no_grad():
+            expected = model(x)
+        (y,) = session.run(None, {'x': x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(y), expected, rtol=1e-4, atol=1e-5)
