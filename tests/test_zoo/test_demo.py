@@ -1,0 +1,37 @@
+"""make demo's table holds what the scans and MMDetection's own metric say."""
+
+import json
+
+import pytest
+
+from mindpad_mm import zoo
+from mindpad_mm.demo import run_demo
+from mindpad_mm.scan import ScanResult
+
+
+@pytest.fixture(scope='module')
+def demo(tmp_path_factory):
+    out = tmp_path_factory.mktemp('demo')
+    return out, run_demo(out, stride=56, num_images=8)
+
+
+def test_every_checkpoint_has_a_row_with_its_scan_and_its_map(demo, capsys):
+    out, rows = demo
+    assert [row['padding'] for row in rows] == zoo.modes()
+    assert json.loads((out / 'demo.json').read_text()) == rows
+    for row in rows:
+        scan = ScanResult.load(out / f'scan_{row["padding"]}')
+        assert row['mean score'] == scan.info['statistics']['maps'][0]['mean']
+        assert 0 <= row['mAP'] <= row['AP.50'] <= 1
+        assert (scan.folder / 'report.html').is_file()
+        assert (scan.folder / 'heatmap.png').is_file()
+
+
+def test_running_again_uses_what_is_there_and_prints_the_same(demo, capsys):
+    out, rows = demo
+    before = (out / 'scan_zeros' / 'scan.npz').stat().st_mtime_ns
+    assert run_demo(out, stride=56, num_images=8) == rows
+    assert (out / 'scan_zeros' / 'scan.npz').stat().st_mtime_ns == before
+    printed = capsys.readouterr().out
+    assert all(mode in printed for mode in zoo.modes())
+    assert 'report.html' in printed
