@@ -7,6 +7,7 @@ from typing import Any, Callable, List, Optional, Tuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from mindpad_mm.padding.borders import border_of, convolve_borders, layout_of
 from mindpad_mm.padding.modes import NOTHING, Modes
@@ -122,6 +123,8 @@ def pad2d(x: Tensor, modes: Modes, pads: Pads) -> Tensor:
     Returns:
         Shape (..., top + H + bottom, left + W + right), in the memory format of ``x``.
     """
+    if has_torch_function_unary(x):
+        return handle_torch_function(pad2d, (x,), x, modes, pads)
     return _pad2d(x, modes, pads)
 
 
@@ -160,8 +163,10 @@ def padded_conv2d(
     Returns:
         Shape (N, C_out, H_out, W_out), the same as with zeros of the same width.
     """
-    size = x.shape[-2], x.shape[-1]
     window = kernel, stride, dilation
+    if has_torch_function_unary(x):
+        return handle_torch_function(padded_conv2d, (x,), x, bias, convolve, modes, pads, *window)
+    size = x.shape[-2], x.shape[-1]
     reweights = any(mode.reweight for mode in modes)
     if reweights and _captured(x):
         y = _convolve(x, None, convolve, modes, pads, *window)

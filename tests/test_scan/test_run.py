@@ -81,7 +81,7 @@ def test_folder_holds_the_arrays_the_account_and_the_inputs(files, whole):
         assert arrays['scores'].shape == (1, 1, 2, len(arrays['rows']), len(arrays['cols']))
     info = json.loads((whole.folder / 'scan.json').read_text())
     assert info['sizes'] == [24, 40]
-    assert info['engine'] == 'full'
+    assert info['engine'] == 'incremental'
     assert info['label'] == 'traffic light'
     assert info['positions_per_second'] > 0
     assert info['versions']['torch'] == torch.__version__

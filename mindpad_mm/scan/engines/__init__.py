@@ -2,5 +2,6 @@
 
 from mindpad_mm.scan.engines.base import ENGINES, Engine, find_engine
 from mindpad_mm.scan.engines.full import FullEngine
+from mindpad_mm.scan.engines.incremental import IncrementalEngine
 
-__all__ = ['ENGINES', 'Engine', 'FullEngine', 'find_engine']
+__all__ = ['ENGINES', 'Engine', 'FullEngine', 'IncrementalEngine', 'find_engine']

@@ -40,6 +40,12 @@ class Span:
         length = max(int((high - low).max()), 1)
         return cls(low, high, np.minimum(low, size - length), length, size)
 
+    @classmethod
+    def all_changed(cls, batch: int, size: int) -> Span:
+        """Every cell of every sample."""
+        zeros = np.zeros(batch, int)
+        return cls(zeros, zeros + size, zeros, size, size)
+
     def whole(self) -> Span:
         """The same changed cells, in windows that are the whole axis."""
         return Span(self.low, self.high, np.zeros_like(self.low), self.size, self.size)

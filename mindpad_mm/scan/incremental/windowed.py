@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, Tuple
+from typing import Any, Callable, Iterable
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from mindpad_mm.scan.incremental.geometry import Source, Span
-from mindpad_mm.scan.incremental.tape import Tape
+from mindpad_mm.scan.incremental.nested import find, replace
+from mindpad_mm.scan.incremental.tape import NotFollowed, Tape
 
 Handler = Callable[..., Any]
 
-HANDLERS: Dict[Callable, Handler] = {}
+HANDLERS: dict[Callable, Handler] = {}
 """From a torch function to what runs it on windows: ``handler(func, *args, **kwargs)``. A handler
 that cannot run a call on windows returns ``NotImplemented``."""
 
@@ -29,10 +29,6 @@ def handles(*functions: Callable) -> Callable[[Handler], Handler]:
     return register
 
 
-class NotFollowed(Exception):
-    """An operation changed a tensor in a way that windows cannot follow."""
-
-
 class Windowed(torch.Tensor):
     """B maps that equal one clean map outside a window each.
 
@@ -43,6 +39,8 @@ class Windowed(torch.Tensor):
         patch: (B, C, h, w), what stands in the windows.
         rows, cols: Where the windows lie.
         tape: The clean run that ``clean`` belongs to.
+        is_view: Whether this is a part of other maps, or a part of it is about: then nothing may be
+            written in place, because the other would not change with it.
     """
 
     clean: Tensor
@@ -65,10 +63,21 @@ class Windowed(torch.Tensor):
         self.is_view = is_view
         return self
 
+    @classmethod
+    def pasted(cls, clean: Tensor, patch: Tensor, corners: np.ndarray, tape: Tape) -> Windowed:
+        """Maps with a patch each, its top-left cell at ``corners`` (B, 2) (row, col)."""
+        rows, cols = (
+            Span.around(corners[:, axis], corners[:, axis] + length, size)
+            for axis, (length, size) in enumerate(zip(patch.shape[-2:], clean.shape[-2:]))
+        )
+        return cls(clean, patch, rows, cols, tape)
+
     def become(self, other: Windowed) -> Windowed:
         """Take over the content of another, as an operation in place does."""
         if self.is_view or self.shape != other.shape or self.dtype != other.dtype:
-            raise NotFollowed('an operation in place on a part of a map')
+            raise NotFollowed(
+                'an operation writes in place to maps of which a part is used elsewhere'
+            )
         self.clean, self.patch = other.clean, other.patch
         self.rows, self.cols = other.rows, other.cols
         return self
@@ -95,6 +104,12 @@ class Windowed(torch.Tensor):
                 (Source.identity(width), cols.start, cols.length),
             )
 
+    @staticmethod
+    def unchanged(clean: Tensor, rows: Span, cols: Span) -> Tensor:
+        """What stands in windows of a clean map, (B, C, rows.length, cols.length)."""
+        places = (rows.start, rows.length), (cols.start, cols.length)
+        return _gather(clean, *places).permute(0, 3, 1, 2)
+
     def read(
         self,
         clean: Tensor,
@@ -119,12 +134,13 @@ class Windowed(torch.Tensor):
                 (to_rows, from_rows), (to_cols, from_cols) = down.slices, across.slices
                 region[:, to_rows, to_cols] = patch[:, from_rows, from_cols]
                 return region.permute(0, 3, 1, 2)
-            batch, height, width, channels = region.shape
-            inside = down.inside[:, :, None] & across.inside[:, None, :]
+            channels = region.shape[-1]
+            (row, row_inside), (col, col_inside) = down.cells(), across.cells()
+            inside = row_inside[:, :, None] & col_inside[:, None, :]
+            sample = np.arange(len(row))[:, None, None]
+            cell = (sample * self.rows.length + row[:, :, None]) * self.cols.length
+            cell = (cell + col[:, None, :])[inside]
             place = np.flatnonzero(inside)
-            sample = np.arange(batch)[:, None, None]
-            cell = (sample * self.rows.length + down.local[:, :, None]) * self.cols.length
-            cell = (cell + across.local[:, None, :])[inside]
             place, cell = (torch.from_numpy(i).to(region.device) for i in (place, cell))
             patch = patch.reshape(-1, channels).index_select(0, cell)
             region.view(-1, channels).index_copy_(0, place, patch)
@@ -132,10 +148,10 @@ class Windowed(torch.Tensor):
 
     @classmethod
     def __torch_function__(
-        cls, func: Callable, types: Iterable[type], args: Tuple = (), kwargs: dict | None = None
+        cls, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _OF_SHAPE:
+        if func in OF_SHAPE:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
         handler = HANDLERS.get(func)
@@ -158,38 +174,28 @@ class _Overlay:
     """Where the windows of a batch land in what is read, along one axis.
 
     Attributes:
-        slices: (positions, window cells) if they are runs, the same for all samples; else None.
-        local: (B, count) the cell of the window that stands at each position read.
-        inside: (B, count) whether one does.
+        slices: (positions, cells of the window), if they are the same run for all samples, or None.
     """
 
     def __init__(self, span: Span, source: Source, first: np.ndarray, count: int) -> None:
+        self.span, self.source, self.first, self.count = span, source, first, count
         self.slices = None
         if source.is_shift:
             shift = span.start + source.offset - first
-            if (shift == shift[0]).all():
-                at = int(shift[0])
-                begin, end = max(at, 0), min(at + span.length, count)
-                # Cells of the window must not land beyond the map, where nothing stands.
+            at = int(shift[0])
+            if (shift == at).all():
+                begin = max(at, 0)
+                end = max(min(at + span.length, count), begin)
                 self.slices = slice(begin, end), slice(begin - at, end - at)
-        if self.slices is None or not source.is_shift:
-            self.slices = None
-        self._lazy = span, source, first, count
 
-    @property
-    def local(self) -> np.ndarray:
-        span, source, first, count = self._lazy
-        return source.cells[first[:, None] + np.arange(count)] - span.start[:, None]
-
-    @property
-    def inside(self) -> np.ndarray:
-        local = self.local
-        return (local >= 0) & (local < self._lazy[0].length)
+    def cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """(B, count): the cell of the window that stands at each position, and whether one does."""
+        cells = self.source.cells[self.first[:, None] + np.arange(self.count)]
+        cells = cells - self.span.start[:, None]
+        return cells, (cells >= 0) & (cells < self.span.length)
 
 
-def _gather(
-    clean: Tensor, rows: tuple[np.ndarray, int], cols: tuple[np.ndarray, int]
-) -> Tensor:
+def _gather(clean: Tensor, rows: tuple[np.ndarray, int], cols: tuple[np.ndarray, int]) -> Tensor:
     """(B, rows, cols, C): a rectangle of one (1, C, P, Q) map for each sample."""
     (top, height), (left, width) = rows, cols
     _, channels, full_height, full_width = clean.shape
@@ -206,17 +212,32 @@ def run_dense(func: Callable, *args: Any, **kwargs: Any) -> Any:
     first = args[0] if args else None
     if isinstance(first, Windowed) and writes_in_place(func, kwargs):
         raise NotFollowed(f'{name_of(func)} writes in place')
-    tapes = []
-
-    def dense(value: Any) -> Any:
-        if isinstance(value, Windowed):
-            tapes.append(value.tape)
-            return value.dense()
-        return value
-
-    args, kwargs = tree_map(dense, (args, kwargs))
-    tapes[0].fallbacks.add(name_of(func))
+    tape = find((args, kwargs), Windowed)[0].tape
+    tape.fallbacks.add(name_of(func))
+    args, kwargs = replace((args, kwargs), Windowed, Windowed.dense)
     return func(*args, **kwargs)
+
+
+def run_whole(func: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Run a function that makes maps of maps on the whole maps.
+
+    Returns:
+        A :class:`Windowed` of which everything has changed, so that what follows stays counted; the
+        plain result where that is not a batch of maps.
+    """
+    tape = find((args, kwargs), Windowed)[0].tape
+
+    def run(of: Callable[[Windowed], Tensor]) -> Any:
+        own_args, own_kwargs = replace((args, kwargs), Windowed, of)
+        return func(*own_args, **own_kwargs)
+
+    step = tape.step(func, lambda: run(lambda value: value.clean))
+    patch = run(Windowed.dense)
+    tape.count(step, len(patch), 1)
+    if step.clean.dim() != 4 or len(step.clean) != 1:
+        return patch
+    rows, cols = (Span.all_changed(len(patch), size) for size in step.clean.shape[-2:])
+    return Windowed(step.clean, patch, rows, cols, tape)
 
 
 def name_of(func: Callable) -> str:
@@ -234,7 +255,8 @@ def writes_in_place(func: Callable, kwargs: dict[str, Any]) -> bool:
 _DUNDERS_IN_PLACE = {'__setitem__', '__iadd__', '__isub__', '__imul__', '__itruediv__', '__ipow__'}
 
 _T = torch.Tensor
-_OF_SHAPE = {
+# What asks for a tensor's form, not for its content.
+OF_SHAPE = {
     _T.size, _T.dim, _T.ndimension, _T.numel, _T.nelement, _T.is_floating_point, _T.is_complex,
     _T.is_contiguous, _T.stride, _T.__len__, _T.get_device, _T.__repr__, _T.__hash__,
     torch.is_floating_point, torch.is_complex, torch.numel,
@@ -244,4 +266,4 @@ for _name in (
     'is_sparse', 'is_quantized', 'is_mkldnn', 'is_leaf', 'grad_fn', 'names',
 ):  # fmt: skip
     if hasattr(getattr(_T, _name, None), '__get__'):
-        _OF_SHAPE.add(getattr(_T, _name).__get__)
+        OF_SHAPE.add(getattr(_T, _name).__get__)

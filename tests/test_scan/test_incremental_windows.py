@@ -1,0 +1,185 @@
+"""Windows through random nets give what the nets themselves give on the whole maps."""
+
+from __future__ import annotations
+
+import mindpad_mm  # noqa: F401  # isort: skip  # first, so that MMDetection imports on mmcv-lite
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from mindpad_mm.padding import swap_padding
+from mindpad_mm.scan.incremental import NotFollowed, Tape, Windowed
+
+CHANNELS = 4
+MODES = ('zeros', 'reflect', 'symmetric', 'replicate', 'circular', 'partial')
+
+
+class Through(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+class Residual(nn.Module):
+    def __init__(self, conv, in_place):
+        super().__init__()
+        self.conv, self.in_place = conv, in_place
+
+    def forward(self, x):
+        y = self.conv(x)
+        return y.add_(x) if self.in_place else x + y
+
+
+class Fork(nn.Module):
+    """Two branches of different reach, concatenated, and mixed."""
+
+    def __init__(self, *branches):
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.mix = nn.Conv2d(CHANNELS * len(branches), CHANNELS, 1)
+
+    def forward(self, x):
+        return self.mix(torch.cat([branch(x) for branch in self.branches], dim=1))
+
+
+class Pyramid(nn.Module):
+    """Down by a stride, and up again by nearest neighbours to the old size."""
+
+    def __init__(self, conv):
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x):
+        return x + F.interpolate(self.conv(x), size=x.shape[-2:], mode='nearest')
+
+
+@st.composite
+def convs(draw, strides=(1, 3), same=False):
+    kernel = draw(st.sampled_from([1, 3, 5] if same else [1, 2, 3, 5]))
+    dilation = draw(st.integers(1, 3))
+    padding = dilation * (kernel - 1) // 2 if same else draw(st.integers(0, 4))
+    conv = nn.Conv2d(
+        CHANNELS, CHANNELS, kernel, 1 if same else draw(st.integers(*strides)), padding, dilation,
+        groups=draw(st.sampled_from([1, 2, CHANNELS])), bias=draw(st.booleans()),
+    )  # fmt: skip
+    mode = draw(st.one_of(st.sampled_from(MODES), st.tuples(*[st.sampled_from(MODES)] * 2)))
+    if padding and mode != 'zeros':
+        swap_padding(conv, mode)
+    return conv
+
+
+@st.composite
+def pools(draw):
+    kernel = draw(st.integers(1, 4))
+    args = kernel, draw(st.integers(1, 3)), draw(st.integers(0, kernel // 2))
+    ceil = draw(st.booleans())
+    if draw(st.booleans()):
+        layer = nn.MaxPool2d(*args, dilation=draw(st.integers(1, 2)), ceil_mode=ceil)
+    else:
+        layer = nn.AvgPool2d(*args, ceil_mode=ceil, count_include_pad=draw(st.booleans()))
+    if args[2] and draw(st.booleans()):
+        swap_padding(layer, draw(st.sampled_from(MODES)), pool=True)
+    return layer
+
+
+def functions():
+    weight = torch.rand(1, CHANNELS, 1, 1) + 0.5
+    return st.sampled_from([
+        lambda x: F.relu(x, inplace=True),
+        lambda x: F.leaky_relu(x, 0.1),
+        lambda x: F.hardtanh(x, -0.5, 0.5, True),
+        lambda x: x.sigmoid_() * x,
+        lambda x: F.silu(x) - 0.3,
+        lambda x: weight.expand_as(x) * x / (x.pow(2).sum(1, keepdim=True).sqrt() + 1e-3),
+        lambda x: F.batch_norm(x, weight.flatten(), weight.flatten(), eps=0.1),
+        lambda x: F.pad(x, (1, 2, 0, 1), value=0.3),
+        lambda x: F.pad(x, (1, 0, 0, 1), mode='replicate'),
+        lambda x: F.pad(x, (-1, 1, 1, -1)) if min(x.shape[-2:]) > 3 else x,
+        lambda x: torch.cat([x[:, 1:], x[:, :1]], 1),
+        lambda x: torch.cat(x.chunk(2, dim=1)[::-1], 1),
+        lambda x: torch.cat([x[..., ::2, ::2][:, :2], x[..., ::2, ::2][:, 2:]], 1),
+        lambda x: F.interpolate(x, scale_factor=2, mode='nearest'),
+        lambda x: F.interpolate(x, scale_factor=2, mode='bilinear'),
+        lambda x: x * F.adaptive_avg_pool2d(x, 1).sigmoid(),
+        lambda x: F.group_norm(x, 2),
+        lambda x: x + torch.linspace(0, 1, x.shape[-1]),
+    ])  # fmt: skip
+
+
+def blocks():
+    modules = [
+        convs(), convs(), pools(), functions().map(Through),
+        st.builds(Residual, convs(same=True), st.booleans()),
+        st.builds(Fork, convs(same=True), convs(same=True)),
+        st.builds(Pyramid, convs(strides=(2, 3))),
+    ]  # fmt: skip
+    return st.lists(st.one_of(modules), min_size=1, max_size=6)
+
+
+@st.composite
+def pasted(draw):
+    """A clean map, patches, and their corners."""
+    size = draw(st.tuples(*[st.integers(4, 24)] * 2))
+    patch = [draw(st.integers(1, max(1, extent // 3))) for extent in size]
+    batch = draw(st.integers(1, 4))
+    corners = [
+        [draw(st.integers(0, extent - part)) for extent, part in zip(size, patch)]
+        for _ in range(batch)
+    ]
+    return torch.rand(1, CHANNELS, *size), torch.rand(batch, CHANNELS, *patch), np.array(corners)
+
+
+def overlaid(clean, patch, corners):
+    maps = clean.repeat(len(patch), 1, 1, 1)
+    for image, part, (row, col) in zip(maps, patch, corners):
+        image[:, row : row + part.shape[1], col : col + part.shape[2]] = part
+    return maps
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**31), st.data())
+def test_windows_through_any_net_equal_whole_maps(seed, data):
+    torch.manual_seed(seed)
+    net = nn.Sequential(*data.draw(blocks())).eval()
+    clean, patch, corners = data.draw(pasted())
+    try:
+        with torch.inference_mode():
+            expected = net(overlaid(clean, patch, corners))
+    except RuntimeError:
+        return  # the map became too small for the next kernel
+    tape = Tape()
+    for part in (patch, patch.flip(0)):
+        tape.rewind()
+        with torch.inference_mode():
+            expected = net(overlaid(clean, part, corners))
+            y = net(Windowed.pasted(clean.clone(), part.clone(), corners, tape))
+        y = y.dense() if isinstance(y, Windowed) else y
+        torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
+
+
+WRITES = {
+    'a slice': lambda x: x[:, :2].mul_(2),
+    'a crop': lambda x: x[..., 1:].relu_(),
+    'a map with a slice about': lambda x: (x[:, :2], x.relu_()),
+    'by an unknown function': lambda x: x.fill_(1),
+    'by index': lambda x: x.__setitem__((slice(None), 0), 1),
+}
+
+
+@pytest.mark.parametrize('write', WRITES.values(), ids=WRITES)
+def test_writing_in_place_where_windows_cannot_follow_is_refused(write):
+    windowed = Windowed.pasted(
+        torch.rand(1, CHANNELS, 9, 9), torch.rand(2, CHANNELS, 2, 2), np.zeros((2, 2), int), Tape()
+    )
+    with pytest.raises(NotFollowed):
+        write(windowed)
