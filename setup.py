@@ -19,8 +19,7 @@ setup(
         'mindpad_mm': [
             'zoo/*',
             'report/templates/*',
-            # Links to configs/ and tools/, where MMEngine's `mindpad_mm::...` looks for them.
-            '.mim/model-index.yml',
+            # Links to configs/ and tools/, where OpenMMLab packages carry theirs.
             '.mim/configs/**/*.py',
             '.mim/tools/*.py',
         ]

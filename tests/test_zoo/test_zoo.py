@@ -54,9 +54,3 @@ def test_publishing_keeps_weights_and_drops_the_optimizer_and_paths(tmp_path):
     assert published['meta'] == {'epoch': 2, 'dataset_meta': {'classes': ('x',)}}
     assert torch.equal(published['state_dict']['a'], weights['a'])
     assert b'/somewhere' not in Path(tmp_path / 'out.pth').read_bytes()
-
-
-def test_a_users_config_inherits_from_the_shipped_ones_by_the_packages_name(tmp_path):
-    file = tmp_path / 'mine.py'
-    file.write_text("_base_ = 'mindpad_mm::traffic_light/ssdlite256_reflect_traffic-light.py'\n")
-    assert load_config(str(file)).model.padding_cfg.mode == 'reflect'
