@@ -45,6 +45,11 @@ class Convolution:
         return F.conv2d(x, self.weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
+def _is_overridden(x: Tensor) -> bool:
+    """Whether a tensor runs functions in its own way. A mode over plain tensors sees the parts."""
+    return type(x) is not Tensor and has_torch_function_unary(x)
+
+
 def _captured(x: Tensor) -> bool:
     """Whether a graph is being taken: then whole maps and no changes in place are the better way."""
     if _is_compiling() or torch.jit.is_tracing():
@@ -123,7 +128,7 @@ def pad2d(x: Tensor, modes: Modes, pads: Pads) -> Tensor:
     Returns:
         Shape (..., top + H + bottom, left + W + right), in the memory format of ``x``.
     """
-    if has_torch_function_unary(x):
+    if _is_overridden(x):
         return handle_torch_function(pad2d, (x,), x, modes, pads)
     return _pad2d(x, modes, pads)
 
@@ -164,7 +169,7 @@ def padded_conv2d(
         Shape (N, C_out, H_out, W_out), the same as with zeros of the same width.
     """
     window = kernel, stride, dilation
-    if has_torch_function_unary(x):
+    if _is_overridden(x):
         return handle_torch_function(padded_conv2d, (x,), x, bias, convolve, modes, pads, *window)
     size = x.shape[-2], x.shape[-1]
     reweights = any(mode.reweight for mode in modes)
