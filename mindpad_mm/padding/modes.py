@@ -6,6 +6,7 @@ map. Layers, pooling and every analysis ask the same object, so that all of them
 
 from __future__ import annotations
 
+import abc
 import difflib
 import functools
 from typing import Mapping, Sequence, Tuple, Union
@@ -22,7 +23,7 @@ PADDING_MODES = Registry('padding mode', scope='mindpad_mm', locations=['mindpad
 """Padding modes by name. A config's ``custom_imports`` can register further ones."""
 
 
-class PaddingMode:
+class PaddingMode(abc.ABC):
     """What one axis of a map continues with beyond its border.
 
     Subclasses implement :meth:`outside`. Register one with ``@PADDING_MODES.register_module(name=...)``
@@ -35,6 +36,7 @@ class PaddingMode:
     empty: bool = False
     """Whether nothing at all stands beyond the border, so that a convolution's own zeros will do."""
 
+    @abc.abstractmethod
     def outside(self, position: int, size: int) -> int:
         """The cell that stands at a position outside the map.
 
@@ -45,7 +47,6 @@ class PaddingMode:
         Returns:
             An index in ``[0, size)``, or ``NOTHING``.
         """
-        raise NotImplementedError
 
     def padded_cells(self, size: int, before: int, after: int) -> list[tuple[int, int]]:
         """(position in the padded axis, cell that stands there or ``NOTHING``), padded positions only.

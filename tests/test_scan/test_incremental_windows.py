@@ -164,7 +164,9 @@ def test_windows_through_any_net_equal_whole_maps(seed, data):
             expected = net(overlaid(clean, part, corners))
             y = net(Windowed.pasted(clean.clone(), part.clone(), corners, tape))
         y = y.dense() if isinstance(y, Windowed) else y
-        torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
+        # What is promised of head outputs: 1e-4 of the map's largest value.
+        atol = 1e-4 * expected.abs().max().item()
+        torch.testing.assert_close(y, expected, rtol=0, atol=max(atol, 1e-6))
 
 
 WRITES = {
