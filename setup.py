@@ -35,6 +35,7 @@ setup(
         'scipy',
         'matplotlib',
         'jinja2',
+        'plotly',
         'rich',
         # MMEngine reads inherited configs through pkg_resources, which setuptools 82 no longer has.
         'setuptools<81',

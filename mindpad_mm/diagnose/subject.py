@@ -1,0 +1,150 @@
+"""The network under examination: any detector or module, with a way to run it and its layers."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mindpad_mm.errors import UserError
+from mindpad_mm.loading import load_config, load_detector
+from mindpad_mm.padding import swap_padding
+from mindpad_mm.padding.modes import ModeSpec
+
+TORCHVISION = 'torchvision:'
+_IMAGENET_MEAN = (123.675, 116.28, 103.53)
+_IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+@dataclass
+class Subject:
+    """A network in evaluation mode, and the size of its input.
+
+    Attributes:
+        model: A detector of MMDetection or any module that takes (N, 3, H, W).
+        input_size: (height, width), pixels.
+        name: For a person to read.
+    """
+
+    model: nn.Module
+    input_size: tuple[int, int]
+    name: str = 'the network'
+
+    @classmethod
+    def load(
+        cls,
+        config: str,
+        checkpoint: str | None = None,
+        input_size: Sequence[int] | None = None,
+        cfg_options: dict[str, Any] | None = None,
+        device: str = 'cpu',
+    ) -> Subject:
+        """From names, as a command line gives them.
+
+        Args:
+            config: An MMDetection config, or ``torchvision:<name>`` for one of its classifiers.
+            checkpoint: Weights; None draws random ones.
+            input_size: (height, width), pixels. Default: the scale of the config's test
+                pipeline; 224 x 224 for classifiers.
+            cfg_options: Overrides of the config.
+            device: For torch.
+
+        Raises:
+            UserError: Anything that cannot be read or built, or no input size where one is needed.
+        """
+        if config.startswith(TORCHVISION):
+            model = _classifier(config[len(TORCHVISION) :], checkpoint)
+            return cls(model.to(device), tuple(input_size or (224, 224)), config)
+        cfg = load_config(config, cfg_options)
+        model = load_detector(cfg, checkpoint, device)
+        return cls(model, tuple(input_size or _pipeline_size(cfg)), config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.model.parameters()).device
+
+    def dense(self, images: Tensor) -> Any:
+        """Run the convolutional part: all of a module; of a detector backbone, neck and dense head.
+
+        Args:
+            images: (N, 3, H, W) float32, preprocessed.
+
+        Returns:
+            Whatever the last of these parts returns.
+        """
+        if not hasattr(self.model, 'extract_feat'):
+            return self.model(images)
+        features = self.model.extract_feat(images)
+        for name in ('bbox_head', 'rpn_head'):
+            head = getattr(self.model, name, None)
+            if head is not None:
+                return head(features)
+        return features
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Pixels as the network takes them.
+
+        A detector's data preprocessor without its padding to a divisor; ImageNet's mean and deviation
+        in RGB for any other module.
+
+        Args:
+            images: (H, W, 3) uint8 BGR, all of one size.
+
+        Returns:
+            (N, 3, H, W) float32 on the network's device.
+        """
+        batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2)
+        batch = batch.float().contiguous()
+        own = getattr(self.model, 'data_preprocessor', None)
+        if own is None:
+            mean, std = (torch.tensor(v).view(3, 1, 1) for v in (_IMAGENET_MEAN, _IMAGENET_STD))
+            return (batch.flip(1) - mean.to(self.device)) / std.to(self.device)
+        if getattr(own, '_channel_conversion', False):
+            batch = batch.flip(1)
+        return (batch - own.mean) / own.std if getattr(own, '_enable_normalize', False) else batch
+
+    def fitted(self, image: np.ndarray) -> np.ndarray:
+        """An image resized to the input size, (H, W, 3) uint8 BGR."""
+        height, width = self.input_size
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+    def padded_by(self, mode: ModeSpec) -> Subject:
+        """A copy of the network, all its layers padded in another mode; weights are shared in value."""
+        model = copy.deepcopy(self.model)
+        swap_padding(model, mode)
+        return Subject(model, self.input_size, f'{self.name} ({mode})')
+
+
+def _pipeline_size(cfg: Any) -> tuple[int, int]:
+    from mmdet.utils import get_test_pipeline_cfg
+
+    for step in get_test_pipeline_cfg(cfg):
+        if 'Resize' in str(step['type']) and step.get('scale'):
+            width, height = step['scale']
+            return height, width
+    raise UserError('the test pipeline does not say its input size: give --input-size H W')
+
+
+def _classifier(name: str, checkpoint: str | None) -> nn.Module:
+    import torchvision
+    from mmengine.runner import CheckpointLoader
+
+    from mindpad_mm.loading import load_weights
+
+    choices = torchvision.models.list_models(module=torchvision.models)
+    if name not in choices:
+        raise UserError(
+            f'torchvision has no classifier {name!r}; choose one of: {", ".join(choices)}'
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = torchvision.models.get_model(name, weights=None)
+    if checkpoint is not None:
+        load_weights(model, CheckpointLoader.load_checkpoint(checkpoint, 'cpu'), checkpoint)
+    return model.eval()
