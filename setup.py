@@ -35,7 +35,7 @@ setup(
         'scipy',
         'matplotlib',
         'jinja2',
-        'plotly',
+        'plotly>=5.18',
         'rich',
         # MMEngine reads inherited configs through pkg_resources, which setuptools 82 no longer has.
         'setuptools<81',
@@ -52,6 +52,8 @@ setup(
             'onnx',
             'onnxscript',
             'onnxruntime',
+            # Speaks to a headless Chromium, where there is one, to test the report's page.
+            'websocket-client',
         ],
     },
     classifiers=[

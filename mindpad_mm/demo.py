@@ -11,7 +11,7 @@ from rich.table import Table
 
 from mindpad_mm import zoo
 from mindpad_mm.evaluation import evaluate
-from mindpad_mm.report import report_scan
+from mindpad_mm.report import report_scan, write_page
 from mindpad_mm.scan import ScanResult, blindspot_scan
 from mindpad_mm.traffic_lights.dataset import Recipe
 from mindpad_mm.traffic_lights.write import make_traffic_lights
@@ -23,7 +23,8 @@ def run_demo(out: Path, stride: int, num_images: int) -> list[dict[str, Any]]:
     A scan or a set that is complete in ``out`` already is used again.
 
     Args:
-        out: Folder for the scans, the test set and ``demo.json``.
+        out: Folder for the scans, the test set, ``demo.json`` and ``report.html``, in which the
+            scans stand side by side.
         stride: Pixels between the positions of a scan.
         num_images: Drawn images to measure mAP on.
 
@@ -38,7 +39,7 @@ def run_demo(out: Path, stride: int, num_images: int) -> list[dict[str, Any]]:
         'test_dataloader.dataset.data_root': f'{data}/',
         'test_evaluator.ann_file': str(data / 'annotations' / 'val.json'),
     }
-    rows = []
+    rows, scans = [], []
     for mode in zoo.modes():
         config, checkpoint = zoo.model_files(mode)
         folder = out / f'scan_{mode}'
@@ -46,8 +47,10 @@ def run_demo(out: Path, stride: int, num_images: int) -> list[dict[str, Any]]:
         report_scan(scan)
         metrics = evaluate(config, checkpoint, out / f'test_{mode}', options)
         rows.append(_row(mode, scan, metrics))
+        scans.append(scan)
+    write_page(scans, out / 'report.html', zoo.modes())
     (out / 'demo.json').write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
-    _print(rows, num_images)
+    _print(rows, num_images, out / 'report.html')
     return rows
 
 
@@ -66,7 +69,7 @@ def _row(mode: str, scan: ScanResult, metrics: dict[str, float]) -> dict[str, An
     }
 
 
-def _print(rows: list[dict[str, Any]], num_images: int) -> None:
+def _print(rows: list[dict[str, Any]], num_images: int, page: Path) -> None:
     table = Table(title=f'drawn lights on drawn streets: one scan, and mAP on {num_images} images')
     for name in ('padding', 'mAP', 'AP.50', 'mean score', 'blind fraction', 'worst strip'):
         table.add_column(name, justify='left' if name in ('padding', 'worst strip') else 'right')
@@ -87,3 +90,4 @@ def _print(rows: list[dict[str, Any]], num_images: int) -> None:
         console.print(
             f'{row["padding"]}: {report} and {report.with_name("heatmap.png")}', soft_wrap=True
         )
+    console.print(f'side by side: {page}', soft_wrap=True)

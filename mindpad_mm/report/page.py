@@ -1,18 +1,26 @@
-"""The page of a scan: one file that explains itself, with nothing to load from elsewhere."""
+"""The page of scans: one file that explains itself, with nothing to load from elsewhere."""
 
 from __future__ import annotations
 
 import base64
+import io
 from pathlib import Path
+from typing import Any, Callable, Sequence
 
-from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from PIL import Image
+from plotly.offline import get_plotlyjs
 from rich.console import Console
 from rich.table import Table
 
 from mindpad_mm.errors import UserError
+from mindpad_mm.report.data import page_data
 from mindpad_mm.report.heatmap import write_heatmap
+from mindpad_mm.report.render import write_html
 from mindpad_mm.scan.images import PathLike
+from mindpad_mm.scan.paired import check_paired
 from mindpad_mm.scan.result import ScanResult
+from mindpad_mm.scan.statistics import paired_over_backgrounds
 
 # (key in the statistics, name, what it means), in the order of the page's table.
 FIGURES = (
@@ -35,6 +43,8 @@ FIGURES = (
     ('flagged_fraction', 'flagged', 'share left out: the clean scene scores there by itself'),
 )  # fmt: skip
 
+_FALLBACK_WIDTH = 900
+
 
 def report_scan(result: ScanResult) -> None:
     """Write ``heatmap.png`` and ``report.html`` beside a scan, and print its main figures.
@@ -46,62 +56,107 @@ def report_scan(result: ScanResult) -> None:
         UserError: The folder cannot be written to.
     """
     write_heatmap(result, result.folder / 'heatmap.png')
-    write_page(result, result.folder / 'report.html')
+    write_page([result], result.folder / 'report.html')
     _print_summary(result)
 
 
-def write_page(result: ScanResult, path: PathLike) -> None:
-    """Write the page of a scan whose folder holds ``heatmap.png``.
+def write_page(
+    results: Sequence[ScanResult], path: PathLike, names: Sequence[str] | None = None
+) -> None:
+    """Write the page of one scan, or of several beside each other with what changed.
+
+    Args:
+        results: Scans in their folders, of the same objects in the same scenes; changes are
+            against the first.
+        path: The HTML file.
+        names: Of the scans. Default: their configs' names, or their folders' where configs are
+            alike.
 
     Raises:
-        UserError: The file cannot be written.
+        UserError: The scans cannot be compared, the names are not one a scan, or the file cannot
+            be written.
     """
-    environment = Environment(
-        loader=PackageLoader('mindpad_mm.report'), autoescape=True, trim_blocks=True
-    )
-    info = result.info
-    html = environment.get_template('scan.html').render(
-        info=info,
-        config=Path(info['config']).name,
-        checkpoint=Path(info['checkpoint'] or 'random weights').name,
-        heatmap=base64.b64encode((result.folder / 'heatmap.png').read_bytes()).decode(),
-        figures=_overall_rows(result),
-        maps=info['statistics']['maps'],
+    for other in results[1:]:
+        check_paired(results[0], other)
+    names = list(names or _default_names(results))
+    if len(set(names)) != len(results):
+        raise UserError(f'{len(results)} scans need as many different names, not {names}')
+    scans = [
+        {
+            'name': name,
+            'info': result.info,
+            'config': Path(result.info['config']).name,
+            'checkpoint': Path(result.info['checkpoint'] or 'random weights').name,
+            'heatmap': _small_heatmap(result),
+        }
+        for name, result in zip(names, results)
+    ]
+    write_html(
+        path,
+        'scan.html',
+        scans=scans,
+        scenes=len(results[0].scores),
+        figures=_figure_rows(results),
         number=_number,
+        data=page_data(results, names),
+        plotly=Markup(get_plotlyjs()),
     )
-    try:
-        Path(path).write_text(html, encoding='utf-8')
-    except OSError as error:
-        raise UserError(f'cannot write {str(path)!r}: {error.strerror}') from error
 
 
-def _overall_rows(result: ScanResult) -> list[dict[str, str]]:
-    """The rows of the table of figures: name, value, interval and meaning; undefined ones left out."""
-    overall = result.info['statistics']['overall']
+def _default_names(results: Sequence[ScanResult]) -> list[str]:
+    configs = [Path(result.info['config']).stem for result in results]
+    return configs if len(set(configs)) == len(results) else [str(r.folder) for r in results]
+
+
+def _small_heatmap(result: ScanResult) -> str:
+    """``heatmap.png``, drawn first where it is missing, as JPEG: for where no script may run."""
+    file = result.folder / 'heatmap.png'
+    if not file.is_file():
+        write_heatmap(result, file)
+    small = io.BytesIO()
+    with Image.open(file) as image:
+        image.thumbnail((_FALLBACK_WIDTH, image.height))
+        image.convert('RGB').save(small, 'JPEG', quality=75)
+    return base64.b64encode(small.getvalue()).decode()
+
+
+def _figure_rows(results: Sequence[ScanResult]) -> list[dict[str, Any]]:
+    """The rows of the table of figures: name, meaning, and a cell a scan and a change."""
+    statistics = [result.info['statistics'] for result in results]
+    changes = [
+        paired_over_backgrounds(statistics[0]['maps'], other['maps']) for other in statistics[1:]
+    ]
     rows = []
     for key, name, meaning in FIGURES:
-        if key in overall:
-            low_high = overall[key]['interval'] or []
-            rows.append(
-                {
-                    'name': name,
-                    'value': _number(overall[key]['mean']),
-                    'interval': ' to '.join(map(_number, low_high)),
-                    'meaning': meaning,
-                }
-            )
+        cells = [_cell(one['overall'].get(key), _number) for one in statistics]
+        cells += [_cell(change.get(key), _signed) for change in changes]
+        if any(cell['mean'] for cell in cells):
+            rows.append({'name': name, 'meaning': meaning, 'cells': cells})
     return rows
+
+
+def _cell(figure: dict[str, Any] | None, written: Callable[[float], str]) -> dict[str, str]:
+    """A mean and its interval in text; empty where the figure is undefined."""
+    if figure is None:
+        return {'mean': '', 'interval': ''}
+    interval = ', '.join(map(written, figure['interval'] or []))
+    return {'mean': written(figure['mean']), 'interval': interval}
 
 
 def _number(value: float | None) -> str:
     return 'undefined' if value is None else f'{value:.3f}'
 
 
+def _signed(value: float) -> str:
+    return f'{value:+.3f}'
+
+
 def _print_summary(result: ScanResult) -> None:
     info = result.info
     table = Table('figure', 'mean', '95% over backgrounds', title=f'score of {info["label"]!r}')
-    for row in _overall_rows(result):
-        table.add_row(row['name'], row['value'], row['interval'])
+    for row in _figure_rows([result]):
+        (cell,) = row['cells']
+        table.add_row(row['name'], cell['mean'], cell['interval'])
     console = Console()
     console.print(table)
     console.print(

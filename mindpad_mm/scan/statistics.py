@@ -84,7 +84,7 @@ def map_statistics(score_map: ScoreMap, periods: Sequence[int] = ()) -> dict[str
     if not valid.size:
         return figures
     median = np.median(valid)
-    phase = _interior_phase(score_map, periods)
+    phase = interior_phase(score_map, periods)
     figures.update(
         mean=_number(valid.mean()),
         min=_number(valid.min()),
@@ -188,10 +188,38 @@ def over_backgrounds(
         By figure (nested ones joined by a dot, ``border_effect.top``): ``mean``, ``interval``
         ``[low, high]`` (None with fewer than two backgrounds) and ``backgrounds``, their number.
     """
+    return _summary([(figures['background'], _flat(figures)) for figures in maps], confidence)
+
+
+def paired_over_backgrounds(
+    first: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]], confidence: float = 0.95
+) -> dict[str, dict[str, Any]]:
+    """What :func:`over_backgrounds` gives, of the differences ``other - first``.
+
+    Taken map by map before they are averaged, the differences are free of what the two scans
+    share: that some scenes are harder than others. A figure undefined in either map of a pair is
+    left out there.
+
+    Args:
+        first, other: Two scans' figures of the same maps in the same order.
+        confidence: Of Student's t interval; default 0.95.
+    """
+    pairs = []
+    for one, two in zip(first, other):
+        before, after = _flat(one), _flat(two)
+        common = {name: after[name] - before[name] for name in before if name in after}
+        pairs.append((one['background'], common))
+    return _summary(pairs, confidence)
+
+
+def _summary(
+    maps: Sequence[tuple[int, dict[str, float]]], confidence: float
+) -> dict[str, dict[str, Any]]:
+    """Means with intervals of flat figures, each with its background."""
     by_figure: dict[str, dict[int, list[float]]] = {}
-    for figures in maps:
-        for name, value in _flat(figures):
-            by_figure.setdefault(name, {}).setdefault(figures['background'], []).append(value)
+    for background, figures in maps:
+        for name, value in figures.items():
+            by_figure.setdefault(name, {}).setdefault(background, []).append(value)
     summary = {}
     for name, by_background in by_figure.items():
         means = np.array([np.mean(values) for values in by_background.values()])
@@ -222,17 +250,18 @@ _SINGLE_FIGURES = {
 }
 
 
-def _flat(figures: dict[str, Any]) -> list[tuple[str, float]]:
-    flat = []
+def _flat(figures: dict[str, Any]) -> dict[str, float]:
+    flat = {}
     for group, names in _SINGLE_FIGURES.items():
         values = (figures.get(group) or {}) if group else figures
         for name in names:
             if values.get(name) is not None:
-                flat.append((f'{group}.{name}' if group else name, values[name]))
+                flat[f'{group}.{name}' if group else name] = values[name]
     return flat
 
 
-def _interior_phase(score_map: ScoreMap, periods: Sequence[int]) -> GridPhase | None:
+def interior_phase(score_map: ScoreMap, periods: Sequence[int]) -> GridPhase | None:
+    """The grid's pattern in the interior of a map, see :func:`estimate_phase`."""
     rows, cols = score_map.interior()
     return estimate_phase(
         score_map.scores[np.ix_(rows, cols)], score_map.rows[rows], score_map.cols[cols], periods

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mindpad_mm.scan.images import write_png
+from mindpad_mm.scan.positions import axis_positions, common_grid
 from mindpad_mm.scan.result import ScanResult
 from mindpad_mm.scan.run import scan_statistics
 
@@ -38,3 +39,61 @@ def scan(tmp_path):
     info['statistics'] = scan_statistics(result)
     result.save(tmp_path)
     return result
+
+
+@pytest.fixture(scope='session')
+def make_scan(tmp_path_factory):
+    """A function that makes a scan of noise: 3 scenes, 2 objects and 2 sizes, one scene smaller.
+
+    The same ``inputs`` give the same scenes and objects, the same ``scores`` the same scores.
+    """
+
+    def make(name, scores=0, inputs=0, label='traffic light'):
+        folder = tmp_path_factory.mktemp(name)
+        scenes, boxes, stride = [(48, 80), (48, 80), (40, 64)], [[(10, 6), (16, 10)]] * 2, 2
+        rng = np.random.default_rng(inputs)
+        backgrounds, objects = [], []
+        for k, (height, width) in enumerate(scenes):
+            write_png(folder / f'scene_{k}.png', rng.integers(0, 99, (height, width, 3), np.uint8))
+            scene = {
+                'source': f'{k}.jpg',
+                'file': f'scene_{k}.png',
+                'height': height,
+                'width': width,
+            }
+            backgrounds.append(scene)
+        for k, shapes in enumerate(boxes):
+            files = [f'object_{k}_{height}.png' for height, _ in shapes]
+            for file, shape in zip(files, shapes):
+                colour = (255 * (k == 0), 200, 255 * (k == 1), 255)
+                write_png(folder / file, np.full((*shape, 4), colour, np.uint8))
+            objects.append(
+                {'source': f'object {k}', 'files': files, 'boxes': [list(s) for s in shapes]}
+            )
+        rows, cols = common_grid(scenes, boxes[0], stride)
+        rng = np.random.default_rng([1, scores])
+        shape = (len(scenes), len(boxes), 2, len(rows), len(cols))
+        values = rng.uniform(0, 1, (2, *shape)).astype(np.float32)
+        flags = rng.uniform(0, 1, shape) < 0.05
+        for index in np.ndindex(shape[:3]):
+            scene, box = scenes[index[0]], boxes[index[1]][index[2]]
+            fits = [len(axis_positions(a, b, stride)) for a, b in zip(scene, box)]
+            for outside in (np.s_[fits[0] :, :], np.s_[:, fits[1] :]):
+                values[(slice(None), *index, *outside)] = np.nan
+                flags[(*index, *outside)] = False
+        info = {
+            'config': f'{name}.py', 'checkpoint': 'weights.pth', 'label': label,
+            'label_index': 0, 'stride': stride, 'sizes': [10, 16], 'iou_thr': 0.5,
+            'clean_thr': 0.001, 'engine': 'full', 'space': 'input', 'batch_size': 8,
+            'device': 'cpu', 'seed': 0, 'cfg_options': {}, 'periods': [8], 'positions': 1,
+            'positions_per_second': 1.0, 'versions': {}, 'backgrounds': backgrounds,
+            'objects': objects,
+        }  # fmt: skip
+        result = ScanResult(*values, flags, values[0], rows, cols, info)
+        info['statistics'] = scan_statistics(result)
+        result.save(folder)
+        # Drawing the real one takes seconds, and heatmaps have tests of their own.
+        write_png(folder / 'heatmap.png', np.zeros((200, 600, 3), np.uint8))
+        return result
+
+    return make

@@ -25,6 +25,8 @@ def test_every_checkpoint_has_a_row_with_its_scan_and_its_map(demo, capsys):
         assert 0 <= row['mAP'] <= row['AP.50'] <= 1
         assert (scan.folder / 'report.html').is_file()
         assert (scan.folder / 'heatmap.png').is_file()
+    compared = (out / 'report.html').read_text(encoding='utf-8')
+    assert all(f'{mode} minus {zoo.modes()[0]}' in compared for mode in zoo.modes()[1:])
 
 
 def test_running_again_uses_what_is_there_and_prints_the_same(demo, capsys):

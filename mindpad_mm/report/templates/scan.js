@@ -1,0 +1,291 @@
+'use strict';
+// One position is looked at in every panel at once; what is shown where comes from the page's data.
+const page = JSON.parse(document.getElementById('data').textContent);
+const OUTSIDE = 65535, STEPS = 10000;  // as the maps are written
+const [BACKGROUNDS, OBJECTS, SIZES, ROWS, COLS] = page.shape;
+const byId = id => document.getElementById(id);
+const all = (selector, visit) => document.querySelectorAll(selector).forEach(visit);
+const now = {background: 0, object: 0, size: 0, row: 0, col: 0};  // all of them indices
+
+async function numbers(text, Type) {
+  const deflated = new Blob([Uint8Array.from(atob(text), c => c.charCodeAt(0))]).stream();
+  return new Type(await new Response(deflated.pipeThrough(new DecompressionStream('deflate'))).arrayBuffer());
+}
+async function unpack() {
+  for (const scan of page.scans) {
+    scan.scores = await numbers(scan.scores, Uint16Array);
+    scan.ious = await numbers(scan.ious, Uint16Array);
+    scan.flags = await numbers(scan.flags, Uint8Array);
+  }
+  for (const change of page.changes) {
+    change.mean = await numbers(change.mean, Float32Array);
+    change.half = await numbers(change.half, Float32Array);
+  }
+}
+
+// Where things stand in the arrays: [background, object, size, row, col], and changes without background.
+const mapIndex = () => (now.background * OBJECTS + now.object) * SIZES + now.size;
+const meanIndex = () => now.object * SIZES + now.size;
+const cellIndex = (map, row, col) => (map * ROWS + row) * COLS + col;
+const box = () => page.objects[now.object].boxes[now.size];
+const fixed = value => value === OUTSIDE ? NaN : value / STEPS;
+const signed = (value, digits = 4) => (value < 0 ? '\u2212' : '+') + Math.abs(value).toFixed(digits);
+
+// A (ROWS x COLS) table of what `value` gives for the cells of one map.
+function table(map, value) {
+  return page.rows.map((_, row) => Float32Array.from(
+    page.cols, (_, col) => value(cellIndex(map, row, col))));
+}
+// plotly 5 takes its custom data from plain arrays alone.
+const plain = rows => rows.map(row => Array.from(row));
+const change = (scan, i) => scan.flags[i] || page.scans[0].flags[i]
+  ? NaN : fixed(scan.scores[i]) - fixed(page.scans[0].scores[i]);
+
+// ---- the scene, with the object as it was pasted
+const canvas = byId('scene'), images = {};
+function image(source) {
+  if (!images[source]) {
+    images[source] = new Image();
+    images[source].onload = drawScene;
+    images[source].src = source;
+  }
+  return images[source];
+}
+// Part of the scene, `frame` = [x, y, width, height] in its pixels, on the whole of a canvas.
+function paint(canvas, frame) {
+  const scene = page.scenes[now.background], [height, width] = box();
+  const photo = image(scene.picture), object = image(page.objects[now.object].pictures[now.size]);
+  const scale = Math.max(1, canvas.clientWidth * devicePixelRatio / frame[2]), pixel = devicePixelRatio / scale;
+  canvas.width = Math.round(frame[2] * scale);
+  canvas.height = Math.round(frame[3] * scale);
+  const draw = canvas.getContext('2d'), x = page.cols[now.col], y = page.rows[now.row];
+  draw.scale(scale, scale);
+  draw.translate(-frame[0], -frame[1]);
+  draw.imageSmoothingEnabled = scale < 2;
+  draw.drawImage(photo, 0, 0, scene.width, scene.height);
+  draw.drawImage(object, x, y, width, height);
+  for (const [colour, line] of [['#fff', 4], [page.mark, 2]]) {
+    draw.strokeStyle = colour;
+    draw.lineWidth = line * pixel;
+    draw.strokeRect(x - 2 * pixel, y - 2 * pixel, width + 4 * pixel, height + 4 * pixel);
+  }
+}
+function drawScene() {
+  const scene = page.scenes[now.background], [height, width] = box();
+  paint(canvas, [0, 0, scene.width, scene.height]);
+  const side = Math.min(1.6 * Math.max(height, width), scene.height, scene.width);
+  const within = (centre, extent) => Math.max(0, Math.min(centre - side / 2, extent - side));
+  paint(byId('lens'), [within(page.cols[now.col] + width / 2, scene.width),
+    within(page.rows[now.row] + height / 2, scene.height), side, side]);
+}
+
+// ---- charts
+const ink = () => getComputedStyle(document.body).color;
+const still = {displayModeBar: false, scrollZoom: false};
+const zoomable = {displaylogo: false, modeBarButtons: [['zoom2d', 'pan2d', 'resetScale2d', 'toImage']]};
+function chart(element, figure, data, layout, config = still) {
+  const whole = structuredClone(figure);
+  data.forEach((one, i) => { whole.data[i] = Object.assign(whole.data[i] || {}, one); });
+  Object.assign(whole.layout, layout, {font: {...whole.layout.font, color: ink()}});
+  return Plotly.react(element, whole.data, whole.layout, config);
+}
+function mapLayout(figure, element) {
+  const scene = page.scenes[now.background], axes = figure.layout, half = page.stride / 2;
+  const margin = axes.margin, width = element.clientWidth - margin.l - margin.r;
+  return {
+    // The scene's own frame, so that a place is at the same place in every panel.
+    xaxis: {...axes.xaxis, range: [-half, scene.width]},
+    yaxis: {...axes.yaxis, range: [scene.height, -half]},
+    height: Math.round(width * scene.height / scene.width) + margin.t + margin.b,
+    dragmode: matchMedia('(pointer: coarse)').matches ? false : 'zoom',
+    uirevision: now.background,
+  };
+}
+function drawMap(element, figure, data, shapes = []) {
+  const layout = mapLayout(figure, element);
+  layout.shapes = figure.layout.shapes.map((shape, i) => ({...shape, ...shapes[i]}));
+  const fresh = !element.on;
+  chart(element, figure, data, layout, zoomable);
+  if (fresh) {
+    const follow = event => moveTo(event.points[0].y, event.points[0].x);
+    element.on('plotly_hover', follow);
+    element.on('plotly_click', follow);
+  }
+}
+function drawMaps() {
+  const map = mapIndex(), at = {x: page.cols, y: page.rows};
+  all('[data-score]', element => {
+    const scan = page.scans[element.dataset.score], known = scan.maps[map];
+    const iou = plain(table(map, i => fixed(scan.ious[i])));
+    const shapes = known.worst ? [
+      {visible: true, y0: known.worst_row.position, y1: known.worst_row.position},
+      {visible: true, x0: known.worst_col.position, x1: known.worst_col.position}] : [];
+    drawMap(element, page.figures.score, [
+      {...at, z: table(map, i => scan.flags[i] ? NaN : fixed(scan.scores[i])), customdata: iou},
+      {...at, z: table(map, i => scan.flags[i] ? fixed(scan.scores[i]) : NaN)}], shapes);
+  });
+  all('[data-change]', element => {
+    const scan = page.scans[1 + Number(element.dataset.change)];
+    drawMap(element, page.figures.change, [{...at, z: table(map, i => change(scan, i))}]);
+  });
+  all('[data-mean]', element => {
+    const {mean, half} = page.changes[element.dataset.mean];
+    const sure = document.querySelector(`[data-sure="${element.dataset.mean}"]`).checked;
+    drawMap(element, page.figures.change, [{...at,
+      z: table(meanIndex(), i => sure && !(Math.abs(mean[i]) > half[i]) ? NaN : mean[i]),
+      customdata: plain(table(meanIndex(), i => half[i])),
+      hovertemplate: 'change %{z:+.4f} \u00b1 %{customdata:.4f}<br>row %{y}, column %{x}<extra></extra>'}]);
+  });
+}
+function drawBorders() {
+  const maps = page.scans.map(scan => scan.maps[mapIndex()]);
+  all('[data-side]', element => {
+    const side = element.dataset.side;
+    const lines = maps.map((known, i) => ({type: 'scatter', mode: 'lines', name: page.scans[i].name,
+      line: {color: page.lines[i % page.lines.length], width: 1.8},
+      x: known.worst ? known.border_profiles[side].distance : [], hovertemplate: '%{y:.3f}',
+      y: known.worst ? known.border_profiles[side].score : []}));
+    chart(element, page.figures.profile, lines, {});
+  });
+  all('[data-effect]', element => {
+    const side = element.dataset.effect;
+    element.replaceChildren(...maps.map((known, i) => {
+      const effect = known.border_effect ? known.border_effect[side] : null;
+      const told = make('span', effect === null ? 'undefined' : signed(effect, 3), 'told');
+      if (page.scans.length === 1) return told;
+      told.prepend(make('span', '', 'swatch'), page.scans[i].name + ' ');
+      told.firstChild.style.background = page.lines[i % page.lines.length];
+      return told;
+    }));
+  });
+  all('[data-phase]', element => {
+    const phase = maps[element.dataset.phase].phase;
+    element.closest('figure').hidden = !phase;
+    if (!phase) return;
+    const steps = phase.values.map((_, i) => i * phase.step), {xaxis, yaxis} = page.figures.phase.layout;
+    const dtick = phase.step * Math.ceil(steps.length / 8);
+    chart(element, page.figures.phase, [{x: steps, y: steps, z: phase.values}],
+      {xaxis: {...xaxis, dtick}, yaxis: {...yaxis, dtick}});
+    document.querySelector(`[data-grid="${element.dataset.phase}"]`).textContent =
+      `${phase.period} px, best minus worst phase ${phase.amplitude.toFixed(3)}`;
+  });
+}
+
+// ---- words
+function say() {
+  const row = page.rows[now.row], col = page.cols[now.col], i = cellIndex(mapIndex(), now.row, now.col);
+  const scores = page.scans.map(scan => {
+    const name = page.scans.length > 1 ? scan.name + ' ' : '';
+    return `${name}score ${fixed(scan.scores[i]).toFixed(4)}, IoU ${fixed(scan.ious[i]).toFixed(4)}`
+      + (scan.flags[i] ? ' (flagged: the clean scene scores here by itself)' : '');
+  });
+  page.changes.forEach(({mean, half}, k) => {
+    const here = change(page.scans[k + 1], i), j = cellIndex(meanIndex(), now.row, now.col);
+    if (!isNaN(here)) scores.push(`${page.scans[k + 1].name} minus ${page.scans[0].name} ${signed(here)}`);
+    if (half[j] >= 0) scores.push(`mean change ${signed(mean[j])}, 95 % interval `
+      + `${signed(mean[j] - half[j])} to ${signed(mean[j] + half[j])}`);
+  });
+  const [height, width] = box();
+  byId('readout').textContent = [`Row ${row}, column ${col}`,
+    `pasted box ${col}, ${row} to ${col + width}, ${row + height}`, ...scores].join('\n');
+  all('[data-scan]', element => {
+    element.textContent = fixed(page.scans[element.dataset.scan].scores[i]).toFixed(4);
+  });
+  const live = {row, col, scene: page.scenes[now.background].file, object: page.objects[now.object].files[now.size]};
+  all('[data-live]', element => { element.textContent = live[element.dataset.live]; });
+}
+function make(tag, text, style = '') {
+  return Object.assign(document.createElement(tag), {textContent: text, className: style});
+}
+function describe() {
+  byId('words').replaceChildren(...page.scans.map(scan => {
+    const part = make('div', ''), list = make('ul', '');
+    list.append(...scan.maps[mapIndex()].words.map(text => make('li', text)));
+    part.append(...page.scans.length > 1 ? [make('b', scan.name)] : [], list);
+    return part;
+  }));
+}
+
+// ---- moving about
+function last(positions, extent, length) {
+  return positions.filter(position => position + length <= extent).length - 1;
+}
+let waiting = false;
+function move(row, col) {
+  const scene = page.scenes[now.background], [height, width] = box();
+  now.row = Math.max(0, Math.min(row, last(page.rows, scene.height, height)));
+  now.col = Math.max(0, Math.min(col, last(page.cols, scene.width, width)));
+  say();
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => { waiting = false; drawScene(); all('.map', ring); });
+}
+function ring(element) {
+  const shapes = element.layout.shapes.map((shape, i, whole) => i < whole.length - 2 ? shape
+    : {...shape, xanchor: page.cols[now.col], yanchor: page.rows[now.row]});
+  Plotly.relayout(element, {shapes});
+}
+const moveTo = (y, x) => move(Math.round((y - page.rows[0]) / page.stride), Math.round((x - page.cols[0]) / page.stride));
+
+const keys = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
+all('.map, #scene', element => element.addEventListener('keydown', event => {
+  const step = keys[event.key];
+  if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  const far = event.shiftKey ? 10 : 1;
+  move(now.row + far * step[0], now.col + far * step[1]);
+}));
+function drag(event) {
+  if (event.type === 'pointermove' && !event.buttons) return;
+  canvas.setPointerCapture(event.pointerId);
+  const frame = canvas.getBoundingClientRect(), scene = page.scenes[now.background], [height, width] = box();
+  const scale = scene.width / frame.width;
+  moveTo((event.clientY - frame.top) * scale - height / 2, (event.clientX - frame.left) * scale - width / 2);
+}
+canvas.addEventListener('pointerdown', drag);
+canvas.addEventListener('pointermove', drag);
+all('[data-jump]', button => button.addEventListener('click', () => {
+  const known = page.scans[0].maps[mapIndex()], {worst} = known;
+  if (!worst) return;
+  const y = {worst: worst.row, worst_row: known.worst_row.position}[button.dataset.jump] ?? page.rows[now.row];
+  const x = {worst: worst.col, worst_col: known.worst_col.position}[button.dataset.jump] ?? page.cols[now.col];
+  moveTo(y, x);
+}));
+
+// ---- choosing
+function show() {
+  byId('size-out').textContent = `${page.sizes[now.size]} px`;
+  drawMaps();
+  drawBorders();
+  describe();
+  move(now.row, now.col);
+}
+for (const [name, choices] of [['background', page.scenes], ['object', page.objects]]) {
+  byId(name).append(...choices.map(({name}, i) => new Option(name, i)));
+  byId(name).closest('label').hidden = choices.length === 1;
+}
+byId('size').max = SIZES - 1;
+byId('size').closest('label').hidden = SIZES === 1;
+all('.controls select, .controls input', control => control.addEventListener('input', () => {
+  now[control.id] = Number(control.value);
+  show();
+}));
+all('[data-sure]', control => control.addEventListener('input', drawMaps));
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', show);
+let wide = innerWidth;  // a phone's address bar changes the height alone, all the time
+addEventListener('resize', () => {
+  if (innerWidth === wide) return;
+  wide = innerWidth;
+  show();
+});
+
+unpack().then(() => {
+  byId('explorer').hidden = false;
+  const {worst} = page.scans[0].maps[0];
+  if (worst) {
+    now.row = page.rows.indexOf(worst.row);
+    now.col = page.cols.indexOf(worst.col);
+  }
+  show();
+  byId('explorer').dataset.ready = '';
+});

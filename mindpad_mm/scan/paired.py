@@ -1,0 +1,82 @@
+"""Two scans of the same objects in the same places: what changed, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy import stats
+
+from mindpad_mm.errors import UserError
+from mindpad_mm.scan.images import read_image
+from mindpad_mm.scan.result import ScanResult
+
+_SAME_SETTINGS = ('label', 'sizes', 'stride', 'space', 'iou_thr')
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Scores of one scan minus those of another, averaged over the scenes.
+
+    Attributes:
+        mean: (O, S, R, C) float32 in -1..1; NaN where a position is flagged, or outside, in
+            either scan over every scene.
+        half: (O, S, R, C) float32, half the width of Student's t interval of that mean; NaN with
+            fewer than two scenes.
+    """
+
+    mean: np.ndarray
+    half: np.ndarray
+
+
+def paired_difference(
+    first: ScanResult, other: ScanResult, confidence: float = 0.95
+) -> PairedDifference:
+    """The difference ``other - first`` at every position, paired by scene.
+
+    Args:
+        first, other: Scans that :func:`check_paired` accepts.
+        confidence: Of the interval, position by position: among many positions some intervals
+            leave out 0 by chance.
+    """
+    change = np.where(first.flags | other.flags, np.nan, other.scores - first.scores)
+    change = change.astype(np.float64)
+    known = ~np.isnan(change)
+    count = known.sum(0)
+    mean = np.where(known, change, 0).sum(0) / np.where(count, count, np.nan)
+    squares = np.where(known, (change - mean) ** 2, 0).sum(0)
+    freedom = np.where(count > 1, count - 1, np.nan)
+    error = np.sqrt(squares / freedom / count.clip(1))
+    half = stats.t.ppf((1 + confidence) / 2, freedom) * error
+    return PairedDifference(mean.astype(np.float32), half.astype(np.float32))
+
+
+def check_paired(first: ScanResult, other: ScanResult) -> None:
+    """Make sure that two scans pasted the same objects at the same places of the same scenes.
+
+    Raises:
+        UserError: They did not.
+    """
+    for name in _SAME_SETTINGS:
+        if first.info[name] != other.info[name]:
+            raise UserError(
+                f'{str(first.folder)!r} and {str(other.folder)!r} differ in {name} '
+                f'({first.info[name]!r} and {other.info[name]!r}): compare scans of one setting'
+            )
+    for what, ours, theirs in zip(('scenes', 'objects'), _pasted(first), _pasted(other)):
+        if ours != theirs:
+            raise UserError(
+                f'{str(first.folder)!r} and {str(other.folder)!r} differ in their {what}: '
+                f'compare scans of the same {what}'
+            )
+
+
+def _pasted(result: ScanResult) -> tuple[list[list], list[list]]:
+    """The pixels of the scenes and of the objects."""
+    scenes = [scene['file'] for scene in result.info['backgrounds']]
+    objects = [file for obj in result.info['objects'] for file in obj['files']]
+    return tuple(
+        [read_image(result.folder / file, cv2.IMREAD_UNCHANGED).tolist() for file in files]
+        for files in (scenes, objects)
+    )

@@ -1,0 +1,53 @@
+"""What a page carries is what the scan holds."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+
+import numpy as np
+
+from mindpad_mm.report.data import page_data
+
+
+def unpacked(text, dtype, shape):
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype).reshape(shape)
+
+
+def test_scores_and_ious_are_those_of_the_scan_to_four_decimals(make_scan):
+    scan = make_scan('one')
+    (carried,) = page_data([scan], ['one'])['scans']
+    for name in ('scores', 'ious'):
+        values = getattr(scan, name)
+        fixed = unpacked(carried[name], '<u2', values.shape)
+        np.testing.assert_array_equal(fixed == 65535, np.isnan(values))
+        known = ~np.isnan(values)
+        np.testing.assert_allclose(fixed[known] / 10000, values[known], rtol=0, atol=0.5000001e-4)
+    np.testing.assert_array_equal(unpacked(carried['flags'], '<u1', scan.flags.shape), scan.flags)
+
+
+def test_everything_is_json_without_nan(make_scan):
+    data = page_data([make_scan('one'), make_scan('two', scores=1)], ['one', 'two'])
+    json.dumps(data, allow_nan=False)
+
+
+def test_pattern_of_the_grid_is_found_again(make_scan):
+    scan = make_scan('one')
+    stripes = np.where(scan.cols % 8 == 4, 0.2, 0.9).astype(np.float32)
+    scan.scores[:] = np.where(np.isnan(scan.scores), np.nan, stripes)
+    scan.flags[:] = False
+    phase = page_data([scan], ['one'])['scans'][0]['maps'][0]['phase']
+    assert (phase['period'], phase['step']) == (8, 2)
+    values = np.array(phase['values'])
+    np.testing.assert_allclose(values - values.max(), np.tile([0, 0, -0.7, 0], (4, 1)), atol=1e-4)
+
+
+def test_map_of_flagged_positions_alone_is_said_to_be_one(scan):
+    from mindpad_mm.scan.run import scan_statistics
+
+    scan.flags[:] = True
+    scan.info['statistics'] = scan_statistics(scan)
+    for carried in page_data([scan], ['one'])['scans'][0]['maps']:
+        assert list(carried) == ['words']
+        assert 'flagged' in carried['words'][0]
