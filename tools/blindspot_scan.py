@@ -9,7 +9,7 @@ from mmengine.config import DictAction
 
 from mindpad_mm.errors import one_line_errors
 from mindpad_mm.report import report_scan
-from mindpad_mm.scan import ENGINES, blindspot_scan
+from mindpad_mm.scan import ENGINES, LAUNCHERS, blindspot_scan
 
 EXAMPLE = """\
 examples:
@@ -23,6 +23,10 @@ examples:
   # an annotated object, cut out of its photo and slid over what is left of it
   tools/blindspot_scan.py my_config.py my_checkpoint.pth \\
       --from-coco annotations/instances_val2017.json --ann-id 404330 --label "traffic light"
+
+  # shared by four processes; the same bytes as from one with OMP_NUM_THREADS=1
+  torchrun --nproc_per_node 4 tools/blindspot_scan.py my_config.py my_checkpoint.pth \\
+      --launcher pytorch --stride 1
 """
 
 
@@ -81,6 +85,12 @@ def parse_args() -> argparse.Namespace:
         'differing from run to run',
     )
     run.add_argument(
+        '--tolerance',
+        type=float,
+        default=1e-3,
+        help='focused engine: largest difference in score it may show at its checks (0.001)',
+    )
+    run.add_argument(
         '--period',
         nargs='+',
         type=int,
@@ -88,6 +98,13 @@ def parse_args() -> argparse.Namespace:
         help="candidate periods of the detector's grid (its strides)",
     )
     run.add_argument('--device', default='cpu', help='cpu (default), cuda:0, ...')
+    run.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='what started the processes that share the scan (none: this one does it all); '
+        'torchrun is pytorch',
+    )
     run.add_argument('--seed', type=int, default=0, help='seed of what is drawn (0)')
     run.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='overrides of the config, key=value'
@@ -124,12 +141,15 @@ def main() -> None:
         clean_thr=args.clean_thr,
         periods=args.period,
         batch_size=args.batch_size,
+        tolerance=args.tolerance,
         device=args.device,
+        launcher=args.launcher,
         cfg_options=args.cfg_options,
         seed=args.seed,
         resume=args.resume,
     )
-    report_scan(result)
+    if result is not None:  # one of several processes tells
+        report_scan(result)
 
 
 if __name__ == '__main__':

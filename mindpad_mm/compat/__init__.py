@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Callable
 
 from .checkpoints import checkpoint_loading
+from .init_dist import init_dist_without_gpus
 from .mmcv_ops import mmcv_ops
 from .pkg_resources import pkg_resources
 from .ssd_head import ssd_head_loss_cls
@@ -18,6 +19,7 @@ _WORKAROUNDS: tuple[Callable[[], bool], ...] = (
     mmcv_ops,
     pkg_resources,
     checkpoint_loading,
+    init_dist_without_gpus,
     ssd_head_loss_cls,
 )
 _APPLIED: dict[str, bool] = {}

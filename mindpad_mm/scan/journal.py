@@ -54,11 +54,16 @@ def check_fingerprint(found: dict[str, Any], wanted: dict[str, Any], out: Path) 
     Raises:
         UserError: Names what differs.
     """
-    differing = [key for key in wanted if found.get(key) != wanted[key]]
+    differing = {key: value for key, value in wanted.items() if found.get(key) != value}
     if differing:
+        named = [
+            f'{key} ({found.get(key)}, not {value})' if isinstance(value, (int, float)) else key
+            for key, value in differing.items()
+        ]
+        hint = ' (OMP_NUM_THREADS sets the threads)' if 'threads' in differing else ''
         raise UserError(
-            f'the scan in {str(out)!r} was run with another {", ".join(differing)}: '
-            f'resume it with the same, or choose another --out'
+            f'the scan in {str(out)!r} was run with another {", ".join(named)}: '
+            f'resume it with the same{hint}, or choose another --out'
         )
 
 

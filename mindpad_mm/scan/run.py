@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
+import torch
 from mmengine.runner import set_random_seed
 
 from mindpad_mm.errors import UserError
@@ -19,19 +20,21 @@ from mindpad_mm.scan.detector import (
     versions,
     weights_sha256,
 )
-from mindpad_mm.scan.driver import AUTO, ScanTask, run_scan
+from mindpad_mm.scan.driver import run_scan
 from mindpad_mm.scan.engines import find_engine
 from mindpad_mm.scan.images import PathLike
 from mindpad_mm.scan.journal import check_fingerprint, discard, prepare_folder
+from mindpad_mm.scan.launch import launched
 from mindpad_mm.scan.objects import ScanObject, load_coco_objects
 from mindpad_mm.scan.phase import grid_strides
+from mindpad_mm.scan.plan import AUTO, ScanTask
 from mindpad_mm.scan.result import ScanResult
 from mindpad_mm.scan.scenes import SPACES, Background, Scene, load_backgrounds, make_scene
 from mindpad_mm.scan.statistics import map_statistics, over_backgrounds
 
 # What the scores depend on besides the inputs.
 _OPTIONS = (
-    'label', 'sizes', 'stride', 'space', 'iou_thr', 'clean_thr', 'engine', 'batch_size',
+    'label', 'sizes', 'stride', 'space', 'iou_thr', 'clean_thr', 'engine', 'batch_size', 'tolerance',
 )  # fmt: skip
 
 
@@ -54,11 +57,13 @@ def blindspot_scan(
     clean_thr: float = SCORE_THR,
     periods: Sequence[int] | None = None,
     batch_size: int | str = 8,
+    tolerance: float = 1e-3,
     device: str = 'cpu',
+    launcher: str = 'none',
     cfg_options: dict[str, Any] | None = None,
     seed: int = 0,
     resume: bool = False,
-) -> ScanResult:
+) -> ScanResult | None:
     """Slide an object over scenes and write a detector's confidence at every position.
 
     Args:
@@ -82,74 +87,94 @@ def blindspot_scan(
             confidence are flagged.
         periods: Candidate periods of the grid in scene pixels; default the detector's strides.
         batch_size: Positions a forward pass, or ``auto`` to measure.
+        tolerance: Largest difference in score that an approximate engine may show at its checks.
         device: For torch, e.g. ``cuda:0``.
+        launcher: What started the processes that share the scan, see
+            :func:`mindpad_mm.scan.launch.launched`; default ``none``, this one does it all. The
+            same files must be there for all of them, ``out`` only for the first.
         cfg_options: Overrides of the config.
         seed: Of the drawn object and street, and of torch.
         resume: Go on with the scan in ``out``; a finished one is returned as it is.
 
     Returns:
-        What ``out`` now holds in ``scan.npz`` and ``scan.json``.
+        What ``out`` now holds in ``scan.npz`` and ``scan.json``; of several processes, the others
+        than the first get None.
 
     Raises:
         UserError: Anything in the input that its user can mend.
     """
-    _check_numbers(sizes, stride, iou_thr, clean_thr, batch_size)
-    if space not in SPACES:
-        raise UserError(f'space {space!r} is unknown; choose one of: {", ".join(SPACES)}')
-    engine_name = find_engine(engine, space).name
-    cfg = load_config(str(config), cfg_options)
-    thresholds = lowered_thresholds(cfg)
-    out = prepare_folder(out or Path('outputs') / f'{Path(config).stem}_scan', resume)
-    scan_objects, photos = _load_objects(objects, from_coco, ann_ids, photo_root, seed)
-    photo_backgrounds = _load_backgrounds(backgrounds, photos, seed)
-    set_random_seed(seed)
-    model = load_detector(
-        cfg, None if checkpoint is None else str(checkpoint), device, cfg_options=thresholds
-    )
-    classes = list(model.dataset_meta['classes'])
-    index = find_label(label, classes)
-    scenes = [make_scene(background, model.cfg, space) for background in photo_backgrounds]
-    task = ScanTask(
-        scenes, scan_objects, list(dict.fromkeys(sizes)), index, stride, iou_thr, clean_thr,
-        engine_name, batch_size,
-    )  # fmt: skip
-    fingerprint = {
-        'config': hashlib.sha256(repr(sorted(model.cfg.to_dict().items())).encode()).hexdigest(),
-        'checkpoint': weights_sha256(model),
-        'background': [_pixels_sha256(scene.pixels) for scene in scenes],
-        'object': [_pixels_sha256(obj.pixels) for obj in scan_objects],
-        **{name: getattr(task, name) for name in _OPTIONS},
-        'device': device,
-        'versions': versions(),
-    }
-    if resume and (out / 'scan.json').is_file():
-        done = ScanResult.load(out)
-        check_fingerprint(done.info['fingerprint'], fingerprint, out)
-        discard(out)
-        return done
+    with launched(launcher, device) as (team, own_device):
+        _check_numbers(sizes, stride, iou_thr, clean_thr, batch_size, tolerance)
+        if space not in SPACES:
+            raise UserError(f'space {space!r} is unknown; choose one of: {", ".join(SPACES)}')
+        engine_name = find_engine(engine, space).name
+        cfg = load_config(str(config), cfg_options)
+        thresholds = lowered_thresholds(cfg)
+        out = Path(out or Path('outputs') / f'{Path(config).stem}_scan')
+        if team.rank == 0:
+            prepare_folder(out, resume)
+        scan_objects, photos = _load_objects(objects, from_coco, ann_ids, photo_root, seed)
+        photo_backgrounds = _load_backgrounds(backgrounds, photos, seed)
+        set_random_seed(seed)
+        model = load_detector(
+            cfg, None if checkpoint is None else str(checkpoint), own_device, cfg_options=thresholds
+        )
+        classes = list(model.dataset_meta['classes'])
+        index = find_label(label, classes)
+        scenes = [make_scene(background, model.cfg, space) for background in photo_backgrounds]
+        task = ScanTask(
+            scenes, scan_objects, list(dict.fromkeys(sizes)), index, stride, iou_thr, clean_thr,
+            engine_name, batch_size, tolerance,
+        )  # fmt: skip
+        fingerprint = {
+            'config': hashlib.sha256(
+                repr(sorted(model.cfg.to_dict().items())).encode()
+            ).hexdigest(),
+            'checkpoint': weights_sha256(model),
+            'background': [_pixels_sha256(scene.pixels) for scene in scenes],
+            'object': [_pixels_sha256(obj.pixels) for obj in scan_objects],
+            **{name: getattr(task, name) for name in _OPTIONS},
+            'device': torch.device(device).type,
+            # Other numbers of threads add up floats in another order.
+            'threads': torch.get_num_threads() if device == 'cpu' else None,
+            'versions': versions(),
+        }
+        told = team.exchange((fingerprint, resume and (out / 'scan.json').is_file()))
+        if team.rank == 0:
+            _check_alike([other for other, _ in told])
+        if told[0][1]:
+            if team.rank > 0:
+                return None
+            done = ScanResult.load(out)
+            check_fingerprint(done.info['fingerprint'], fingerprint, out)
+            discard(out)
+            return done
 
-    result = run_scan(model, task, out, fingerprint)
-    result.info = {
-        'config': str(config),
-        'checkpoint': None if checkpoint is None else str(checkpoint),
-        'cfg_options': {**(cfg_options or {}), **thresholds},
-        'label': classes[index],
-        'label_index': index,
-        'space': space,
-        'stride': stride,
-        'iou_thr': iou_thr,
-        'clean_thr': clean_thr,
-        'device': device,
-        'seed': seed,
-        **result.info,
-        'periods': list(periods or _scene_periods(grid_strides(model), scenes)),
-        'versions': versions(),
-        'fingerprint': fingerprint,
-    }
-    result.info['statistics'] = scan_statistics(result)
-    result.save(out)
-    discard(out)
-    return result
+        result = run_scan(model, task, out, fingerprint, team)
+        if result is None:
+            return None
+        result.info = {
+            'config': str(config),
+            'checkpoint': None if checkpoint is None else str(checkpoint),
+            'cfg_options': {**(cfg_options or {}), **thresholds},
+            'label': classes[index],
+            'label_index': index,
+            'space': space,
+            'stride': stride,
+            'iou_thr': iou_thr,
+            'clean_thr': clean_thr,
+            'tolerance': tolerance,
+            'device': device,
+            'seed': seed,
+            **result.info,
+            'periods': list(periods or _scene_periods(grid_strides(model), scenes)),
+            'versions': versions(),
+            'fingerprint': fingerprint,
+        }
+        result.info['statistics'] = scan_statistics(result)
+        result.save(out)
+        discard(out)
+        return result
 
 
 def scan_statistics(result: ScanResult) -> dict[str, Any]:
@@ -162,8 +187,23 @@ def scan_statistics(result: ScanResult) -> dict[str, Any]:
     return {'overall': over_backgrounds(maps), 'maps': maps}
 
 
+def _check_alike(fingerprints: list[dict[str, Any]]) -> None:
+    for rank, found in enumerate(fingerprints):
+        differing = [key for key, value in fingerprints[0].items() if found[key] != value]
+        if differing:
+            raise UserError(
+                f'process {rank} has another {", ".join(differing)} than process 0: give all the '
+                f'same files, packages and OMP_NUM_THREADS'
+            )
+
+
 def _check_numbers(
-    sizes: Sequence[int], stride: int, iou_thr: float, clean_thr: float, batch_size: int | str
+    sizes: Sequence[int],
+    stride: int,
+    iou_thr: float,
+    clean_thr: float,
+    batch_size: int | str,
+    tolerance: float,
 ) -> None:
     if stride < 1:
         raise UserError(f'stride {stride} is not possible: it must be at least 1 pixel')
@@ -171,6 +211,8 @@ def _check_numbers(
         raise UserError(f'iou-thr {iou_thr} is not possible: it must be above 0 and at most 1')
     if not clean_thr > 0:
         raise UserError(f'clean-thr {clean_thr} is not possible: it must be above 0')
+    if not tolerance >= 0:
+        raise UserError(f'tolerance {tolerance} is not possible: it must be at least 0')
     for size in sizes:
         if size < 1:
             raise UserError(f'size {size} is not possible: it must be at least 1 pixel')

@@ -28,6 +28,8 @@ class Engine(ABC):
         batch_size: Positions that go through the network at once.
         label: Index of the asked class; an exact engine has no need of it.
         iou_thr: The IoU at which a detection counts; an exact engine has no need of it.
+        tolerance: The largest difference in score that an approximate engine may show at its
+            checks; an exact engine has no need of it.
 
     Attributes:
         name: The engine's name in the registry.
@@ -47,6 +49,7 @@ class Engine(ABC):
         batch_size: int = 8,
         label: int = 0,
         iou_thr: float = 0.5,
+        tolerance: float = 1e-3,
     ) -> None:
         self.model = model
         self.scene = scene
@@ -54,6 +57,7 @@ class Engine(ABC):
         self.batch_size = batch_size
         self.label = label
         self.iou_thr = iou_thr
+        self.tolerance = tolerance
 
     @abstractmethod
     def detect(self, positions: np.ndarray) -> list[InstanceData]:

@@ -1,0 +1,44 @@
+"""mmengine starts no distributed job without a GPU for every process."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable
+from unittest import mock
+
+import torch
+
+_STARTERS = ('_init_dist_pytorch', '_init_dist_mpi', '_init_dist_slurm')
+
+
+def init_dist_without_gpus() -> bool:
+    """Let ``mmengine.dist.init_dist`` start more processes over gloo than there are GPUs.
+
+    mmengine 0.10.7 selects the GPU of the local rank whatever the backend, which raises where
+    there is no such GPU. Over gloo, which needs none, one that is not there is not selected;
+    other backends are left alone.
+
+    Upstream: in mmengine's ``dist/utils.py``; we know of no issue.
+    """
+    from mmengine.dist import utils
+
+    for name in _STARTERS:
+        setattr(utils, name, _without_missing_gpu(getattr(utils, name)))
+    return True
+
+
+def _without_missing_gpu(start: Callable[..., None]) -> Callable[..., None]:
+    select = torch.cuda.set_device
+
+    def select_if_there(device: int) -> None:
+        if device < torch.cuda.device_count():
+            select(device)
+
+    @functools.wraps(start)
+    def wrapped(backend: str, **kwargs: Any) -> None:
+        if backend != 'gloo':
+            return start(backend, **kwargs)
+        with mock.patch.object(torch.cuda, 'set_device', select_if_there):
+            return start(backend, **kwargs)
+
+    return wrapped

@@ -1,0 +1,116 @@
+"""What a scan consists of: maps of positions, cut into chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator, NamedTuple, Sequence
+
+import numpy as np
+
+from mindpad_mm.scan.objects import ScanObject
+from mindpad_mm.scan.positions import axis_positions, position_boxes
+from mindpad_mm.scan.scenes import Scene
+
+AUTO = 'auto'
+
+
+@dataclass(frozen=True)
+class ScanTask:
+    """What to scan and how.
+
+    Attributes:
+        scenes: Pasted into, B of them.
+        objects: Pasted, O of them.
+        sizes: Longer sides of the objects in scene pixels, S of them.
+        label: Index of the asked class.
+        stride: Pixels between positions, default 4.
+        iou_thr: A detection counts where its IoU with the pasted box is at least this.
+        clean_thr: A position is flagged where the clean scene has such a detection of this
+            confidence or more.
+        engine: Name of an engine, or ``'auto'``.
+        batch_size: Positions a forward pass. ``'auto'`` measures, so that runs may differ in the
+            scores' last bits; a number gives the same bytes every time.
+        tolerance: Largest difference in score that an approximate engine may show at its checks.
+    """
+
+    scenes: Sequence[Scene]
+    objects: Sequence[ScanObject]
+    sizes: Sequence[int]
+    label: int
+    stride: int = 4
+    iou_thr: float = 0.5
+    clean_thr: float = 0.001
+    engine: str = AUTO
+    batch_size: int | str = 8
+    tolerance: float = 1e-3
+
+    @property
+    def space(self) -> str:
+        """The scenes' space."""
+        return self.scenes[0].space
+
+
+class ScanMap:
+    """One object at one size over one scene.
+
+    Args:
+        index: Of scene, object and size.
+        task: The scan's.
+        pixels: (h, w, 4) the object as it is pasted.
+
+    Raises:
+        UserError: The object is larger than the scene.
+    """
+
+    def __init__(self, index: tuple[int, int, int], task: ScanTask, pixels: np.ndarray) -> None:
+        self.index = index
+        self.scene = task.scenes[index[0]]
+        self.pixels = pixels
+        self._rows, self._cols = (
+            axis_positions(*extents, task.stride)
+            for extents in zip(self.scene.size, pixels.shape[:2])
+        )
+
+    def __len__(self) -> int:
+        return len(self._rows) * len(self._cols)
+
+    def cells(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column in the map of the positions ``start, ..., stop - 1``, row by row."""
+        return np.divmod(np.arange(start, min(stop, len(self))), len(self._cols))
+
+    def positions(self, start: int, stop: int) -> np.ndarray:
+        """(N, 2) int64, their (row, col) in the scene."""
+        rows, cols = self.cells(start, stop)
+        return np.stack([self._rows[rows], self._cols[cols]], -1)
+
+    def targets(self, start: int, stop: int) -> np.ndarray:
+        """(N, 4) float64, the boxes there, ``x1, y1, x2, y2``."""
+        return position_boxes(self.positions(start, stop), self.pixels.shape[:2])
+
+
+class Chunk(NamedTuple):
+    """Positions ``start, ..., stop - 1`` of a map: done, kept and shared as one."""
+
+    map: ScanMap
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """No other chunk of the scan has it."""
+        return '-'.join(map(str, (*self.map.index, self.start)))
+
+
+def cut_into_chunks(maps: Sequence[ScanMap], length: int, batch_size: int | str) -> Iterator[Chunk]:
+    """All positions of all maps; where chunks begin never varies.
+
+    Args:
+        maps: The scan's.
+        length: Positions a chunk, rounded up to whole batches.
+        batch_size: The scan's; all that ``'auto'`` chooses from divide the usual lengths.
+    """
+    batch = 1 if batch_size == AUTO else int(batch_size)
+    length = -(-length // batch) * batch
+    for current in maps:
+        for start in range(0, len(current), length):
+            yield Chunk(current, start, min(start + length, len(current)))
