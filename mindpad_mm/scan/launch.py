@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 from typing import Iterator
 
 import torch
-from mmengine.dist import barrier, broadcast_object_list, get_dist_info, init_dist
+from mmengine.dist import broadcast_object_list, get_dist_info, init_dist
 from mmengine.logging import MMLogger
+from torch.distributed import TCPStore
 
 from mindpad_mm.errors import UserError
-from mindpad_mm.scan.team import Follower, Leader, Team
+from mindpad_mm.scan.team import LaunchedTeam, Team
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 # Until all processes have come. Later ones that die are noticed at once.
@@ -62,9 +64,9 @@ def launched(launcher: str, device: str) -> Iterator[tuple[Team, str]]:
 
 def _gather() -> Team:
     rank, size = get_dist_info()
-    leader = Leader(size) if rank == 0 else None
-    address = [leader and (leader.port, leader.key)]
-    broadcast_object_list(address)
-    team = leader or Follower(rank, size, os.environ['MASTER_ADDR'], *address[0])
-    barrier()
-    return team
+    host, timeout = os.environ['MASTER_ADDR'], datetime.timedelta(seconds=_SECONDS_TO_COME)
+    options = {'wait_for_workers': False, 'timeout': timeout}
+    store = TCPStore(host, 0, is_master=True, **options) if rank == 0 else None
+    port = [store and store.port]
+    broadcast_object_list(port)
+    return LaunchedTeam(store or TCPStore(host, port[0], is_master=False, **options), rank, size)

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
-import queue
+import pickle
 import signal
 import socket
 import sys
 import threading
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
-from typing import Any, Callable, NamedTuple, NoReturn, Sequence
+import time
+from typing import Any, Callable, Iterator, Sequence
+
+from torch.distributed import Store
 
 from mindpad_mm.errors import UserError
-from mindpad_mm.scan.shares import Shares
 
-# A machine that vanishes closes no connection: after 30 s without a sign of it, the system does.
-_KEEPALIVE = {'TCP_KEEPIDLE': 15, 'TCP_KEEPINTVL': 5, 'TCP_KEEPCNT': 3}
-# What is known of a death once the launcher, who sees it too, terminates the survivors.
-_SECONDS_TO_NOTICE = 1.0
-_SECONDS_TO_TELL = 30.0
-_TERMINATED = 128 + signal.SIGTERM
-
-
-class _Stop(NamedTuple):
-    """What a leader that stops early leaves its followers."""
-
-    status: int
+_SECONDS_BETWEEN_LOOKS = 0.02
+_SECONDS_BETWEEN_BEATS = 0.5
+# A process that gave no sign of life for so long is taken for dead.
+_SECONDS_SILENT = 20.0
+# For all to notice that the scan stops: a forward pass cannot be interrupted.
+_SECONDS_TO_STOP = 30.0
+_RESUME = 'what is finished is kept, the same command with --resume goes on'
 
 
 class Team:
-    """One process alone, and what :class:`Leader` and :class:`Follower` have in common.
+    """One process alone, and what it has in common with those of a :class:`LaunchedTeam`.
 
     A context: it ends with all processes done, or ends them all. A ``UserError`` raised inside on
-    any process is raised on the leader, the others exit with 2 and say nothing.
+    any process is raised on rank 0, the others exit with 2 and say nothing.
 
     Attributes:
-        rank: 0 for the leader, who alone writes files.
+        rank: 0 for the process that alone writes files.
         size: Number of processes.
     """
 
@@ -58,8 +54,8 @@ class Team:
 
         Args:
             run: Gives a task's (picklable) result; called on any process.
-            todo: The tasks. The leader's counts.
-            keep: Called with each task and its result, on the leader alone.
+            todo: The tasks, in the order in which they are begun. Those of rank 0 count.
+            keep: Called with each task and its result, on rank 0 alone.
         """
         for task in todo:
             keep(task, run(task))
@@ -71,172 +67,34 @@ class Team:
         pass
 
 
-class Leader(Team):
-    """The process of rank 0: hands out the work and takes the results.
+class LaunchedTeam(Team):
+    """One of several processes, which meet at a store that rank 0 holds.
 
-    Every follower holds a connection to it, which the system closes when either dies; that, unlike
-    a collective of torch.distributed, tells a death at once and tells whose it was. A thread for
-    each follower answers it while this process works too.
-
-    Args:
-        size: Number of processes.
-
-    Attributes:
-        port, key: What a follower needs to connect.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.key = os.urandom(32)
-        self._listener = Listener(('', 0), backlog=size, authkey=self.key)
-        self.port = self._listener.address[1]
-        self._connections: dict[int, Connection] = {}
-        self._threads: list[threading.Thread] = []
-        self._values: list[Any] = [None] * size
-        self._barrier = threading.Barrier(size)
-        self._results: queue.Queue[tuple[int, Any]] = queue.Queue()
-        self._lock = threading.Lock()
-        self._closing = False
-        self._failure: UserError | None = None
-        self._failed = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def exchange(self, value: Any) -> list[Any]:
-        try:
-            return self._exchange(0, value)
-        except threading.BrokenBarrierError:
-            raise self._failure from None
-
-    def work(
-        self,
-        run: Callable[[int], Any],
-        todo: Sequence[int] = (),
-        keep: Callable[[int, Any], None] | None = None,
-    ) -> None:
-        self._shares = Shares(todo, self.size)
-        self._exchange(0, None)  # nobody asks before there are shares
-        left = len(todo)
-        while left:
-            task = self._next(0)
-            if task is not None:
-                keep(task, run(task))
-                left -= 1
-            while left and (task is None or not self._results.empty()):
-                done = self._results.get()
-                if self._failure is not None:
-                    raise self._failure
-                keep(*done)
-                left -= 1
-
-    def __enter__(self) -> Leader:
-        self._handler = signal.signal(signal.SIGTERM, self._terminated)
-        return self
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if error is None:
-            for thread in self._threads:  # until their followers have left
-                thread.join()
-            error = self._failure
-        with self._lock:
-            self._closing = True
-            if error is not None:
-                stop = _Stop(2 if isinstance(error, UserError) else 1)
-                for connection in self._connections.values():
-                    with contextlib.suppress(OSError):
-                        connection.send(stop)
-        signal.signal(signal.SIGTERM, self._handler)
-        self._listener.close()
-        if kind is None and error is not None:
-            raise error
-
-    def _accept(self) -> None:
-        while len(self._connections) < self.size - 1:
-            # Whoever does not know the key is no follower.
-            with contextlib.suppress(AuthenticationError, EOFError, OSError):
-                connection = self._listener.accept()
-                _keep_alive(connection)
-                rank, who = connection.recv()
-                self._connections[rank] = connection
-                thread = threading.Thread(
-                    target=self._serve, args=(rank, who, connection), daemon=True
-                )
-                self._threads.append(thread)
-                thread.start()
-
-    def _serve(self, rank: int, who: str, connection: Connection) -> None:
-        answers = {'exchange': self._exchange, 'next': self._next}
-        try:
-            while True:
-                question, argument = connection.recv()
-                if question == 'leave':
-                    return
-                if question == 'fail':
-                    return self._fail(argument)
-                answer = answers[question](rank, argument)
-                with self._lock:
-                    if self._closing:
-                        return
-                    connection.send(answer)
-        except threading.BrokenBarrierError:
-            return
-        except (EOFError, OSError):
-            self._fail(UserError(_died(rank, self.size, f' ({who})')))
-
-    def _exchange(self, rank: int, value: Any) -> list[Any]:
-        self._values[rank] = value
-        self._barrier.wait()
-        values = list(self._values)
-        self._barrier.wait()  # nobody gives a next value before all have read this one
-        return values
-
-    def _next(self, rank: int, result: tuple[int, Any] | None = None) -> int | None:
-        if result is not None:
-            self._results.put(result)
-        with self._lock:
-            return self._shares.take(rank)
-
-    def _fail(self, failure: UserError) -> None:
-        self._failure = self._failure or failure
-        self._failed.set()
-        # The main thread may wait for who never comes, or be deep in a forward pass.
-        self._barrier.abort()
-        self._results.put((-1, None))
-        with self._lock:
-            if not self._closing:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-    def _terminated(self, *args: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-        self._failed.wait(_SECONDS_TO_NOTICE)
-        raise self._failure or SystemExit(_TERMINATED)
-
-
-class Follower(Team):
-    """A process of another rank.
+    Unlike a collective, which waits for a dead process until its timeout and does not say for which, a
+    store can be looked at: every process but rank 0 counts up a number of its own there while it lives.
 
     Args:
-        rank: Its own, 1..size - 1.
+        store: A ``torch.distributed.TCPStore``, the same for all.
+        rank: This process's.
         size: Number of processes.
-        host, port, key: The leader's.
-
-    Raises:
-        UserError: The leader cannot be reached.
     """
 
-    def __init__(self, rank: int, size: int, host: str, port: int, key: bytes) -> None:
+    def __init__(self, store: Store, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
-        try:
-            self._connection = Client((host, port), authkey=key)
-            _keep_alive(self._connection)
-            self._connection.send((rank, f'pid {os.getpid()} on {socket.gethostname()}'))
-        except (EOFError, OSError) as error:
-            raise UserError(
-                f'process {rank} cannot reach process 0 at {host}:{port} ({error}): '
-                f'is a firewall between them?'
-            ) from error
+        self._board = _Board(store)
+        self._rounds = 0
+        self._collected = [0] * size
+        self._left = threading.Event()
+        self._beats = {other: (0, time.monotonic()) for other in range(1, size)}
+        self._who = [''] * size
 
     def exchange(self, value: Any) -> list[Any]:
-        return self._ask('exchange', value)
+        self._rounds += 1
+        keys = [f'exchange/{self._rounds}/{rank}' for rank in range(self.size)]
+        self._board.put(keys[self.rank], value)
+        while not all(map(self._board.has, keys)):
+            self._pause()
+        return [self._board.read(key) for key in keys]
 
     def work(
         self,
@@ -244,62 +102,173 @@ class Follower(Team):
         todo: Sequence[int] = (),
         keep: Callable[[int, Any], None] | None = None,
     ) -> None:
-        self.exchange(None)
-        task = self._ask('next')
-        while task is not None:
-            task = self._ask('next', (task, run(task)))
+        todo = self.exchange(list(todo))[0]
+        taken = f'taken/{self._rounds}'
+        kept = 0
+        while (number := self._board.count(taken, 1) - 1) < len(todo):
+            task = todo[number]
+            result = run(task)
+            if self.rank > 0:
+                self._hand_in(task, result)
+            else:
+                keep(task, result)
+                kept += 1 + self._collect(keep)
+            self._look_around()
+        while self.rank == 0 and kept < len(todo):
+            self._pause()
+            kept += self._collect(keep)
 
-    def __enter__(self) -> Follower:
-        self._handler = signal.signal(signal.SIGTERM, self._terminated)
+    def __enter__(self) -> LaunchedTeam:
+        if self.rank == 0:
+            self._handler = signal.signal(signal.SIGTERM, _terminated)
+        else:
+            self._heart = threading.Thread(target=self._beat, daemon=True)
+            self._heart.start()
+        self._who = self.exchange(f'pid {os.getpid()} on {socket.gethostname()}')
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if self.rank == 0:
+            self._dissolve(error)
+        elif not isinstance(error, _LostError):
+            self._leave(error)
+        elif self.rank == 1:  # one of the survivors is enough to say so
+            sys.exit(f'error: process 0 of {self.size} died: the scan stops; {_RESUME}')
+        else:
+            sys.exit(1)
+
+    def _dissolve(self, error: BaseException | None) -> None:
+        """Wait for all to leave: the store ends with rank 0."""
+        if error is not None:
+            self._board.put('stop', None)
+            # Some launchers end all as soon as one ends: those who wait for this let rank 0 tell.
+            atexit.register(self._board.put, 'told', None)
+        _wait_until(lambda: all(map(self._is_gone, self._beats)))
         signal.signal(signal.SIGTERM, self._handler)
-        with contextlib.suppress(OSError):
-            if error is None:
-                self._connection.send(('leave', None))
-            elif isinstance(error, UserError):
-                self._connection.send(('fail', error))
-                # A launcher ends all when one exits: let the leader tell first.
-                self._connection.poll(_SECONDS_TO_TELL)
+
+    def _leave(self, error: BaseException | None) -> None:
+        self._left.set()
+        self._heart.join()
         if isinstance(error, UserError):
+            self._board.put('failure', str(error))
+        self._board.put(f'left/{self.rank}', None)
+        if isinstance(error, (UserError, _StopError)):
+            with contextlib.suppress(_LostError):
+                _wait_until(lambda: self._board.has('told'))
             sys.exit(2)
 
-    def _ask(self, question: str, argument: Any = None) -> Any:
-        try:
-            if not self._connection.poll():  # what comes unasked is the end
-                self._connection.send((question, argument))
-            answer = self._connection.recv()
-        except (EOFError, OSError):
-            self._leader_died()
-        if isinstance(answer, _Stop):
-            sys.exit(answer.status)
-        return answer
+    def _hand_in(self, task: int, result: Any) -> None:
+        self._board.put(f'result/{self.rank}/{self._collected[self.rank]}', (task, result))
+        self._collected[self.rank] += 1
 
-    def _leader_died(self) -> NoReturn:
-        # One of the survivors is enough to say so.
-        sys.exit(f'error: {_died(0, self.size)}' if self.rank == 1 else 1)
+    def _collect(self, keep: Callable[[int, Any], None]) -> int:
+        """Keep the results that have been handed in since; returns their number."""
+        before = sum(self._collected)
+        for rank in range(1, self.size):
+            while self._board.has(key := f'result/{rank}/{self._collected[rank]}'):
+                keep(*self._board.take(key))
+                self._collected[rank] += 1
+        return sum(self._collected) - before
 
-    def _terminated(self, *args: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        try:
-            if self._connection.poll(_SECONDS_TO_NOTICE):
-                self._connection.recv()
-        except (EOFError, OSError):
-            self._leader_died()
-        sys.exit(_TERMINATED)
+    def _pause(self) -> None:
+        self._look_around()
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+    def _look_around(self) -> None:
+        """See whether the scan has to stop.
+
+        Raises:
+            UserError: On rank 0: another process has failed or died.
+            _StopError: On the others: rank 0 stops.
+        """
+        if self.rank > 0:
+            if self._board.has('stop'):
+                raise _StopError
+            return
+        if self._board.has('failure'):
+            raise UserError(self._board.read('failure'))
+        for rank in self._beats:
+            if self._is_silent(rank) and not self._board.has(f'left/{rank}'):
+                raise UserError(
+                    f'process {rank} of {self.size} ({self._who[rank]}) died (killed, or out of '
+                    f'memory?): the scan stops; {_RESUME}'
+                )
+
+    def _is_gone(self, rank: int) -> bool:
+        return self._board.has(f'left/{rank}') or self._is_silent(rank)
+
+    def _is_silent(self, rank: int) -> bool:
+        beats, since = self._beats[rank]
+        now, new_beats = time.monotonic(), self._board.count(f'beats/{rank}', 0)
+        if new_beats > beats:
+            self._beats[rank] = new_beats, now
+            return False
+        return now - since > _SECONDS_SILENT
+
+    def _beat(self) -> None:
+        with contextlib.suppress(_LostError):  # the main thread will notice
+            while not self._left.wait(_SECONDS_BETWEEN_BEATS):
+                self._board.count(f'beats/{self.rank}', 1)
 
 
-def _died(rank: int, size: int, who: str = '') -> str:
-    return (
-        f'process {rank} of {size}{who} died (killed, or out of memory?): the scan stops; what is '
-        f'finished is kept, the same command with --resume goes on'
-    )
+class _StopError(Exception):
+    """Rank 0 stops, and says why."""
 
 
-def _keep_alive(connection: Connection) -> None:
-    with socket.socket(fileno=os.dup(connection.fileno())) as link:
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE.items():
-            if hasattr(socket, name):  # macOS has other names
-                link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+class _LostError(Exception):
+    """Rank 0, who holds the store, is gone."""
+
+
+class _Board:
+    """What processes leave for each other in a store: values and counts, by name.
+
+    Nothing here waits: a store that waits for one thread keeps the others out.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def put(self, name: str, value: Any) -> None:
+        with _lost_if_broken():
+            self._store.set(name, pickle.dumps(value))
+        self.count(f'{name}/there', 1)
+
+    def has(self, name: str) -> bool:
+        # Stores of torch 2.1 have no way of asking that does not wait.
+        return self.count(f'{name}/there', 0) > 0
+
+    def read(self, name: str) -> Any:
+        with _lost_if_broken():
+            return pickle.loads(self._store.get(name))
+
+    def take(self, name: str) -> Any:
+        """Read a value that nobody else will read."""
+        value = self.read(name)
+        with _lost_if_broken():
+            self._store.delete_key(name)
+            self._store.delete_key(f'{name}/there')
+        return value
+
+    def count(self, name: str, more: int) -> int:
+        with _lost_if_broken():
+            return self._store.add(name, more)
+
+
+@contextlib.contextmanager
+def _lost_if_broken() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise _LostError(str(error)) from error
+
+
+def _wait_until(happened: Callable[[], bool]) -> None:
+    """Wait, but not for ever."""
+    end = time.monotonic() + _SECONDS_TO_STOP
+    while time.monotonic() < end and not happened():
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _terminated(*args: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    sys.exit(f'error: the scan was ended, as launchers do when a process of it died; {_RESUME}')
