@@ -141,10 +141,14 @@ class LaunchedTeam(Team):
         """Wait for all to leave: the store ends with rank 0."""
         if error is not None:
             self._board.put('stop', None)
-            # Some launchers end all as soon as one ends: those who wait for this let rank 0 tell.
-            atexit.register(self._board.put, 'told', None)
-        _wait_until(lambda: all(map(self._is_gone, self._beats)))
+            # Some launchers end all as soon as one ends: the others wait until rank 0 has told.
+            atexit.register(self._let_go)
+        self._wait_for('left')
         signal.signal(signal.SIGTERM, self._handler)
+
+    def _let_go(self) -> None:
+        self._board.put('told', None)
+        self._wait_for('heard')
 
     def _leave(self, error: BaseException | None) -> None:
         self._left.set()
@@ -155,6 +159,7 @@ class LaunchedTeam(Team):
         if isinstance(error, (UserError, _StopError)):
             with contextlib.suppress(_LostError):
                 _wait_until(lambda: self._board.has('told'))
+                self._board.put(f'heard/{self.rank}', None)
             sys.exit(2)
 
     def _hand_in(self, task: int, result: Any) -> None:
@@ -194,8 +199,11 @@ class LaunchedTeam(Team):
                     f'memory?): the scan stops; {_RESUME}'
                 )
 
-    def _is_gone(self, rank: int) -> bool:
-        return self._board.has(f'left/{rank}') or self._is_silent(rank)
+    def _wait_for(self, sign: str) -> None:
+        """Wait for a sign of all the others, but for the dead."""
+        _wait_until(
+            lambda: all(self._board.has(f'{sign}/{r}') or self._is_silent(r) for r in self._beats)
+        )
 
     def _is_silent(self, rank: int) -> bool:
         beats, since = self._beats[rank]
