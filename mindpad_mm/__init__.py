@@ -13,4 +13,15 @@ from mindpad_mm.padding import PADDING_MODES, SwapReport, hook, mmcv_layers, swa
 
 hook.install()
 
-__all__ = ['PADDING_MODES', 'SwapReport', '__version__', 'swap_padding']
+# These register themselves.
+from mindpad_mm.diagnose.hook import DiagnoseHook  # noqa: E402
+from mindpad_mm.evaluation import SpatialCocoMetric  # noqa: E402
+
+__all__ = [
+    'PADDING_MODES',
+    'DiagnoseHook',
+    'SpatialCocoMetric',
+    'SwapReport',
+    '__version__',
+    'swap_padding',
+]

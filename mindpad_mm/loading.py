@@ -123,8 +123,17 @@ def load_detector(
         # Files of MMDetection 2 have CLASSES beside the rest of meta.
         stored = meta.get('dataset_meta') or {k: meta[k] for k in ('CLASSES',) if k in meta}
         model.dataset_meta.update({k.lower(): v for k, v in stored.items()})
+    return to_device(model, device).eval()
+
+
+def to_device(model: nn.Module, device: str) -> nn.Module:
+    """The model, moved.
+
+    Raises:
+        UserError: there is no such device.
+    """
     try:
-        return model.to(device).eval()
+        return model.to(device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f'device {device!r} cannot be used: {_one_line(error)}') from error
 

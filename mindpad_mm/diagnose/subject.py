@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mindpad_mm.errors import UserError
-from mindpad_mm.loading import load_config, load_detector
+from mindpad_mm.loading import load_config, load_detector, to_device
 from mindpad_mm.padding import swap_padding
 from mindpad_mm.padding.modes import ModeSpec
 
@@ -57,12 +57,14 @@ class Subject:
         Raises:
             UserError: Anything that cannot be read or built, or no input size where one is needed.
         """
+        if input_size is not None and min(input_size) < 1:
+            raise UserError(f'input size {input_size[0]} x {input_size[1]} is not one of pixels')
         if config.startswith(TORCHVISION):
             model = _classifier(config[len(TORCHVISION) :], checkpoint)
-            return cls(model.to(device), tuple(input_size or (224, 224)), config)
+            return cls(to_device(model, device), tuple(input_size or (224, 224)), config)
         cfg = load_config(config, cfg_options)
         model = load_detector(cfg, checkpoint, device)
-        return cls(model, tuple(input_size or _pipeline_size(cfg)), config)
+        return cls(model, tuple(input_size or pipeline_size(cfg)), config)
 
     @property
     def device(self) -> torch.device:
@@ -121,7 +123,7 @@ class Subject:
         return Subject(model, self.input_size, f'{self.name} ({mode})')
 
 
-def _pipeline_size(cfg: Any) -> tuple[int, int]:
+def pipeline_size(cfg: Any) -> tuple[int, int]:
     from mmdet.utils import get_test_pipeline_cfg
 
     for step in get_test_pipeline_cfg(cfg):

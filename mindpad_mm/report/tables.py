@@ -30,7 +30,9 @@ class Table:
 
     def rich(self) -> RichTable:
         """For ``rich.console.Console.print``."""
-        table = RichTable(*self.columns, title=self.title or None, box=box.SIMPLE_HEAD)
+        table = RichTable(title=self.title or None, box=box.SIMPLE_HEAD)
+        for column in self.columns:
+            table.add_column(Text(str(column)), overflow='fold')  # a narrow terminal hides no digit
         for row in self.rows:
             table.add_row(*map(Text, row))  # never read as markup
         return table

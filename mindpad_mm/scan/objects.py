@@ -117,7 +117,7 @@ def load_coco_objects(
         UserError: No such file, annotation or photo; a crowd; an empty mask; a photo of another
             size than its annotation says.
     """
-    coco = _read_coco(Path(ann_file))
+    coco = read_coco(Path(ann_file))
     objects: list[ScanObject] = []
     holes: dict[Path, np.ndarray] = {}
     for ann_id in ann_ids:
@@ -130,7 +130,7 @@ def load_coco_objects(
         if not annotation.get('segmentation'):
             raise UserError(f'{source} has no mask to cut it out by: choose another')
         image = coco.imgs[annotation['image_id']]
-        photo = _find_photo(Path(ann_file), image['file_name'], photo_root)
+        photo = find_photo(Path(ann_file), image['file_name'], photo_root)
         pixels = read_image(photo, what='photo')
         mask = coco.annToMask(annotation).astype(bool)
         if mask.shape != pixels.shape[:2]:
@@ -147,7 +147,12 @@ def load_coco_objects(
     return objects, holes
 
 
-def _read_coco(path: Path) -> COCO:
+def read_coco(path: Path) -> COCO:
+    """An annotation file, without pycocotools' prints.
+
+    Raises:
+        UserError: It is missing or is none.
+    """
     if not path.is_file():
         raise UserError(f'annotation file {str(path)!r} does not exist')
     try:
@@ -157,7 +162,12 @@ def _read_coco(path: Path) -> COCO:
         raise UserError(f'{str(path)!r} is not a COCO annotation file: {error!r}') from error
 
 
-def _find_photo(ann_file: Path, file_name: str, photo_root: PathLike | None) -> Path:
+def find_photo(ann_file: Path, file_name: str, photo_root: PathLike | None) -> Path:
+    """A photo of an annotation file, in ``photo_root`` or where COCO keeps it.
+
+    Raises:
+        UserError: It is in none of the folders.
+    """
     if photo_root is not None:
         folders = [Path(photo_root)]
     else:

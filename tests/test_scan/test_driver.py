@@ -104,7 +104,7 @@ def test_object_larger_than_a_scene_is_refused(spot_detector, task, tmp_path):
 
 
 def test_unknown_engine_lists_those_there_are():
-    with pytest.raises(UserError, match='auto, full, incremental'):
+    with pytest.raises(UserError, match='auto, focused, full, incremental'):
         find_engine('warp')
     assert find_engine('auto', 'image') is FullEngine
 

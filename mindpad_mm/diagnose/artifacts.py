@@ -1,0 +1,281 @@
+"""Lines that padding leaves in feature maps: what each layer answers at the border and inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from mindpad_mm.diagnose.border_bias import SIDES, BorderMoments
+from mindpad_mm.diagnose.inputs import cover, photos_or_streets, random_images
+from mindpad_mm.diagnose.maps import own_mode, short_name, visit_maps
+from mindpad_mm.diagnose.padding_aware import BorderSample, padding_aware
+from mindpad_mm.diagnose.result import Diagnosis
+from mindpad_mm.diagnose.subject import Subject
+from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
+from mindpad_mm.report.tables import Table
+
+INPUTS = ('zero', 'random', 'photos')
+STREETS = 4
+
+
+@dataclass
+class LayerResponse:
+    """What one layer answers, in one padding mode.
+
+    Attributes:
+        name: The layer's qualified name.
+        shape: (C, H, W) of its map.
+        mean: Mean response, over channels and cells, to each of :data:`INPUTS`.
+        bias: Border-bias index for each input and side, see
+            :func:`mindpad_mm.diagnose.border_bias.border_bias`; a zero image's, which does not vary
+            inside, in standard deviations of the random inputs.
+        aware: Padding-aware channels, see :func:`mindpad_mm.diagnose.padding_aware.padding_aware`.
+        maps: (H, W) mean over channels (and images) for each input.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    mean: dict[str, float]
+    bias: dict[str, dict[str, float | None]]
+    aware: int | None
+    maps: dict[str, np.ndarray]
+
+    def overall(self, kind: str = 'random') -> float | None:
+        """The index over all four sides: their root mean square."""
+        sides = [value for value in self.bias[kind].values() if value is not None]
+        return float(np.sqrt(np.mean(np.square(sides)))) if sides else None
+
+
+@dataclass
+class Artifacts(Diagnosis):
+    """How far borders stand from interiors, layer by layer.
+
+    Attributes:
+        responses: By padding mode, the network's own first; layers in order of execution.
+        input_size: (height, width), pixels.
+        photos: How many photos were looked at; drawn streets when none were given.
+        drawn: Whether the photos are drawn streets.
+    """
+
+    check: ClassVar[str] = 'artifacts'
+    title: ClassVar[str] = 'Lines that padding leaves in feature maps'
+
+    responses: dict[str, list[LayerResponse]]
+    input_size: tuple[int, int]
+    photos: int
+    drawn: bool
+
+    @property
+    def own(self) -> str:
+        """The mode the network has."""
+        return next(iter(self.responses))
+
+    def summary(self, mode: str) -> dict[str, Any]:
+        """Figures of one mode over all layers.
+
+        Returns:
+            ``mean`` and ``largest`` index on random inputs, the latter's ``layer`` and ``side``;
+            ``first`` and ``last``, means over the first and the last third of the layers;
+            ``aware`` channels of ``channels``. None where no layer has an interior.
+        """
+        layers = [(r.overall(), r) for r in self.responses[mode] if r.overall() is not None]
+        counted = [r for r in self.responses[mode] if r.aware is not None]
+        figures: dict[str, Any] = dict.fromkeys(
+            ('mean', 'first', 'last', 'largest', 'layer', 'side')
+        )
+        figures['aware'] = sum(r.aware for r in counted)
+        figures['channels'] = sum(r.shape[0] for r in counted)
+        if layers:
+            values = [value for value, _ in layers]
+            third = -(-len(values) // 3)
+            worst = max(layers, key=lambda pair: max(pair[1].bias['random'].values()))[1]
+            side, largest = max(worst.bias['random'].items(), key=lambda item: item[1])
+            figures.update(
+                mean=float(np.mean(values)),
+                first=float(np.mean(values[:third])),
+                last=float(np.mean(values[-third:])),
+                largest=largest,
+                layer=worst.name,
+                side=side,
+            )
+        return figures
+
+    def table(self) -> Table:
+        def cell(value: float | None, form: str = '.2f') -> str:
+            return '-' if value is None else format(value, form)
+
+        others = list(self.responses)[1:]
+        columns = ['layer', 'map', *(f'mean {kind}' for kind in INPUTS), *SIDES, 'all']
+        columns += ['photos', 'aware', *(f'all, {mode}' for mode in others)]
+        rows = []
+        for index, layer in enumerate(self.responses[self.own]):
+            channels, height, width = layer.shape
+            aware = '-' if layer.aware is None else f'{layer.aware} / {channels}'
+            rows.append(
+                [
+                    short_name(layer.name, 32),
+                    f'{channels} x {height} x {width}',
+                    *(cell(layer.mean[kind], '.3g') for kind in INPUTS),
+                    *(cell(layer.bias['random'][side]) for side in SIDES),
+                    cell(layer.overall()),
+                    cell(layer.overall('photos')),
+                    aware,
+                    *(cell(self.responses[mode][index].overall()) for mode in others),
+                ]
+            )
+        return Table(
+            columns,
+            rows,
+            f'Mean response to three inputs; border-bias index (padding {self.own}, random inputs) '
+            'by side, in interior standard deviations; padding-aware channels',
+        )
+
+    def plot(self) -> Figure:
+        from mindpad_mm.diagnose.artifacts_plot import draw_artifacts
+
+        return draw_artifacts(self)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            'input_size': list(self.input_size),
+            'photos': self.photos,
+            'drawn_photos': self.drawn,
+            'own_mode': self.own,
+            'modes': {
+                mode: {
+                    'summary': self.summary(mode),
+                    'layers': [
+                        {
+                            'name': layer.name,
+                            'shape': list(layer.shape),
+                            'mean_response': layer.mean,
+                            'border_bias': layer.bias,
+                            'border_bias_overall': {kind: layer.overall(kind) for kind in INPUTS},
+                            'padding_aware_channels': layer.aware,
+                        }
+                        for layer in layers
+                    ],
+                }
+                for mode, layers in self.responses.items()
+            },
+        }
+
+    def advice(self) -> str:
+        own = self.summary(self.own)
+        if own['mean'] is None:
+            return 'No layer has a map of 3 x 3 cells or more: there is no border to look at.'
+        text = (
+            f'With {self.own} padding, border lines stand {own["mean"]:.2f} standard deviations '
+            f'from the interior on average, at most {own["largest"]:.2f} ({own["layer"]}, '
+            f'{own["side"]}); {own["first"]:.2f} in the first third of the layers, '
+            f'{own["last"]:.2f} in the last. '
+        )
+        if own['channels']:
+            share = own['aware'] / own['channels']
+            text += f'{own["aware"]} of {own["channels"]} channels ({share:.0%}) know the border. '
+        for mode in list(self.responses)[1:]:
+            other = self.summary(mode)
+            change = other['mean'] / own['mean'] - 1 if own['mean'] else 0.0
+            text += (
+                f'Padded by {mode} without retraining, the same weights show {other["mean"]:.2f} '
+                f'({change:+.0%}) and {other["aware"]} such channels. '
+            )
+        return text.strip()
+
+
+def check_artifacts(
+    subject: Subject,
+    photos: Sequence[np.ndarray] = (),
+    modes: Sequence[ModeSpec] | None = None,
+    random_inputs: int = 8,
+    layers: Sequence[str] = ('*',),
+    seed: int = 0,
+) -> Artifacts:
+    """What each layer answers at the border and inside, to nothing, to noise and to photos.
+
+    A zero image is zeros at the network's input, after normalisation. Source: Alsallakh et al.,
+    Mind the Pad, ICLR 2021, section 3.
+
+    Args:
+        subject: The network.
+        photos: (H, W, 3) uint8 BGR, scaled to fill the input; default four drawn streets.
+        modes: Padding modes to compare with the network's own; default reflect (zeros, for a
+            network that has reflect). They are tried on the same weights.
+        random_inputs: How many; the more, the less is chance on small maps.
+        layers: fnmatch patterns over qualified layer names.
+        seed: Of random inputs and streets.
+
+    Raises:
+        UserError: An unknown mode, no such layer, or a network in which nothing pads asked for
+            other modes.
+    """
+    own = own_mode(subject.model) or 'none'
+    if modes is None:
+        modes = () if own == 'none' else ('zeros',) if own == 'reflect' else ('reflect',)
+    streets = photos_or_streets(photos, subject.input_size, STREETS, seed)
+    images = {
+        'random': random_images(subject.input_size, random_inputs, seed),
+        'photos': [cover(photo, subject.input_size)[0] for photo in streets],
+    }
+    names = [describe(get_modes(mode)) for mode in modes]
+    padded = {name: subject.padded_by(mode) for name, mode in zip(names, modes) if name != own}
+    responses = {
+        name: _responses(network, images, layers)
+        for name, network in {own: subject, **padded}.items()
+    }
+    return Artifacts(responses, subject.input_size, len(streets), not len(photos))
+
+
+@dataclass
+class _Visit:
+    """What is kept of one map of one image."""
+
+    shape: tuple[int, int, int]
+    mean_map: Tensor
+    moments: BorderMoments | None
+    sample: BorderSample | None
+
+    @classmethod
+    def of(cls, _name: str, maps: Tensor) -> _Visit:
+        return cls(
+            tuple(maps.shape[1:]), maps[0].mean(0), BorderMoments.of(maps), BorderSample.of(maps)
+        )
+
+
+def _responses(
+    subject: Subject, images: dict[str, list[np.ndarray]], layers: Sequence[str]
+) -> list[LayerResponse]:
+    # One image at a time: the maps of a detector are large.
+    batches = {
+        kind: [subject.preprocess([image]) for image in group] for kind, group in images.items()
+    }
+    batches['zero'] = [batches['random'][0] * 0]
+    visits = {
+        kind: [visit_maps(subject, batch, _Visit.of, layers) for batch in batches[kind]]
+        for kind in INPUTS
+    }
+    return [
+        _response(name, {k: [v[name] for v in visits[k]] for k in INPUTS})
+        for name in visits['zero'][0]
+    ]
+
+
+def _response(name: str, visits: dict[str, list[_Visit]]) -> LayerResponse:
+    first = visits['zero'][0]
+    maps = {
+        kind: np.mean([v.mean_map.cpu().numpy() for v in group], 0, dtype=np.float64)
+        for kind, group in visits.items()
+    }
+    bias: dict[str, dict[str, float | None]] = dict.fromkeys(INPUTS, dict.fromkeys(SIDES))
+    aware = None
+    if first.moments is not None:
+        merged = {kind: BorderMoments.merged([v.moments for v in g]) for kind, g in visits.items()}
+        spread = merged['random'].variance()
+        bias = {k: m.bias(spread if k == 'zero' else None) for k, m in merged.items()}
+        aware = padding_aware([visit.sample for visit in visits['random']])
+    means = {kind: float(values.mean()) for kind, values in maps.items()}
+    return LayerResponse(name, first.shape, means, bias, aware, maps)

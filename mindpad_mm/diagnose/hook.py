@@ -1,0 +1,136 @@
+"""The border-bias index of a network while it trains, logged wherever the run logs."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Iterator, Sequence
+
+import numpy as np
+import torch
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from torch import nn
+
+from mindpad_mm.diagnose.border_bias import border_bias
+from mindpad_mm.diagnose.inputs import random_images
+from mindpad_mm.diagnose.maps import visit_maps
+from mindpad_mm.diagnose.subject import Subject, pipeline_size
+from mindpad_mm.errors import UserError
+
+
+@HOOKS.register_module()
+class DiagnoseHook(Hook):
+    """Logs how far borders stand from interiors, a scalar a layer, and their mean.
+
+    Every ``interval`` the network answers a few fixed random images in evaluation mode. Scalars
+    ``border_bias/<layer>`` (root mean square over the four sides, interior standard deviations) go
+    through the run's visualizer to its backends; their mean, ``border_bias``, is logged like a loss.
+    Training goes on as if nothing had happened: modes of modules,
+    statistics of norms and the random state are left as they were.
+
+    Args:
+        interval: Iterations between two measurements, or epochs.
+        by_epoch: Count epochs instead of iterations; default False.
+        layers: fnmatch patterns over qualified layer names; default all.
+        input_size: (height, width), pixels. Default: the scale of the test pipeline.
+        images: How many random images; more are slower and leave less to chance.
+        seed: Of the random images.
+
+    Raises:
+        UserError: An interval or number of images below 1; when training starts, no input size is
+            known; at the first measurement, no layer has such a name.
+
+    Example:
+        >>> custom_hooks = [dict(type='DiagnoseHook', interval=500, layers=['backbone.*'])]
+    """
+
+    def __init__(
+        self,
+        interval: int = 500,
+        by_epoch: bool = False,
+        layers: Sequence[str] = ('*',),
+        input_size: Sequence[int] | None = None,
+        images: int = 4,
+        seed: int = 0,
+    ) -> None:
+        for name, value in (('interval', interval), ('images', images)):
+            if value < 1:
+                raise UserError(f'DiagnoseHook: {name} is {value}, it must be at least 1')
+        self.interval = interval
+        self.by_epoch = by_epoch
+        self.layers = (layers,) if isinstance(layers, str) else tuple(layers)
+        self.input_size = None if input_size is None else tuple(input_size)
+        self.images = images
+        self.seed = seed
+
+    def before_train(self, runner: Any) -> None:
+        """Draw the images once."""
+        if self.input_size is None:
+            if not runner.cfg.get('test_dataloader'):
+                raise UserError(
+                    'DiagnoseHook: the config has no test pipeline to read the input size from; '
+                    'give it, e.g. input_size=(300, 300)'
+                )
+            self.input_size = pipeline_size(runner.cfg)
+        self.inputs = random_images(self.input_size, self.images, self.seed)
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Measure after every ``interval``-th iteration."""
+        if not self.by_epoch and self.every_n_train_iters(runner, self.interval):
+            self.log(runner)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Measure after every ``interval``-th epoch."""
+        if self.by_epoch and self.every_n_epochs(runner, self.interval):
+            self.log(runner)
+
+    @master_only
+    def log(self, runner: Any) -> None:
+        """Measure now, and log it at the run's iteration."""
+        indices = self.measure(runner.model)
+        if not indices:
+            return
+        scalars = {f'border_bias/{name}': index for name, index in indices.items()}
+        runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
+        # From the hub the logger takes the mean to the text log and to the backends, as it does losses.
+        runner.message_hub.update_scalar(
+            'train/border_bias', float(np.mean(list(indices.values())))
+        )
+
+    def measure(self, model: nn.Module) -> dict[str, float]:
+        """The index by layer, over all sides; layers without an interior are left out."""
+        if is_model_wrapper(model):
+            model = model.module
+        subject = Subject(model, self.input_size, type(model).__name__)
+        with _undisturbed(model):
+            sides = visit_maps(
+                subject,
+                subject.preprocess(self.inputs),
+                lambda _, maps: border_bias(maps),
+                self.layers,
+            )
+        return {
+            name: float(np.sqrt(np.mean(np.square(list(bias.values())))))
+            for name, bias in sides.items()
+            if None not in bias.values()
+        }
+
+
+@contextlib.contextmanager
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; every module's own mode and the random state come back."""
+    # Frozen stages are in evaluation mode while the rest trains: model.train() would not restore it.
+    modes = [(module, module.training) for module in model.modules()]
+    devices = range(torch.cuda.device_count())
+    try:
+        with torch.random.fork_rng(devices=devices):
+            for module, _ in modes:
+                module.training = False
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,100 @@
+"""The output map of every convolution and pooling of a network, by name, in order of execution."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fnmatch import fnmatchcase
+from typing import Callable, Sequence, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mindpad_mm.diagnose.subject import Subject
+from mindpad_mm.errors import UserError
+from mindpad_mm.padding.layers import mode_of, padded_type, pads_of
+
+T = TypeVar('T')
+LAYERS = (nn.modules.conv._ConvNd, nn.MaxPool2d, nn.AvgPool2d)
+
+
+def visit_maps(
+    subject: Subject,
+    images: Tensor,
+    visit: Callable[[str, Tensor], T],
+    layers: Sequence[str] = ('*',),
+) -> dict[str, T]:
+    """Run a network and look at each map the moment its layer has computed it.
+
+    A map is a convolution's or a pooling's own output, before any normalisation and activation. It
+    is only valid during the visit: networks overwrite maps in place. A layer that runs more than
+    once, as heads shared over levels do, is told apart by call: ``name``, ``name (call 2)``, ...
+
+    Args:
+        subject: The network; it runs without gradients.
+        images: (N, 3, H, W) float32, preprocessed.
+        visit: Called with the layer's name and its (N, C, h, w) map.
+        layers: fnmatch patterns over qualified layer names.
+
+    Returns:
+        What ``visit`` returned, by name, in order of execution.
+
+    Raises:
+        UserError: No layer has such a name, or the network cannot run on this size of input.
+    """
+    found: dict[str, T] = {}
+    calls: Counter[str] = Counter()
+
+    def hook_for(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
+        def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+            calls[name] += 1
+            key = name if calls[name] == 1 else f'{name} (call {calls[name]})'
+            if output.ndim == 4:
+                found[key] = visit(key, output.detach())
+
+        return hook
+
+    names = [name for name, layer in subject.model.named_modules() if isinstance(layer, LAYERS)]
+    wanted = [name for name in names if any(fnmatchcase(name, p) for p in layers)]
+    if not wanted:
+        raise UserError(
+            f'{subject.name} has no convolution or pooling layer named {" or ".join(layers)}; '
+            f'it has {", ".join(names[:8]) or "none at all"}{", ..." if len(names) > 8 else ""}'
+        )
+    handles = []
+    try:
+        for name in wanted:
+            handles.append(subject.model.get_submodule(name).register_forward_hook(hook_for(name)))
+        with torch.no_grad():
+            subject.dense(images)
+    except RuntimeError as error:
+        height, width = images.shape[-2:]
+        raise UserError(
+            f'{subject.name} cannot run on an input of {height} x {width} pixels (h x w): '
+            f'{str(error).strip().splitlines()[0]}'
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def own_modes(model: nn.Module) -> Counter[str]:
+    """The modes a network's padded convolutions run in, and how many in each."""
+    modes: Counter[str] = Counter()
+    for layer in model.modules():
+        padded = padded_type(layer)
+        if padded is not None and not padded.pools and any(pads_of(layer) or (1,)):
+            modes[mode_of(layer)] += 1
+    return modes
+
+
+def own_mode(model: nn.Module) -> str | None:
+    """The mode most of a network's padded convolutions run in; None where nothing pads."""
+    modes = own_modes(model)
+    return modes.most_common(1)[0][0] if modes else None
+
+
+def short_name(name: str, longest: int = 26) -> str:
+    """A layer's name cut at the front to fit above a picture."""
+    name = name.replace('backbone.', '').replace('features.', 'f.')
+    return name if len(name) <= longest else f'…{name[1 - longest :]}'

@@ -1,0 +1,280 @@
+"""What padding does to real images: a photo's crop, padded, against the photo's true continuation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mindpad_mm.diagnose.alignment import aligned_margin, blank, map_size
+from mindpad_mm.diagnose.border_bias import SIDES
+from mindpad_mm.diagnose.deviation import NOTICEABLE, DeviationSums, LayerError
+from mindpad_mm.diagnose.inputs import cover, photos_or_streets
+from mindpad_mm.diagnose.maps import own_mode, visit_maps
+from mindpad_mm.diagnose.result import Diagnosis
+from mindpad_mm.diagnose.subject import Subject
+from mindpad_mm.errors import UserError
+from mindpad_mm.padding.modes import PADDING_MODES, ModeSpec, describe, get_modes
+from mindpad_mm.report.tables import Table
+
+MARGIN = 128
+"""Pixels of true continuation on each side: at this distance padding has hardly any effect left."""
+SMALLEST = 4
+"""Cells along an axis below which a layer's map is left out: it is all border."""
+STREETS = 4
+_MOST_ENLARGED = 2.5
+_WORTHWHILE = 0.15
+
+
+@dataclass
+class PaddingError(Diagnosis):
+    """Deviation from the true continuation, by mode; the modes ranked.
+
+    Attributes:
+        layers: In order of execution.
+        modes: As asked for.
+        own: The mode the network has; None if nothing in it pads.
+        input_size: (height, width), pixels.
+        margin: Pixels of true continuation on each side.
+        scales: What each photo was scaled by to fill input and margins.
+        drawn: Whether the photos are drawn streets.
+        left_out: Why, by the name of each layer that is not among ``layers``.
+    """
+
+    check: ClassVar[str] = 'padding_error'
+    title: ClassVar[str] = 'How far padding is from what photos really continue with'
+
+    layers: list[LayerError]
+    modes: list[str]
+    own: str | None
+    input_size: tuple[int, int]
+    margin: int
+    scales: list[float]
+    drawn: bool
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def by_photo(self, mode: str) -> np.ndarray:
+        """(P,) deviation on the outermost ring, mean over layers, for each photo."""
+        return np.mean([layer.photos[mode] for layer in self.layers], 0)
+
+    def score(self, mode: str) -> float:
+        """What modes are ranked by: the deviation on the outermost ring, mean over layers and photos."""
+        return float(self.by_photo(mode).mean())
+
+    def ranking(self) -> list[str]:
+        """The modes, the least deviating first."""
+        return sorted(self.modes, key=self.score)
+
+    def lead(self, better: str, worse: str) -> tuple[float, float | None]:
+        """How much less one mode deviates than another on the same photos.
+
+        Returns:
+            The mean difference, and its standard error over photos (None for a single photo).
+        """
+        leads = self.by_photo(worse) - self.by_photo(better)
+        if len(leads) < 2:
+            return float(leads.mean()), None
+        return float(leads.mean()), float(leads.std(ddof=1) / math.sqrt(len(leads)))
+
+    def inside(self, mode: str) -> float:
+        """Deviation at the cells furthest from the border, mean over layers."""
+        return float(np.mean([layer.rings(mode)[-1] for layer in self.layers]))
+
+    def table(self) -> Table:
+        columns = ['padding', 'at the border', '2 cells in', 'innermost', *SIDES, 'worst layer']
+        rows = []
+        for mode in self.ranking():
+            spread = self.by_photo(mode)
+            error = (
+                f' ± {spread.std(ddof=1) / math.sqrt(len(spread)):.3f}' if spread[1:].size else ''
+            )
+            worst = max(self.layers, key=lambda layer: layer.rings(mode)[0])
+            second = [layer.rings(mode)[2] for layer in self.layers if len(layer.rings(mode)) > 2]
+            sides = [
+                np.mean([layer.sides(mode)[side][0] for layer in self.layers]) for side in SIDES
+            ]
+            rows.append(
+                [
+                    f'{mode} (has it)' if mode == self.own else mode,
+                    f'{self.score(mode):.3f}{error}',
+                    f'{np.mean(second):.3f}' if second else '-',
+                    f'{self.inside(mode):.3f}',
+                    *(f'{side:.3f}' for side in sides),
+                    f'{worst.rings(mode)[0]:.2f} {worst.name}',
+                ]
+            )
+        return Table(
+            columns,
+            rows,
+            f'Deviation from the true continuation in standard deviations, mean over '
+            f'{len(self.layers)} layers; {len(self.scales)} photos, margin {self.margin} px',
+        )
+
+    def plot(self) -> Figure:
+        from mindpad_mm.diagnose.padding_error_plot import draw_padding_error
+
+        return draw_padding_error(self)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            'input_size': list(self.input_size),
+            'margin': self.margin,
+            'photo_scales': self.scales,
+            'drawn_photos': self.drawn,
+            'own_mode': self.own,
+            'ranking': [
+                {
+                    'mode': mode,
+                    'deviation': self.score(mode),
+                    'by_photo': self.by_photo(mode).tolist(),
+                    'innermost': self.inside(mode),
+                }
+                for mode in self.ranking()
+            ],
+            'layers': [
+                {
+                    'name': layer.name,
+                    'map': list(layer.size),
+                    'stride': list(layer.stride),
+                    'by_distance': {mode: layer.rings(mode).tolist() for mode in self.modes},
+                    'by_side': {
+                        mode: {side: line.tolist() for side, line in layer.sides(mode).items()}
+                        for mode in self.modes
+                    },
+                    'reach': {mode: layer.reach(mode) for mode in self.modes},
+                }
+                for layer in self.layers
+            ],
+            'left_out': self.left_out,
+        }
+
+    def advice(self) -> str:
+        ranking = self.ranking()
+        best, worst = ranking[0], ranking[-1]
+        what = f'{len(self.scales)} {"drawn street" if self.drawn else "photo"}'
+        what += 's' if len(self.scales) > 1 else ''
+        text = (
+            f'On {what}, {best} padding is nearest to what really continues '
+            f'beyond the border ({self.score(best):.2f} standard deviations on the outermost cells), '
+            f'{worst} furthest ({self.score(worst):.2f}). '
+        )
+        equals = [mode for mode in ranking[1:] if not self._clear(best, mode)]
+        if equals:
+            text += f'{" and ".join(equals)} cannot be told from {best} on so few. '
+        if self.own in ranking:
+            text += self._recommendation(best)
+        if self.inside(best) > NOTICEABLE:
+            text += (
+                f'The innermost cells still deviate by {self.inside(best):.2f}: on small maps padding '
+                'reaches everywhere, or some layer sees the whole image at once. '
+            )
+        if self.drawn:
+            text += 'Give photos of your own: the ranking is of the data as much as of the network.'
+        return text.strip()
+
+    def _recommendation(self, best: str) -> str:
+        if best == self.own or not self._clear(best, self.own):
+            return f'The network has {self.own}: on these there is no reason to change it. '
+        share = 1 - self.score(best) / self.score(self.own)
+        if share < _WORTHWHILE:
+            return (
+                f'The network has {self.own} ({self.score(self.own):.2f}); {best} would take away '
+                f'{share:.0%} of the deviation: hardly worth training again. '
+            )
+        return (
+            f'The network has {self.own} ({self.score(self.own):.2f}); {best} would take away '
+            f"{share:.0%} of the deviation: train it with padding_cfg=dict(mode='{best}') and "
+            'compare, for the weights at hand are used to what they were trained with. '
+        )
+
+    def _clear(self, better: str, worse: str) -> bool:
+        """Whether the lead is larger than twice its standard error."""
+        lead, error = self.lead(better, worse)
+        return lead > 0 if error is None else lead > 2 * error
+
+
+def check_padding_error(
+    subject: Subject,
+    photos: Sequence[np.ndarray] = (),
+    modes: Sequence[ModeSpec] | None = None,
+    margin: int = MARGIN,
+    layers: Sequence[str] = ('*',),
+    seed: int = 0,
+) -> PaddingError:
+    """Measure what padding does to real images, without retraining and without an object.
+
+    Each photo is scaled, its aspect kept, just enough to fill the input and a margin on every side.
+    The network runs on all of it, and in each mode on the input-sized crop from its middle, padded.
+    Cell by cell the two are compared: where the crop's maps deviate, padding stood in place of the
+    photo's true continuation. The crop lies at a multiple of the network's total stride, so that the
+    cells of every layer coincide.
+
+    The large run pads too, at its own border, in the network's own mode. Layers whose receptive
+    field reaches over the margin see a trace of it; it fades as fast as the deviation itself.
+
+    Args:
+        subject: The network.
+        photos: (H, W, 3) uint8 BGR, better larger than input and margins. Default: drawn streets.
+        modes: Padding modes to compare; default every registered one. All are tried on the same
+            weights.
+        margin: Least true continuation on each side, pixels; rounded up to the total stride.
+        layers: fnmatch patterns over qualified layer names. Maps of fewer than 4 cells along an
+            axis are left out, and so are layers whose map does not grow with the input.
+        seed: Of the streets.
+
+    Raises:
+        UserError: A photo would have to be enlarged more than 2.5 times, nothing pads, an unknown
+            mode or layer, or the network runs at one size of input only.
+    """
+    specs = sorted(PADDING_MODES.module_dict) if modes is None else list(modes)
+    names = [describe(get_modes(spec)) for spec in specs]
+    networks = {name: subject.padded_by(spec) for name, spec in zip(names, specs)}
+    shapes = visit_maps(subject, blank(subject, 0), map_size, layers)
+    left_out = {
+        name: f'its map of {h} x {w} cells is all border'
+        for name, (h, w) in shapes.items()
+        if min(h, w) < SMALLEST
+    }
+    wanted = {name: shape for name, shape in shapes.items() if name not in left_out}
+    if not wanted:
+        raise UserError(
+            f'no layer of {subject.name} has a map of {SMALLEST} x {SMALLEST} cells or more at an '
+            f'input of {subject.input_size[0]} x {subject.input_size[1]}: use a larger input size'
+        )
+    margin, strides = aligned_margin(subject, wanted, margin, layers, left_out)
+    window = tuple(side + 2 * margin for side in subject.input_size)
+    scenes = [cover(photo, window) for photo in photos_or_streets(photos, window, STREETS, seed)]
+    for photo, (_, scale) in zip(photos, scenes):
+        if scale > _MOST_ENLARGED:
+            raise UserError(
+                f'a photo of {photo.shape[0]} x {photo.shape[1]} pixels (h x w) is too small to cut '
+                f'{window[0]} x {window[1]} from (the input and {margin} on each side): use larger '
+                'photos or a smaller input size'
+            )
+    sums = DeviationSums(strides, margin)
+    for scene, _ in scenes:
+        sums.start_photo()
+        visit_maps(subject, subject.preprocess([scene]), sums.add_truth, layers)
+        height, width = subject.input_size
+        crop = scene[margin : margin + height, margin : margin + width]
+        batch = subject.preprocess([np.ascontiguousarray(crop)])
+        for name, network in networks.items():
+            visit_maps(network, batch, sums.adder(name), layers)
+    errors = sums.errors(names, left_out)
+    if not errors:
+        raise UserError(
+            f'no layer of {subject.name} responds to these photos: all maps are constant'
+        )
+    return PaddingError(
+        errors,
+        names,
+        own_mode(subject.model),
+        subject.input_size,
+        margin,
+        [scale for _, scale in scenes],
+        not len(photos),
+        left_out,
+    )

@@ -1,0 +1,92 @@
+"""How to make a config feed its network another input size, in words of that config."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+from torch import nn
+
+from mindpad_mm.diagnose.tracing import ShapeRunner
+
+
+def resizing_advice(
+    model: nn.Module, runner: ShapeRunner, old: tuple[int, int], new: tuple[int, int]
+) -> str:
+    """What to change for an input of ``new`` (height, width) pixels instead of ``old``."""
+    height, width = new
+    cfg = getattr(model, 'cfg', None)
+    if cfg is None:
+        return f'For that, resize and crop the images to {height} x {width}.'
+    steps = list(_resizes(cfg.to_dict()))
+    names = ' and '.join(sorted({step['type'] for step in steps})) or 'Resize'
+    now = ', '.join(sorted({str(tuple(s['scale'])) for s in steps if s.get('scale')}))
+    text = f'For {height} x {width}, give {names} scale=({width}, {height}) in every pipeline'
+    text += f' (width first; now {now})' if now else ' (width first)'
+    if any(step.get('keep_ratio') for step in steps):
+        text += (
+            ' and keep_ratio=False, or let it keep the ratio and follow it by '
+            f"dict(type='Pad', size=({width}, {height})): otherwise each photo has its own size"
+        )
+    sentences = [
+        f'{text}; a variable for it in an inherited config does not reach the pipelines there.'
+    ]
+    preprocessor = cfg.model.get('data_preprocessor') or {}
+    divisor = preprocessor.get('pad_size_divisor', 1)
+    if divisor > 1 and (height % divisor or width % divisor):
+        sentences.append(
+            f'Set model.data_preprocessor.pad_size_divisor=1 (now {divisor}), which would pad it on.'
+        )
+    seen = tuple(-(-side // divisor) * divisor for side in old)
+    if seen != old:
+        sentences.append(
+            f'As it is, images of {old[0]} x {old[1]} are padded on: --input-size {seen[0]} {seen[1]} '
+            'is what the network sees.'
+        )
+    return ' '.join([*sentences, *_anchors(cfg, runner, old, new)])
+
+
+def _resizes(node: Any) -> Iterator[dict[str, Any]]:
+    """All steps of the config's pipelines that resize."""
+    if isinstance(node, dict):
+        if 'Resize' in str(node.get('type')) and 'scale' in node:
+            yield node
+        node = node.values()
+    elif not isinstance(node, (list, tuple)):
+        return
+    for item in node:
+        yield from _resizes(item)
+
+
+def _anchors(
+    cfg: Any, runner: ShapeRunner, old: tuple[int, int], new: tuple[int, int]
+) -> Iterator[str]:
+    """What an anchor generator has to be told."""
+    heads = (cfg.model.get('bbox_head'), cfg.model.get('rpn_head'))
+    generators = [head.get('anchor_generator') for head in heads if isinstance(head, dict)]
+    for anchors in filter(None, generators):
+        if anchors.get('type') != 'SSDAnchorGenerator':
+            yield f'{anchors.get("type")} goes by strides, which stay as they are.'
+            continue
+        strides = _new_strides(anchors['strides'], runner, old, new)
+        if strides != list(anchors['strides']):
+            yield f'Set anchor_generator.strides={strides}.'
+        if anchors.get('min_sizes') is None:
+            yield (
+                f'Keep anchor_generator.input_size={anchors.get("input_size", 300)}: it stands for a set '
+                'of anchor sizes in pixels, and SSDAnchorGenerator knows no other than 300 and 512 '
+                '(or write min_sizes and max_sizes).'
+            )
+
+
+def _new_strides(
+    strides: list[int], runner: ShapeRunner, old: tuple[int, int], new: tuple[int, int]
+) -> list[int]:
+    """A level whose stride is input size / map size, not the network's own, moves with the size."""
+    before, after = (runner.run(size).outputs[: len(strides)] for size in (old, new))
+    result = []
+    for stride, level, resized in zip(strides, before, after):
+        is_ratio = isinstance(stride, int) and stride == round(old[0] / level.size[0])
+        if is_ratio and stride != level.stride[0]:
+            stride = round(new[0] / resized.size[0])
+        result.append(stride)
+    return result

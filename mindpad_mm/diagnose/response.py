@@ -1,0 +1,144 @@
+"""What a network says of an object: a detector's score for it, or a classifier's probability."""
+
+from __future__ import annotations
+
+import abc
+import copy
+from typing import Any, ClassVar, Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from torch import Tensor
+
+from mindpad_mm.diagnose.subject import Subject
+from mindpad_mm.errors import UserError
+from mindpad_mm.scan.detector import SCORE_THR, find_label
+from mindpad_mm.scan.engines.full import detect_images
+from mindpad_mm.scan.matching import match_each
+from mindpad_mm.scan.scenes import Scene
+
+BATCH = 8
+
+
+class Response(abc.ABC):
+    """A number in 0..1 for an object in an image.
+
+    Attributes:
+        kind: What the number is, for an axis.
+        label: The class it is of, to read.
+    """
+
+    kind: ClassVar[str]
+    label: str
+
+    def __call__(self, images: Sequence[np.ndarray], boxes: np.ndarray) -> np.ndarray:
+        """Ask about one object an image.
+
+        Args:
+            images: N input-sized (H, W, 3) uint8 BGR.
+            boxes: (N, 4) ``x1, y1, x2, y2``, input pixels: where the object can be seen.
+
+        Returns:
+            (N,) float32.
+        """
+        parts = [
+            self._batch(images[start : start + BATCH], boxes[start : start + BATCH])
+            for start in range(0, len(images), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    @abc.abstractmethod
+    def _batch(self, images: Sequence[np.ndarray], boxes: np.ndarray) -> np.ndarray:
+        """For at most :data:`BATCH` images."""
+
+
+class DetectorScore(Response):
+    """The highest confidence of the asked class among a detector's final detections that overlap
+    the object enough; 0 if there is none.
+
+    Args:
+        subject: A detector of MMDetection; it runs in a copy whose score threshold is 0.001.
+        label: The class; default ``traffic light``, else the only one.
+        iou_thr: IoU from which a detection counts, 0..1.
+
+    Raises:
+        UserError: There is no such class, or no default.
+    """
+
+    kind = 'score'
+
+    def __init__(self, subject: Subject, label: str | None, iou_thr: float) -> None:
+        classes = getattr(subject.model, 'dataset_meta', {}).get('classes')
+        if not classes:
+            raise UserError(f'{subject.name} does not say its classes (dataset_meta of the model)')
+        self.index = find_label(label, classes)
+        self.label = classes[self.index]
+        self.iou_thr = iou_thr
+        self.model = copy.deepcopy(subject.model)
+        for module in self.model.modules():
+            _lower_thresholds(getattr(module, 'test_cfg', None))
+        size = subject.input_size
+        metainfo = dict(img_id=0, img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0))
+        blank = np.zeros((*size, 3), np.uint8)
+        self.scene = Scene(blank, subject.name, 'input', Compose([]), metainfo)
+
+    def _batch(self, images: Sequence[np.ndarray], boxes: np.ndarray) -> np.ndarray:
+        detections = detect_images(self.model, self.scene, list(images))
+        return match_each(detections, self.index, boxes, self.iou_thr)[0]
+
+
+class ClassProbability(Response):
+    """The softmax probability of one class.
+
+    Args:
+        subject: A module that answers (N, K) class scores.
+        label: The class' index as text; default the likeliest in ``example``.
+        example: (H, W, 3) uint8 BGR.
+
+    Raises:
+        UserError: The module answers something else, or has no such class.
+    """
+
+    kind = 'probability'
+
+    def __init__(self, subject: Subject, label: str | None, example: np.ndarray) -> None:
+        self.subject = subject
+        likely = self._probabilities([example])[0]
+        if label is not None and not (label.isdigit() and int(label) < len(likely)):
+            raise UserError(
+                f'{subject.name} has classes 0 to {len(likely) - 1}: give one as a number, '
+                f'not {label!r}'
+            )
+        self.index = int(likely.argmax()) if label is None else int(label)
+        self.label = f'class {self.index}'
+
+    def _probabilities(self, images: Sequence[np.ndarray]) -> Tensor:
+        with torch.no_grad():
+            scores = self.subject.dense(self.subject.preprocess(images))
+        if not isinstance(scores, Tensor) or scores.ndim != 2:
+            raise UserError(
+                f'{self.subject.name} is neither a detector of MMDetection nor a classifier with '
+                '(N, classes) scores: there is no response to follow along a shift'
+            )
+        return scores.float().softmax(1)
+
+    def _batch(self, images: Sequence[np.ndarray], boxes: np.ndarray) -> np.ndarray:
+        return self._probabilities(images)[:, self.index].cpu().numpy()
+
+
+def find_response(
+    subject: Subject, label: str | None, iou_thr: float, example: np.ndarray
+) -> Response:
+    """The response of whichever kind of network this is; arguments as in the classes."""
+    if hasattr(subject.model, 'extract_feat') and hasattr(subject.model, 'test_step'):
+        return DetectorScore(subject, label, iou_thr)
+    return ClassProbability(subject, label, example)
+
+
+def _lower_thresholds(test_cfg: Any) -> None:
+    if isinstance(test_cfg, dict):
+        if 'score_thr' in test_cfg:
+            test_cfg['score_thr'] = min(test_cfg['score_thr'], SCORE_THR)
+        for value in test_cfg.values():
+            _lower_thresholds(value)

@@ -1,0 +1,133 @@
+"""Scenes larger than a network's frame, with one object in them whose box is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mindpad_mm.diagnose.inputs import cover
+from mindpad_mm.errors import UserError
+from mindpad_mm.scan.images import PathLike, read_image
+from mindpad_mm.scan.objects import find_photo, read_coco
+from mindpad_mm.scan.scenes import paste
+
+
+@dataclass(frozen=True)
+class ShiftScene:
+    """A scene, the object's box in it, and the frame that is moved over it.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 BGR.
+        box: (top, left, height, width) of the object, scene pixels.
+        input_size: (height, width) of the frame, pixels.
+        source: To read.
+    """
+
+    pixels: np.ndarray
+    box: tuple[int, int, int, int]
+    input_size: tuple[int, int]
+    source: str
+
+    @property
+    def start(self) -> tuple[int, int]:
+        """(top, left) of the frame with the object in its middle, or as near as the scene allows."""
+        place = []
+        for axis in (0, 1):
+            middle = self.box[axis] + self.box[axis + 2] // 2 - self.input_size[axis] // 2
+            place.append(min(max(middle, 0), self.pixels.shape[axis] - self.input_size[axis]))
+        return place[0], place[1]
+
+    def holds(self, top: int, left: int) -> bool:
+        """Whether a frame at this place lies inside the scene."""
+        return all(
+            0 <= at <= self.pixels.shape[axis] - self.input_size[axis]
+            for axis, at in enumerate((top, left))
+        )
+
+    def frame(self, top: int, left: int) -> np.ndarray:
+        """(h, w, 3) uint8 BGR, what the frame shows."""
+        height, width = self.input_size
+        return np.ascontiguousarray(self.pixels[top : top + height, left : left + width])
+
+    def visible(self, top: int, left: int) -> tuple[int, int, int, int] | None:
+        """``x1, y1, x2, y2`` of what the frame shows of the object, frame pixels; None if nothing."""
+        y, x, height, width = self.box
+        y1, x1 = max(y - top, 0), max(x - left, 0)
+        y2, x2 = (
+            min(y + height - top, self.input_size[0]),
+            min(x + width - left, self.input_size[1]),
+        )
+        return (x1, y1, x2, y2) if y1 < y2 and x1 < x2 else None
+
+    def gap(self, top: int, left: int, vector: tuple[int, int]) -> int:
+        """Pixels between the object and the frame's border in a (rows, columns) direction."""
+        axis = 0 if vector[0] else 1
+        before = self.box[axis] - (top, left)[axis]
+        after = self.input_size[axis] - before - self.box[axis + 2]
+        return before if vector[axis] < 0 else after
+
+
+def pasted_scene(photo: np.ndarray, pixels: np.ndarray, input_size: tuple[int, int]) -> ShiftScene:
+    """An object in the middle of a photo, scaled so that it can leave the frame on every side.
+
+    Args:
+        photo: (H, W, 3) uint8 BGR.
+        pixels: (h, w, 4) uint8 BGRA.
+        input_size: (height, width) of the frame, pixels.
+
+    Raises:
+        UserError: The object is larger than the frame.
+    """
+    height, width = pixels.shape[:2]
+    if height > input_size[0] or width > input_size[1]:
+        raise UserError(
+            f'the object of {height} x {width} pixels (h x w) does not fit in an input of '
+            f'{input_size[0]} x {input_size[1]}: use a smaller size'
+        )
+    scene, scale = cover(photo, (2 * input_size[0] + height, 2 * input_size[1] + width))
+    top, left = (scene.shape[0] - height) // 2, (scene.shape[1] - width) // 2
+    return ShiftScene(
+        paste(scene, pixels, top, left),
+        (top, left, height, width),
+        input_size,
+        f'an object of {height} x {width} px pasted in a scene scaled by {scale:.2f}',
+    )
+
+
+def annotated_scene(
+    ann_file: Path, ann_id: int, photo_root: PathLike | None, input_size: tuple[int, int]
+) -> tuple[ShiftScene, str]:
+    """An annotated object in its own photo, at the photo's own scale.
+
+    Args:
+        ann_file: COCO instances JSON.
+        ann_id: The annotation.
+        photo_root: The folder of the photo; default as in
+            :func:`mindpad_mm.scan.objects.load_coco_objects`.
+        input_size: (height, width) of the frame, pixels.
+
+    Returns:
+        The scene, and the name of the annotation's class.
+
+    Raises:
+        UserError: No such file, annotation or photo; the photo is smaller than the frame.
+    """
+    coco = read_coco(ann_file)
+    if ann_id not in coco.anns:
+        raise UserError(f'{str(ann_file)!r} has no annotation with id {ann_id}')
+    annotation = coco.anns[ann_id]
+    image = coco.imgs[annotation['image_id']]
+    photo = read_image(find_photo(ann_file, image['file_name'], photo_root), what='photo')
+    if photo.shape[0] < input_size[0] or photo.shape[1] < input_size[1]:
+        raise UserError(
+            f'the photo of annotation {ann_id} has {photo.shape[0]} x {photo.shape[1]} pixels '
+            f'(h x w), the input {input_size[0]} x {input_size[1]}: a scene that is to be shifted '
+            'must be larger than the input'
+        )
+    x1, y1, width, height = annotation['bbox']
+    left, top = round(x1), round(y1)
+    box = (top, left, max(1, round(y1 + height) - top), max(1, round(x1 + width) - left))
+    source = f'annotation {ann_id} of {ann_file}'
+    return ShiftScene(photo, box, input_size, source), coco.cats[annotation['category_id']]['name']

@@ -1,0 +1,162 @@
+"""Strided layers and the padding they consume; the input sizes at which they do so evenly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Sequence
+
+from torch import nn
+
+from mindpad_mm.diagnose.subject import Subject
+from mindpad_mm.diagnose.tracing import ShapeRunner, Slide, TooSmall, Trace
+
+_SMALLEST_RADIUS, _LARGEST_RADIUS = 32, 512
+
+
+@dataclass(frozen=True)
+class StridedLayer:
+    """A strided convolution or pooling, and what it does with its padding at one input size.
+
+    Windows start at the first padded row. So rows can stay unused at the bottom only; likewise columns
+    at the right.
+
+    Attributes:
+        slide: The layer as it ran.
+        unused: Rows or columns of the padded map that no window reaches at the (top, bottom, left,
+            right). Negative where ``ceil_mode`` makes windows reach beyond the padding.
+        consumed: Rows or columns beyond the map that windows do reach at the (top, bottom, left,
+            right). Negative where they do not even reach the end of the map.
+    """
+
+    slide: Slide
+    unused: tuple[int, int, int, int]
+    consumed: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, slide: Slide) -> StridedLayer:
+        unused: list[int] = []
+        consumed: list[int] = []
+        for axis, size in enumerate(slide.size):
+            before, after = slide.pads[2 * axis : 2 * axis + 2]
+            reach = slide.dilation[axis] * (slide.kernel[axis] - 1) + 1
+            reach += slide.stride[axis] * (slide.results[axis] - 1)
+            rest = before + size + after - reach
+            unused += [0, rest]
+            consumed += [before, after - rest]
+        return cls(slide, tuple(unused), tuple(consumed))
+
+    @property
+    def even(self) -> tuple[bool, bool]:
+        """Whether as many (rows, columns) are consumed before the map as after it.
+
+        Where a layer pads both sides alike, that is h_in + 2p = s(h_out - 1) + d(k - 1) + 1.
+        """
+        top, bottom, left, right = self.consumed
+        return top == bottom, left == right
+
+
+def strided_layers(trace: Trace) -> list[StridedLayer]:
+    """The strided layers of a run, in their order."""
+    return [StridedLayer.of(slide) for slide in trace.slides if max(slide.stride) > 1]
+
+
+def has_uneven_padding(module: nn.Module, input_size: Sequence[int]) -> bool:
+    """Whether any strided layer consumes more of its padding on one side than on the other.
+
+    Args:
+        module: A detector of MMDetection or any module that takes (N, 3, H, W).
+        input_size: (..., height, width), pixels.
+
+    Source: Mind the Pad (ICLR 2021), section on down-sampling.
+    """
+    subject = Subject(module, tuple(input_size)[-2:])
+    layers = strided_layers(ShapeRunner(subject).run(subject.input_size))
+    return not all(all(layer.even) for layer in layers)
+
+
+@dataclass(frozen=True)
+class SizeSearch:
+    """How far a network stays even at the sizes near its own.
+
+    Attributes:
+        sizes: (heights, widths) that were run, ascending.
+        even_until: For each of them the number of strided layers before the first uneven one;
+            infinite where none is; -1 where the network cannot run.
+        layers: Strided layers of the network.
+    """
+
+    sizes: tuple[list[int], list[int]]
+    even_until: tuple[list[float], list[float]]
+    layers: int
+
+    def even_sizes(self, axis: int) -> list[int]:
+        """Heights (``axis`` 0) or widths (1) that are even throughout."""
+        found = zip(self.sizes[axis], self.even_until[axis])
+        return [size for size, until in found if until == math.inf]
+
+    def rule(self, axis: int) -> str:
+        """The even heights or widths as a formula, ``a * 32 + 1``; '' where there is none."""
+        found = self.even_sizes(axis)
+        steps = {after - before for before, after in zip(found, found[1:])}
+        if len(steps) != 1:
+            return ''
+        step = steps.pop()
+        rest = found[0] % step
+        return f'a * {step}' + (f' + {rest}' if rest else '')
+
+    def nearest(self, axis: int, size: int, count: int = 3) -> list[int]:
+        """The even heights or widths nearest to ``size``, ascending."""
+        return sorted(sorted(self.even_sizes(axis), key=lambda found: abs(found - size))[:count])
+
+
+class _BothUneven(Exception):
+    """Nothing is left to learn from this size."""
+
+
+class _FirstUneven:
+    """Watches a run for the first uneven layer along each axis."""
+
+    def __init__(self) -> None:
+        self.strided = 0
+        self.until: list[float] = [math.inf, math.inf]
+
+    def __call__(self, slide: Slide) -> None:
+        if max(slide.stride) == 1:
+            return
+        for axis, even in enumerate(StridedLayer.of(slide).even):
+            if not even:
+                self.until[axis] = min(self.until[axis], self.strided)
+        self.strided += 1
+        if max(self.until) < math.inf:
+            raise _BothUneven
+
+
+def search_sizes(runner: ShapeRunner, trace: Trace, radius: int | None = None) -> SizeSearch:
+    """Run a network at every size near the one it was traced at.
+
+    Both axes change by the same number of pixels at once: they do not depend on each other.
+
+    Args:
+        trace: A run at the network's own size.
+        radius: Pixels to either side; downwards at most half the size. Default: the network's
+            total stride, at least 32, at most 512.
+    """
+    if radius is None:
+        strides = [max(slide.field.stride) for slide in trace.slides if not slide.field.pooled]
+        radius = int(min(max([_SMALLEST_RADIUS, *strides]), _LARGEST_RADIUS))
+    height, width = trace.source.size
+    sizes: tuple[list[int], list[int]] = ([], [])
+    until: tuple[list[float], list[float]] = ([], [])
+    for change in range(-min(radius, height // 2, width // 2), radius + 1):
+        watch = _FirstUneven()
+        try:
+            runner.run((height + change, width + change), on_slide=watch)
+        except _BothUneven:
+            pass
+        except TooSmall:
+            watch.until = [-1, -1]
+        for axis, size in enumerate((height, width)):
+            sizes[axis].append(size + change)
+            until[axis].append(watch.until[axis])
+    return SizeSearch(sizes, until, len(strided_layers(trace)))

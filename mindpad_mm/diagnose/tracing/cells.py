@@ -1,0 +1,143 @@
+"""Which cells of a map each result of an operation reads, along one axis, and what flows back."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mindpad_mm.padding.modes import NOTHING, PaddingMode
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What the results along one axis of an operation read.
+
+    Attributes:
+        cells: For each result the cells of the input it reads, one of them several times if it does so.
+        size: Cells of the input.
+        weights: For each result the weight of what it reads, an integer over ``denominator``; None
+            where all weigh 1.
+        denominator: At least 1.
+    """
+
+    cells: tuple[tuple[int, ...], ...]
+    size: int
+    weights: tuple[int, ...] | None = None
+    denominator: int = 1
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @functools.cached_property
+    def is_identity(self) -> bool:
+        """Whether each result reads the one cell at its own place."""
+        own_place = (cells == (i,) for i, cells in enumerate(self.cells))
+        return self.weights is None and len(self) == self.size and all(own_place)
+
+    @functools.cached_property
+    def most(self) -> int:
+        """At most so many uses of one cell: a bound on what one step back multiplies counts by."""
+        used = np.zeros(self.size, np.int64)
+        for cells in self.cells:
+            np.add.at(used, list(cells), 1)
+        return int(used.max()) * max(self.weights or (1,))
+
+    def back(self, counts: np.ndarray) -> np.ndarray:
+        """Uses of each cell, from the uses of each result.
+
+        Args:
+            counts: Integers, (results, n); of a dtype that holds ``counts.max() * self.most``.
+
+        Returns:
+            (cells, n), over ``self.denominator`` times the denominator of ``counts``.
+        """
+        if self.weights is not None:
+            counts = counts * np.array(self.weights, counts.dtype)[:, None]
+        used = np.zeros((self.size, counts.shape[1]), counts.dtype)
+        for count, cells in zip(counts, self.cells):
+            for cell in cells:
+                used[cell] += count
+        return used
+
+
+@functools.lru_cache(maxsize=4096)
+def window_reads(
+    mode: PaddingMode,
+    size: int,
+    pads: tuple[int, int],
+    kernel: int,
+    stride: int,
+    dilation: int,
+    results: int,
+) -> Reads:
+    """A kernel sliding over an axis that a mode continues.
+
+    Args:
+        pads: Cells the axis is continued by (before, after).
+        results: Windows along the axis; the last ones may reach beyond what is padded
+            (``ceil_mode``), where nothing stands.
+    """
+    source = mode.source(size, *pads)
+    cells = []
+    for window in range(results):
+        taps = range(window * stride, window * stride + (kernel - 1) * dilation + 1, dilation)
+        found = (int(source[tap]) for tap in taps if tap < len(source))
+        cells.append(tuple(cell for cell in found if cell != NOTHING))
+    if not (mode.reweight and any(pads)):
+        return Reads(tuple(cells), size)
+    # A window's sum is scaled by kernel / taps on cells; a window on none of them is 0.
+    common = _lcm(cells)
+    weights = tuple(kernel * common // len(c) if c else 0 for c in cells)
+    shared = functools.reduce(math.gcd, weights, common)
+    return Reads(tuple(cells), size, tuple(w // shared for w in weights), common // shared)
+
+
+def _lcm(cells: list[tuple[int, ...]]) -> int:
+    return functools.reduce(lambda a, b: a * b // math.gcd(a, b), (len(c) for c in cells if c), 1)
+
+
+def transposed_reads(
+    size: int, padding: int, kernel: int, stride: int, dilation: int, results: int
+) -> Reads:
+    """A transposed convolution: cell ``i`` goes to results ``i * stride - padding + t * dilation``."""
+    cells: list[list[int]] = [[] for _ in range(results)]
+    for cell in range(size):
+        for tap in range(kernel):
+            result = cell * stride - padding + tap * dilation
+            if 0 <= result < results:
+                cells[result].append(cell)
+    return Reads(tuple(map(tuple, cells)), size)
+
+
+@functools.lru_cache(maxsize=1024)
+def identity_reads(size: int) -> Reads:
+    """Each result reads the cell at its own place."""
+    return Reads(tuple((cell,) for cell in range(size)), size)
+
+
+def copied_reads(cells: np.ndarray, size: int) -> Reads:
+    """Results that are copies of cells, or ``NOTHING``."""
+    return Reads(tuple(() if c == NOTHING else (int(c),) for c in cells), size)
+
+
+@functools.lru_cache(maxsize=1024)
+def adaptive_reads(size: int, results: int) -> Reads:
+    """Adaptive pooling: a window takes the cells that overlap its share of the axis."""
+    bounds = [(i * size // results, -(-(i + 1) * size // results)) for i in range(results)]
+    return Reads(tuple(tuple(range(first, last)) for first, last in bounds), size)
+
+
+@functools.lru_cache(maxsize=1024)
+def aligned_reads(size: int, results: int) -> Reads:
+    """A map beside a larger or smaller one, their centres together: cropped, or nothing around it."""
+    first = (size - results) // 2
+    cells = tuple((c,) if 0 <= c < size else () for c in range(first, first + results))
+    return Reads(cells, size)
+
+
+def broadcast_reads(results: int) -> Reads:
+    """One cell that every result reads."""
+    return Reads(((0,),) * results, 1)

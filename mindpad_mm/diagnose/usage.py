@@ -1,0 +1,189 @@
+"""How many times each pixel is used, in whole numbers.
+
+A layer uses a cell once for each of its windows and taps that stand on it; a cell that padding repeats
+is used wherever it is repeated. A network uses a pixel once for each path from it to a cell of its
+results: what comes back if every result hands each cell it reads its own count. Channels do not matter,
+neither does what happens at one place (activations, normalisation), and the weights that squeeze and
+excitation draws from a whole map are not counted.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+from torch.nn.modules.utils import _pair
+
+from mindpad_mm.diagnose.tracing import FULL, VALID, Field, Reads, Trace, window_reads
+from mindpad_mm.errors import UserError
+from mindpad_mm.padding.modes import ModeSpec, get_modes
+
+_LARGEST = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Uses of each pixel.
+
+    Attributes:
+        counts: (H, W), whole numbers; int64, or Python's own where those would overflow.
+        denominator: What they are to be divided by: 1, but under modes that reweight windows, which
+            use a cell ``kernel / (taps on cells)`` times.
+    """
+
+    counts: np.ndarray
+    denominator: int = 1
+
+    @property
+    def unused(self) -> int:
+        """Pixels that nothing reads."""
+        return int((self.counts == 0).sum())
+
+    @property
+    def disparity(self) -> float:
+        """The most used pixel's count over the least used one's; infinite where one is not used."""
+        low, high = int(self.counts.min()), int(self.counts.max())
+        return high / low if low else np.inf
+
+    def relative(self) -> np.ndarray:
+        """(H, W) float64: the counts over their mean in the middle third of both axes."""
+        values = (self.counts / int(self.counts.max())).astype(np.float64)
+        rows, cols = (_middle(size) for size in values.shape)
+        return values / values[rows, cols].mean()
+
+    def sides(self) -> tuple[float, float, float, float]:
+        """Mean use at the (top, bottom, left, right) border, the middle's being 1.
+
+        The border is a sixteenth of the side wide, the corners are left out.
+        """
+        values = self.relative()
+        (height, width), (rows, cols) = values.shape, map(_middle, values.shape)
+        row, col = max(height // 16, 1), max(width // 16, 1)
+        strips = values[:row, cols], values[-row:, cols], values[rows, :col], values[rows, -col:]
+        return tuple(float(strip.mean()) for strip in strips)
+
+    def smooth_disparity(self, stride: int) -> float | None:
+        """:attr:`disparity` of the means over all squares of ``stride`` pixels a side.
+
+        Striding alone makes neighbouring pixels differ, everywhere alike; what is left is the border's.
+        None where the image is not larger than such a square.
+        """
+        if stride >= min(self.counts.shape):
+            return None
+        sums = np.pad(self.relative(), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+        squares = (
+            sums[stride:, stride:] - sums[:-stride, stride:]
+            - sums[stride:, :-stride] + sums[:-stride, :-stride]
+        )  # fmt: skip
+        low, high = squares.min(), squares.max()
+        # Sums of zeros come out within rounding of 0.
+        return float(high / low) if low > 1e-9 * high else np.inf
+
+
+def _middle(size: int) -> slice:
+    return slice(size // 3, size - size // 3)
+
+
+def layer_usage(
+    size: tuple[int, int],
+    kernel: int | tuple[int, int],
+    mode: ModeSpec = 'zeros',
+    padding: str | int | tuple[int, int] = 'same',
+    stride: int | tuple[int, int] = 1,
+    dilation: int | tuple[int, int] = 1,
+) -> Usage:
+    """Uses of each cell of a map by one convolution.
+
+    Args:
+        size: (rows, columns).
+        kernel, stride, dilation: Of the convolution, or (vertical, horizontal) pairs.
+        mode: What the map continues with.
+        padding: ``same`` (dilation * (kernel - 1) / 2), ``valid`` (none), ``full``
+            (dilation * (kernel - 1)), or cells a side.
+
+    Raises:
+        UserError: An unknown mode, or a map too small for the kernel.
+    """
+    kernel, stride, dilation = _pair(kernel), _pair(stride), _pair(dilation)
+    reaches = [d * (k - 1) for d, k in zip(dilation, kernel)]
+    named = {'same': [r // 2 for r in reaches], VALID: [0, 0], FULL: reaches}
+    pads = named[padding] if isinstance(padding, str) else _pair(padding)
+    axes = []
+    for axis, axis_mode in enumerate(get_modes(mode)):
+        results = (size[axis] + 2 * pads[axis] - reaches[axis] - 1) // stride[axis] + 1
+        if results < 1:
+            raise UserError(f'a map of {size[0]} x {size[1]} is too small for the kernel {kernel}')
+        window = kernel[axis], stride[axis], dilation[axis]
+        axes.append(window_reads(axis_mode, size[axis], (pads[axis],) * 2, *window, results))
+    return _back(Usage(np.ones([len(reads) for reads in axes], np.int64)), *axes)
+
+
+def pixel_usage(trace: Trace, outputs: Sequence[Field] | None = None) -> Usage:
+    """Uses of each pixel by a network.
+
+    Args:
+        trace: A run of the network on shapes.
+        outputs: Count the paths that end in these. Default: in the network's results; a map that is
+            given twice counts twice.
+
+    Raises:
+        UserError: The network does something whose reads are not known.
+    """
+    if trace.lost:
+        raise UserError(
+            f'uses cannot be counted: what {trace.lost[0]} reads could not be followed to the input'
+        )
+    pending: dict[Field, Usage] = {}
+    for field in trace.outputs if outputs is None else outputs:
+        _add(pending, field, Usage(np.ones(field.size, np.int64)))
+    heap = [(-field.serial, field) for field in pending]
+    heapq.heapify(heap)
+    while heap:
+        _, field = heapq.heappop(heap)
+        if field is trace.source:
+            break
+        if field.unknown:
+            raise UserError(
+                f'uses cannot be counted through {field.unknown}: what its results read is not known'
+            )
+        usage = pending.pop(field)
+        for parent, rows, cols in field.reads:
+            if parent not in pending:
+                heapq.heappush(heap, (-parent.serial, parent))
+            _add(pending, parent, _back(usage, rows, cols))
+    return pending.get(trace.source) or Usage(np.zeros(trace.source.size, np.int64))
+
+
+def _back(usage: Usage, rows: Reads, cols: Reads) -> Usage:
+    """One step back: what the results' uses make of the cells they read."""
+    counts, denominator = usage.counts, usage.denominator
+    for reads in (rows, cols):
+        if not reads.is_identity:
+            counts = reads.back(_wide(counts, int(counts.max()) * reads.most))
+        # Each pass turns the map, so that the second one meets the columns.
+        counts = np.ascontiguousarray(counts.T)
+        denominator *= reads.denominator
+    return Usage(counts, denominator)
+
+
+def _add(pending: dict[Field, Usage], field: Field, usage: Usage) -> None:
+    """Add uses to what a field has already."""
+    old = pending.get(field)
+    if old is None:
+        pending[field] = usage
+        return
+    common = int(np.lcm(np.array(old.denominator, object), np.array(usage.denominator, object)))
+    total: np.ndarray | int = 0
+    for part in (old, usage):
+        factor = common // part.denominator
+        # Twice, for the sum of both.
+        counts = _wide(part.counts, 2 * int(part.counts.max()) * factor)
+        total = total + (counts * factor if factor > 1 else counts)
+    pending[field] = Usage(total, common)
+
+
+def _wide(counts: np.ndarray, largest: int) -> np.ndarray:
+    """The same counts in a dtype that holds ``largest``."""
+    return counts if counts.dtype == object or largest <= _LARGEST else counts.astype(object)

@@ -1,0 +1,159 @@
+"""Detections of a test set, kept by the digest of all that they depend on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import os.path as osp
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from pycocotools.coco import COCO
+from rich.console import Console
+from rich.progress import track
+
+from mindpad_mm.errors import UserError
+from mindpad_mm.loading import load_detector, users_faults
+from mindpad_mm.scan.detector import versions
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The annotations a config's ``test_dataloader`` names.
+
+    Attributes:
+        ann_file: Their file.
+        classes: That are detected, in the detector's order.
+        digest: Of the annotations and the classes: equal for runs that can be compared.
+        image_digest: Of the images' names, sizes and times.
+    """
+
+    __test__ = False  # for pytest
+
+    ann_file: str
+    classes: tuple[str, ...]
+    digest: str
+    image_digest: str
+
+    @classmethod
+    def of(cls, cfg: Config) -> TestSet:
+        """The test set of a config.
+
+        Raises:
+            UserError: It is not in COCO's format, or not there.
+        """
+        from mmdet.datasets import CocoDataset
+        from mmdet.registry import DATASETS
+
+        name = cfg.filename or 'the config'
+        if cfg.get('test_dataloader') is None:
+            raise UserError(f'{name} has no test_dataloader: a complete detector config is needed')
+        init_default_scope(cfg.get('default_scope') or 'mmdet')
+        with users_faults():
+            dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True))
+        if not isinstance(dataset, CocoDataset):
+            raise UserError(
+                f'the test set of {name} is a {type(dataset).__name__}: COCO format is needed'
+            )
+        if not osp.isfile(dataset.ann_file):
+            raise UserError(f'the annotations of {name} do not exist: {dataset.ann_file}')
+        classes = tuple(dataset.metainfo['classes'])
+        annotations = Path(dataset.ann_file).read_bytes()
+        digest = hashlib.sha256(repr(classes).encode() + annotations).hexdigest()
+        images = _image_digest(json.loads(annotations), dataset.data_prefix.get('img') or '')
+        return cls(dataset.ann_file, classes, digest, images)
+
+    def load(self) -> tuple[COCO, list[int]]:
+        """The annotations, and the category ids of the classes.
+
+        Raises:
+            UserError: They have none of the classes.
+        """
+        with contextlib.redirect_stdout(io.StringIO()):
+            gt = COCO(self.ann_file)
+        cat_ids = gt.getCatIds(catNms=list(self.classes))
+        if not cat_ids:
+            raise UserError(f'{self.ann_file} has none of the classes {", ".join(self.classes)}')
+        return gt, cat_ids
+
+
+def detections_digest(cfg: Config, checkpoint: str, test_set: TestSet, device: str) -> str:
+    """Digest of the model, its weights, the set with its pipeline, and the versions of it all.
+
+    Raises:
+        UserError: The checkpoint does not exist.
+    """
+    parts = {
+        'model': cfg.model.to_dict(),
+        'test_dataloader': cfg.test_dataloader.to_dict(),
+        'checkpoint': file_digest(checkpoint),
+        'annotations': test_set.digest,
+        'images': test_set.image_digest,
+        'device': device,
+        'versions': versions(),
+    }
+    return hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()
+
+
+def file_digest(path: str) -> str:
+    """SHA-256 of a file; of its name where it is a URL.
+
+    Raises:
+        UserError: It does not exist.
+    """
+    if path.startswith(('http:', 'https:')):
+        return hashlib.sha256(path.encode()).hexdigest()
+    if not osp.isfile(path):
+        raise UserError(f'checkpoint {path} does not exist')
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def detect(cfg: Config, checkpoint: str, path: Path, device: str, name: str) -> None:
+    """Run a detector over its test set and write a COCO result file, as ``CocoMetric`` writes it.
+
+    Args:
+        cfg: The detector's config.
+        checkpoint: Its weights.
+        path: The file, whole or not at all; ends in ``.bbox.json``.
+        device: For torch.
+        name: What the progress bar calls the detector.
+
+    Raises:
+        UserError: Config, checkpoint or an image cannot be read.
+    """
+    from mmdet.evaluation import CocoMetric
+
+    model = load_detector(cfg, checkpoint, device)
+    prefix = str(path)[: -len('.bbox.json')] + '.tmp'
+    with users_faults(), contextlib.redirect_stdout(io.StringIO()):
+        loader = Runner.build_dataloader(cfg.test_dataloader, seed=0)
+        metric = CocoMetric(loader.dataset.ann_file, format_only=True, outfile_prefix=prefix)
+        evaluator = Evaluator([metric])
+        evaluator.dataset_meta = loader.dataset.metainfo
+        bar = track(loader, f'{name}: detecting', console=Console(stderr=True))
+        for batch in bar:
+            with torch.no_grad():
+                evaluator.process(model.test_step(batch), batch)
+        evaluator.evaluate(len(loader.dataset))
+    os.replace(f'{prefix}.bbox.json', path)
+
+
+def _image_digest(annotations: dict[str, Any], folder: str) -> str:
+    """Contents are not read: that would take as long as detecting."""
+    digest = hashlib.sha256()
+    for image in annotations.get('images', ()):
+        path = osp.join(folder, image['file_name'])
+        if not osp.isfile(path):
+            raise UserError(f'the test set is incomplete: {path} does not exist')
+        status = os.stat(path)
+        digest.update(f'{path} {status.st_size} {status.st_mtime_ns}\n'.encode())
+    return digest.hexdigest()

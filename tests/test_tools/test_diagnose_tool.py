@@ -1,0 +1,81 @@
+"""The tool that runs the checks, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mindpad_mm.zoo import model_files
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'diagnose.py'
+
+
+def run(monkeypatch, capsys, *arguments):
+    """Exit status, what is printed and what is told on stderr."""
+    monkeypatch.setattr(sys, 'argv', ['diagnose.py', *map(str, arguments)])
+    try:
+        runpy.run_path(str(TOOL), run_name='__main__')
+    except SystemExit as end:
+        return end.code, *capsys.readouterr()
+    return 0, *capsys.readouterr()
+
+
+def test_a_detector_is_diagnosed_from_its_files(monkeypatch, capsys, tmp_path):
+    out = tmp_path / 'out'
+    cv2.imwrite(str(tmp_path / 'photo.png'), np.full((70, 80, 3), 90, np.uint8))
+    status, printed, _ = run(
+        monkeypatch, capsys, *model_files('zeros'), '--checks', 'filters', 'evenness',
+        '--input-size', 97, 128, '--photos', tmp_path, '--out', out,
+        '--cfg-options', 'model.backbone.padding_cfg=reflect',
+    )  # fmt: skip
+    assert status == 0
+    assert printed.index('Uneven padding') < printed.index('Filter asymmetry')
+    assert 'heights 65, 129' in ' '.join(printed.split())
+    written = json.loads((out / 'diagnosis.json').read_text())
+    assert [*written] == ['evenness', 'filters', 'info']
+    assert written['evenness']['input_size'] == [97, 128]
+    assert written['info']['checkpoint'].endswith('.pth')
+    assert written['info']['cfg_options'] == {'model.backbone.padding_cfg': 'reflect'}
+    assert {path.name for path in out.iterdir()} == {
+        'diagnosis.json', 'evenness.png', 'filters.png', 'report.html',
+    }  # fmt: skip
+
+
+def test_a_classifier_needs_nothing_but_its_name(monkeypatch, capsys, tmp_path):
+    status, printed, _ = run(
+        monkeypatch, capsys, 'torchvision:mobilenet_v2', '--checks', 'evenness', '--out', tmp_path
+    )
+    assert status == 0
+    assert '193, 225 (a * 32 + 1)' in ' '.join(printed.split())
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'told'),
+    [
+        (['gone.py'], 'config gone.py does not exist'),
+        (['torchvision:resnet81'], "no classifier 'resnet81'"),
+        (['torchvision:resnet18', '--checks', 'foveate'], "no check 'foveate'; choose from"),
+        (['torchvision:resnet18', '--photos', 'gone.jpg'], "photo 'gone.jpg' does not exist"),
+        (['torchvision:resnet18', '--input-size', '0', '9'], 'input size 0 x 9'),
+        (['torchvision:resnet18', '--device', 'abacus'], "device 'abacus' cannot be used"),
+    ],
+)
+def test_a_mistake_is_one_line(monkeypatch, capsys, tmp_path, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    status, _, error = run(monkeypatch, capsys, *arguments, '--out', 'out')
+    assert status == 2
+    assert error.strip().splitlines()[-1].startswith('error: ')
+    assert told in error
+    assert 'Traceback' not in error
+
+
+def test_help_shows_examples(monkeypatch, capsys):
+    status, printed, _ = run(monkeypatch, capsys, '--help')
+    assert not status
+    assert 'tools/diagnose.py torchvision:resnet18 --checks evenness' in printed
