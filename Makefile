@@ -7,7 +7,7 @@ MODES ?= zeros reflect
 # More than one thread a process slows processes that share their cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test lint zoo zoo-test clean
+.PHONY: demo test lint bench agreement zoo zoo-test clean study-traffic-lights study-swap study-letters
 
 demo: $(VENV)/installed
 	$(BIN)/python tools/demo.py --out outputs/demo
@@ -18,6 +18,14 @@ test: $(VENV)/installed-dev
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# Every figure that has a goal, in one table; about half an hour on an idle machine.
+bench: $(VENV)/installed
+	$(TEST_ENV) $(BIN)/python tools/bench.py --json outputs/bench.json
+
+# Whole scans on the incremental engine against the full one, in every mode; about half an hour.
+agreement: $(VENV)/installed
+	$(TEST_ENV) $(BIN)/python tools/bench_agreement.py --json outputs/agreement.json
 
 # The shipped checkpoints, from nothing but DATA: about an hour on 2 cores.
 LIGHTS = $(BIN)/python tools/make_traffic_lights.py --photos $(DATA)/coco96/images \
@@ -44,6 +52,24 @@ test-%:
 
 data/traffic_lights_real/meta.json:
 	$(LIGHTS) --out data/traffic_lights_real --num-images 1 --num-val 300
+
+# The studies of docs/RESULTS.md, each going on from where it stood; JOBS=2 trains two at once.
+JOBS ?= 1
+STUDY = $(TEST_ENV) $(BIN)/python tools/studies/traffic_lights.py --photos $(DATA)/coco96/images \
+    --lights $(DATA)/traffic_lights --document docs/RESULTS.md
+
+study-traffic-lights: $(VENV)/installed data/traffic_lights_study/meta.json
+	$(STUDY) --jobs $(JOBS)
+
+study-swap: study-traffic-lights
+	$(STUDY) --swap
+
+study-letters: $(VENV)/installed
+	$(TEST_ENV) $(BIN)/python tools/studies/letters.py --jobs $(JOBS) --document docs/RESULTS.md
+
+data/traffic_lights_study/meta.json:
+	$(LIGHTS) --out data/traffic_lights_study --num-images 2800 --num-val 400 --min-size 20 \
+	    --distractors 0.5 --occluded 0.1
 
 $(VENV)/installed: setup.py
 	$(PYTHON) -m venv $(VENV)

@@ -56,6 +56,7 @@ class Timing:
         seconds: CPU time of one run, the median.
         ratio: To zeros, the median over pairs run one after the other; None for zeros itself.
         quartiles: Of those ratios.
+        ratios: All of them, in the order they were taken.
         note: What it does not do.
     """
 
@@ -63,6 +64,7 @@ class Timing:
     seconds: float
     ratio: float | None = None
     quartiles: tuple[float, float] | None = None
+    ratios: tuple[float, ...] = ()
     note: str = ''
 
 
@@ -202,7 +204,8 @@ def measure(settings: Settings, modes: Sequence[str] = MODES) -> list[Timing]:
         ratios = [own / zero for zero, own in timed]
         quartiles = tuple(torch.tensor(ratios).quantile(torch.tensor([0.25, 0.75])).tolist())
         seconds = statistics.median(own for _, own in timed)
-        timings.append(Timing(name, seconds, statistics.median(ratios), quartiles, notes[name]))
+        middle = statistics.median(ratios)
+        timings.append(Timing(name, seconds, middle, quartiles, tuple(ratios), notes[name]))
     return timings
 
 

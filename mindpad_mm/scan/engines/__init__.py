@@ -1,7 +1,8 @@
 """Engines: how a scan gets from positions to the detector's final detections."""
 
 from mindpad_mm.scan.engines.base import ENGINES, Engine, find_engine
+from mindpad_mm.scan.engines.focused import FocusedEngine
 from mindpad_mm.scan.engines.full import FullEngine
 from mindpad_mm.scan.engines.incremental import IncrementalEngine
 
-__all__ = ['ENGINES', 'Engine', 'FullEngine', 'IncrementalEngine', 'find_engine']
+__all__ = ['ENGINES', 'Engine', 'FocusedEngine', 'FullEngine', 'IncrementalEngine', 'find_engine']

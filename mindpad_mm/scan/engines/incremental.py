@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import numpy as np
 import torch
@@ -53,11 +53,16 @@ class IncrementalEngine(Engine):
             self._clean = self._preprocess(self.scene.pixels)
 
     def detect(self, positions: np.ndarray) -> list[InstanceData]:
+        return self._in_batches(self._detect, positions)
+
+    def _in_batches(
+        self, detect: Callable[[np.ndarray], list[InstanceData]], positions: np.ndarray
+    ) -> list[InstanceData]:
         detections: list[Any] = [None] * len(positions)
         order = self.order(positions)
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
-            for index, found in zip(batch, self._detect(positions[batch])):
+            for index, found in zip(batch, detect(positions[batch])):
                 detections[index] = found
         return detections
 
@@ -93,12 +98,15 @@ class IncrementalEngine(Engine):
         return {'whole_maps': sorted(tape.fallbacks), 'macs_saved': round(saved, 4)}
 
     def _detect_by_windows(self, corners: np.ndarray) -> list[InstanceData]:
-        with torch.inference_mode():
-            self._tape.rewind()
-            inputs = Windowed.pasted(self._clean, self._patches(corners), corners, self._tape)
-            with shortcuts(self.model), self._levels_from_heads():
-                results = self.model(inputs, self._data_samples(len(corners)), mode='predict')
+        with torch.inference_mode(), shortcuts(self.model), self._levels_from_heads():
+            samples = self._data_samples(len(corners))
+            results = self.model(self._inputs(corners), samples, mode='predict')
         return [result.pred_instances for result in results]
+
+    def _inputs(self, corners: np.ndarray) -> Windowed:
+        """The network's input with the object at each of (B, 2) corners, for a new run."""
+        self._tape.rewind()
+        return Windowed.pasted(self._clean, self._patches(corners), corners, self._tape)
 
     @contextlib.contextmanager
     def _levels_from_heads(self) -> Iterator[None]:

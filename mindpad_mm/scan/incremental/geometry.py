@@ -46,6 +46,12 @@ class Span:
         zeros = np.zeros(batch, int)
         return cls(zeros, zeros + size, zeros, size, size)
 
+    @classmethod
+    def unchanged(cls, batch: int, size: int) -> Span:
+        """No cell of any sample."""
+        zeros = np.zeros(batch, int)
+        return cls(zeros, zeros, zeros, 1, size)
+
     def whole(self) -> Span:
         """The same changed cells, in windows that are the whole axis."""
         return Span(self.low, self.high, np.zeros_like(self.low), self.size, self.size)
@@ -54,6 +60,12 @@ class Span:
     def is_whole(self) -> bool:
         """Whether the windows are the whole axis."""
         return self.length == self.size
+
+    @property
+    def changed(self) -> np.ndarray:
+        """(B, length): which cells of the windows can have changed."""
+        cells = self.start[:, None] + np.arange(self.length)
+        return (cells >= self.low[:, None]) & (cells < self.high[:, None])
 
     def union(self, other: Span) -> Span:
         """Windows over the changed cells of both."""
@@ -64,6 +76,12 @@ class Span:
         low, high = np.minimum(low, other_low), np.maximum(self.high, other.high)
         union = Span.around(low, high, self.size)
         return union.whole() if self.is_whole or other.is_whole else union
+
+    def within(self, low: np.ndarray, high: np.ndarray) -> Span:
+        """Windows over the changed cells that lie in [low, high) of each sample."""
+        if (low <= self.low).all() and (self.high <= high).all():
+            return self
+        return Span.around(np.maximum(self.low, low), np.minimum(self.high, high), self.size)
 
     def same_windows(self, other: Span) -> bool:
         """Whether both hold the same windows."""
@@ -84,6 +102,7 @@ class Source:
     def __init__(self, cells: np.ndarray) -> None:
         self.cells = cells
         inside = np.flatnonzero(cells != NOTHING)
+        self._ends = (cells[inside].min(), cells[inside].max() + 1) if inside.size else (0, 0)
         first = inside[0] if inside.size else 0
         self.offset = int(first - cells[first]) if inside.size else 0
         shifted = np.arange(len(cells)) - self.offset
@@ -106,6 +125,19 @@ class Source:
         found = held.any(1)
         first = np.where(found, held.argmax(1), 0)
         last = np.where(found, len(self.cells) - held[:, ::-1].argmax(1), 0)
+        return first, last
+
+    def cells_at(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The shortest intervals of cells that hold all that stand at the positions [low, high)."""
+        if self.is_shift:
+            return (
+                np.maximum(low - self.offset, self._ends[0]),
+                np.minimum(high - self.offset, self._ends[1]),
+            )
+        position = np.arange(len(self.cells))
+        read = (position >= low[:, None]) & (position < high[:, None]) & (self.cells != NOTHING)
+        first = np.where(read, self.cells, len(self.cells)).min(1)
+        last = np.where(read, self.cells, NOTHING).max(1) + 1
         return first, last
 
 
@@ -147,3 +179,13 @@ class Reading:
     def positions(self, span: Span) -> tuple[np.ndarray, int]:
         """First position (B,) that the results in the windows of ``span`` read, and how many."""
         return span.start * self.stride, (span.length - 1) * self.stride + self.reach
+
+    def inputs(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The shortest intervals of input cells that hold all that results [low, high) read.
+
+        ``high <= low`` where they read none.
+        """
+        empty = low >= high
+        first = np.where(empty, 0, low * self.stride)
+        last = np.where(empty, 0, (high - 1) * self.stride + self.reach)
+        return self.source.cells_at(first, last)

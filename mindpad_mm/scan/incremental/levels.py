@@ -1,123 +1,189 @@
-"""Head outputs on their way through post-processing: plain tensors whose scores are not all new."""
+"""Head outputs on their way through post-processing: tensors that are only made where they are new."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mindpad_mm.scan.incremental.nested import replace
-from mindpad_mm.scan.incremental.tape import Tape
 from mindpad_mm.scan.incremental.windowed import OF_SHAPE, Windowed
 
 _T = torch.Tensor
 
 
-@dataclass
-class _Origin:
-    """What a level's cells are like outside the windows.
+class Level(torch.Tensor):
+    """A head output (B, C, H, W), or what MMDetection's heads make of it step by step: one image's
+    level, a matrix of one row a prior, scores row by row.
+
+    As long as nothing else is done to it, it has no memory of its own: rows are computed where the
+    image's window is and copied from the clean run elsewhere, and only those that are asked for.
+    For whatever else is done it becomes a plain tensor.
 
     Attributes:
-        clean: (1, C, H, W).
-        rows, cols: Each sample's window, as slices.
-        pure: Whether nobody can have written into the level.
+        windowed: The head output.
+        parent: The level that this was made from; None for a head output.
+        step: The function that made it, and its arguments besides the parent.
+        sample: Which image's, or None for all.
     """
 
-    clean: Tensor
-    tape: Tape
-    rows: list[slice]
-    cols: list[slice]
-    pure: bool = True
-
-
-class Level(torch.Tensor):
-    """A (B, C, H, W) head output, channels last, which remembers where it is new.
-
-    MMDetection's heads take one image's level, turn it into a matrix of one row a prior, and make
-    scores of that, row by row. Here the scores of unchanged rows are copied from the clean run.
-    Whatever else is done to a level is done to a plain tensor.
-    """
-
-    origin: _Origin
+    windowed: Windowed
+    parent: Level | None
+    step: tuple[Callable, tuple]
     sample: int | None
-    as_rows: bool
 
     @staticmethod
-    def of(value: Windowed) -> Tensor:
-        """The level that windows stand for."""
-        dense = value.dense()
-        if value.whole:
-            return dense
-        rows, cols = (
-            [slice(start, start + span.length) for start in span.start.tolist()]
-            for span in (value.rows, value.cols)
+    def __new__(cls, windowed: Windowed, shape: Iterable[int]) -> Level:
+        self = torch.Tensor._make_wrapper_subclass(
+            cls, tuple(shape), dtype=windowed.clean.dtype, device=windowed.clean.device
         )
-        return _level(dense, _Origin(value.clean, value.tape, rows, cols), None, False)
+        self.windowed, self.parent, self.sample = windowed, None, None
+        self._real = None
+        return self
 
-    def follows(self, func: Callable, args: tuple) -> bool:
-        """Whether ``func(self, *args)`` is a step from all images' maps to one image's rows."""
+    @classmethod
+    def of(cls, value: Windowed) -> Tensor:
+        """The level that windows stand for; a plain tensor if all of it can be new."""
+        return value.dense() if value.whole else cls(value, value.shape)
+
+    def _then(self, func: Callable, args: tuple, shape: Iterable[int]) -> Level:
+        level = Level(self.windowed, shape)
+        level.parent, level.step = self, (func, args)
+        level.sample = args[0] if func is _T.__getitem__ and self.sample is None else self.sample
+        return level
+
+    def _follow(self, func: Callable, args: tuple) -> Any:
+        """``func(self, *args)`` without becoming plain, where that is known to be possible."""
+        shape, made = tuple(self.shape), self.step[0] if self.parent is not None else None
         if func is _T.detach:
-            return True
-        if func is _T.__getitem__:
-            return self.sample is None and type(args[0]) is int
-        if func is _T.permute:
-            return self.sample is not None and self.dim() == 3 and args == (1, 2, 0)
-        rows = self.as_rows and self.dim() == 3 and func is _T.reshape
-        return rows and len(args) == 2 and args[0] == -1
+            return self
+        if func is _T.__getitem__ and made is None:
+            return self._then(func, args, shape[1:]) if type(args[0]) is int else NotImplemented
+        if func is _T.permute and made is _T.__getitem__ and args == (1, 2, 0):
+            return self._then(func, args, (shape[1], shape[2], shape[0]))
+        if func is _T.reshape and made is _T.permute and args[0] == -1 and len(args) <= 2:
+            columns = args[1] if len(args) == 2 else 1
+            if shape[2] % columns:
+                return NotImplemented
+            rows = shape[0] * shape[1] * shape[2] // columns
+            return self._then(func, args, (rows, columns)[: len(args)])
+        if not self.as_rows:
+            return NotImplemented
+        if func in _ROW_FUNCTIONS and made is _T.reshape and args == _ROW_FUNCTIONS[func]:
+            return self._then(func, args, shape)
+        if func is not _T.__getitem__:
+            return NotImplemented
+        index = args[0]
+        if type(index) is tuple and index == _FOREGROUND and self.dim() == 2:
+            return self._then(func, args, (shape[0], shape[1] - 1))
+        if isinstance(index, Tensor) and index.dtype == torch.int64 and index.dim() == 1:
+            return self.take(index)
+        return NotImplemented
 
     @classmethod
     def __torch_function__(
         cls, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        level = args[0] if args and isinstance(args[0], Level) else None
         with torch._C.DisableTorchFunctionSubclass():
-            if level is not None and level.origin.pure and not kwargs:
-                if level.as_rows and level.dim() == 2 and (func, args[1:]) in _BY_ROWS:
-                    return _scores(level, func, *args[1:])
-                if level.follows(func, args[1:]):
-                    sample = args[1] if func is _T.__getitem__ else level.sample
-                    as_rows = level.as_rows or func is _T.permute
-                    return _level(func(*args), level.origin, sample, as_rows)
-            plain = _plain if func in OF_SHAPE else _spoilt
-            args, kwargs = replace((args, kwargs), Level, plain)
+            if func in OF_SHAPE:
+                return func(*args, **kwargs)
+            if args and isinstance(args[0], Level) and args[0].is_lazy and not kwargs:
+                result = args[0]._follow(func, args[1:])
+                if result is not NotImplemented:
+                    return result
+            args, kwargs = replace((args, kwargs), Level, Level.real)
             return func(*args, **kwargs)
 
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = replace((args, kwargs or {}), Level, Level.real)
+        return func(*args, **kwargs)
 
-def _plain(level: Level) -> Tensor:
-    return torch.Tensor.as_subclass(level, torch.Tensor)
+    @property
+    def is_lazy(self) -> bool:
+        """Whether nobody can have written into what this is made of."""
+        level: Level | None = self
+        while level is not None:
+            if level._real is not None:
+                return False
+            level = level.parent
+        return True
+
+    @property
+    def as_rows(self) -> bool:
+        """Whether this is a matrix of one row a prior, or one value a prior."""
+        made = self.parent is not None and self.step[0]
+        return made in (_T.reshape, *_ROW_FUNCTIONS) or (made is _T.__getitem__ and self.dim() < 3)
+
+    def real(self) -> Tensor:
+        """The plain tensor, the same each time: it may be written to."""
+        with torch._C.DisableTorchFunctionSubclass():
+            if self._real is None:
+                if self.parent is None:
+                    self._real = self.windowed.dense()
+                elif self.step[0] in _ROW_FUNCTIONS and self.is_lazy:
+                    self._real = self.clean_rows().clone()
+                    self._real[self.changed_rows()] = self.new_rows()
+                else:
+                    self._real = self.step[0](self.parent.real(), *self.step[1])
+            return self._real
+
+    @property
+    def key(self) -> tuple:
+        """What was done to the head output, the same for every image."""
+        if self.parent is None or self.parent.parent is None:
+            return ()
+        return (*self.parent.key, (self.step[0].__name__, repr(self.step[1])))
+
+    def _apply(self, maps: Tensor) -> Tensor:
+        """What the steps make of one image's map (C, h, w)."""
+        if self.parent.parent is None:
+            return maps
+        return self.step[0](self.parent._apply(maps), *self.step[1])
+
+    def clean_rows(self) -> Tensor:
+        """The same of the clean run; not to be written to."""
+        clean = self.windowed.clean
+        with torch._C.DisableTorchFunctionSubclass():
+            return self.windowed.tape.continued(clean, self.key, lambda: self._apply(clean[0]))
+
+    def new_rows(self) -> Tensor:
+        """The rows of the image's window."""
+        with torch._C.DisableTorchFunctionSubclass():
+            return self._apply(self.windowed.patch[self.sample])
+
+    def changed_rows(self) -> Tensor:
+        """Which rows those are, (N,)."""
+        with torch._C.DisableTorchFunctionSubclass():
+            _, _, height, width = self.windowed.clean.shape
+            each = len(self) // (height * width)
+            rows, cols = self.windowed.rows, self.windowed.cols
+            row = rows.start[self.sample] + np.arange(rows.length)[:, None]
+            col = cols.start[self.sample] + np.arange(cols.length)
+            cells = (row * width + col).reshape(-1, 1) * each + np.arange(each)
+            return torch.from_numpy(cells.reshape(-1)).to(self.windowed.clean.device)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Some rows, as a plain tensor."""
+        with torch._C.DisableTorchFunctionSubclass():
+            taken = self.clean_rows()[rows]
+            if self.windowed.changed:
+                place = places(self.changed_rows(), len(self))[rows]
+                new = (place >= 0).nonzero()[:, 0]
+                taken[new] = self.new_rows()[place[new]]
+            return taken
 
 
-def _spoilt(level: Level) -> Tensor:
-    """The plain tensor, of which views may now be about."""
-    level.origin.pure = False
-    return _plain(level)
+def places(rows: Tensor, count: int) -> Tensor:
+    """Where each of ``count`` rows stands among ``rows``; -1 if it does not."""
+    place = torch.full((count,), -1, device=rows.device)
+    place[rows] = torch.arange(len(rows), device=rows.device)
+    return place
 
 
-# Functions that make scores of a matrix row by row.
-_BY_ROWS = {(_T.softmax, (-1,)), (_T.sigmoid, ())}
-
-
-def _level(data: Tensor, origin: _Origin, sample: int | None, as_rows: bool) -> Level:
-    level = torch.Tensor.as_subclass(data, Level)
-    level.origin, level.sample, level.as_rows = origin, sample, as_rows
-    return level
-
-
-def _scores(level: Level, func: Callable, *args: Any) -> Tensor:
-    """``func`` of a matrix of rows, computed where the sample is new."""
-    origin, columns = level.origin, level.shape[1]
-    _, channels, height, width = origin.clean.shape
-    shape = height, width, channels // columns, columns
-    clean = origin.tape.continued(
-        origin.clean,
-        (func, args, columns),
-        lambda: func(origin.clean.permute(0, 2, 3, 1).reshape(-1, columns), *args),
-    )
-    scores = clean.clone()
-    window = origin.rows[level.sample], origin.cols[level.sample]
-    new = _plain(level).view(shape)[window]
-    scores.view(shape)[window] = func(new, *args)
-    return scores
+# Functions that make scores of a matrix row by row, and the scores of all but the background.
+_ROW_FUNCTIONS = {_T.softmax: (-1,), _T.sigmoid: ()}
+_FOREGROUND = (slice(None), slice(None, -1))

@@ -66,7 +66,11 @@ def run_on_windows(func: Callable, *args: Any, **kwargs: Any) -> Any:
         own_args, own_kwargs = replace((args, kwargs), Windowed, of)
         return func(*own_args, **own_kwargs)
 
-    step = tape.step(func, lambda: run(lambda value: value.clean))
+    cleans = [value.clean for value in values]
+    step = tape.step(func, lambda: run(lambda value: value.clean), *cleans)
+    if tape.idle(step):
+        return Windowed.equal(step.clean, len(first), tape)
+    rows, cols = tape.narrowed(step, rows, cols)
     patch = run(lambda value: value.at(rows, cols))
     return Windowed(step.clean, patch, rows, cols, tape)
 

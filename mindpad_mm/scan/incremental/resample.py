@@ -27,15 +27,16 @@ def copy_cells(
 ) -> Windowed:
     """Run a function whose result is ``x`` with its cells copied as the (vertical, horizontal)
     sources say."""
-    step = x.tape.step(func, lambda: func(x.clean, *args, **kwargs))
-    if 'readings' not in step.kept:
-        step.kept['readings'] = [Reading(source, len(source)) for source in sources()]
-    rows, cols = (
-        reading.results(span) for reading, span in zip(step.kept['readings'], (x.rows, x.cols))
-    )
+    step = x.tape.step(func, lambda: func(x.clean, *args, **kwargs), x.clean)
+    if step.readings is None:
+        step.readings = [Reading(source, len(source)) for source in sources()]
+    if x.tape.idle(step):
+        return Windowed.equal(step.clean, len(x), x.tape)
+    rows, cols = (reading.results(span) for reading, span in zip(step.readings, (x.rows, x.cols)))
+    rows, cols = x.tape.narrowed(step, rows, cols)
     places = [
         (reading.source, span.start, span.length)
-        for reading, span in zip(step.kept['readings'], (rows, cols))
+        for reading, span in zip(step.readings, (rows, cols))
     ]
     return Windowed(step.clean, x.read(step.clean, *places), rows, cols, x.tape)
 
@@ -125,7 +126,7 @@ def getitem(func: Callable, x: Any, index: Any) -> Any:
 
 def channels(func: Callable, x: Windowed, *args: Any, **kwargs: Any) -> Windowed:
     """Run a function that takes a slice of the channels."""
-    step = x.tape.step(func, lambda: func(x.clean, *args, **kwargs))
+    step = x.tape.step(func, lambda: func(x.clean, *args, **kwargs), x.clean)
     patch = func(x.patch, *args, **kwargs)
     x.is_view = True
     return Windowed(step.clean, patch, x.rows, x.cols, x.tape, is_view=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 from typing import Any, Iterator
 from unittest import mock
@@ -13,6 +14,8 @@ from mmdet.models.dense_heads import base_dense_head
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from torch import Tensor, nn
 
+from mindpad_mm.scan.incremental.best import best_scores, has_ties
+from mindpad_mm.scan.incremental.levels import Level
 from mindpad_mm.scan.incremental.nested import replace
 
 # ``mmcv.ops.nms`` is the name of a function, too.
@@ -20,21 +23,21 @@ mmcv_nms = importlib.import_module('mmcv.ops.nms')
 
 
 @contextlib.contextmanager
-def shortcuts(model: nn.Module) -> Iterator[None]:
+def shortcuts(model: nn.Module, any_order: bool = False) -> Iterator[None]:
     """While active, post-processing gives what it always gives, sooner.
 
     Args:
         model: A detector. Only single-stage ones that use ``BaseDenseHead``'s post-processing are
             served; for others this does nothing.
+        any_order: Whether equal scores may come in another order than they always do.
     """
     head = getattr(model, 'bbox_head', None)
     if not isinstance(head, BaseDenseHead):
         yield
         return
     with contextlib.ExitStack() as stack:
-        stack.enter_context(
-            mock.patch.object(base_dense_head, 'filter_scores_and_topk', filter_scores_and_topk)
-        )
+        by_best = functools.partial(filter_scores_and_topk, any_order=any_order)
+        stack.enter_context(mock.patch.object(base_dense_head, 'filter_scores_and_topk', by_best))
         if type(head)._bbox_post_process is BaseDenseHead._bbox_post_process:
             kept = head.test_cfg.get('max_per_img', -1)
             if kept > 0:
@@ -46,7 +49,11 @@ _filter_scores_and_topk = base_dense_head.filter_scores_and_topk
 
 
 def filter_scores_and_topk(
-    scores: Tensor, score_thr: float, topk: int, results: dict | list | Tensor | None = None
+    scores: Tensor,
+    score_thr: float,
+    topk: int,
+    results: dict | list | Tensor | None = None,
+    any_order: bool = False,
 ) -> tuple:
     """MMDetection's function of this name, on the rows that can be among its result only.
 
@@ -54,6 +61,14 @@ def filter_scores_and_topk(
     can be raised to just below the best score of the row that is ``topk``-th by best score: so many
     scores are above it still, and in the same order if no two are equal; else all is left to it.
     """
+    if isinstance(scores, Level):
+        best = None
+        if topk > 0 and scores.is_lazy:
+            best = best_scores(scores, score_thr, topk, any_order)
+        if best is not None:
+            found, rows, labels = best
+            return found, labels, rows, replace(results, Tensor, lambda values: values[rows])
+        scores = scores.real()
     best = scores.amax(1) if scores.shape[1] > 1 else scores[:, 0]
     raised = score_thr
     if 0 < topk < len(best):
@@ -65,7 +80,7 @@ def filter_scores_and_topk(
     found, labels, kept, chosen = _filter_scores_and_topk(
         candidates, raised, topk, replace(results, Tensor, lambda values: values[rows])
     )
-    if _has_ties(found, candidates):
+    if not any_order and _has_ties(found, candidates):
         return _filter_scores_and_topk(scores, score_thr, topk, results)
     return found, labels, rows[kept], chosen
 
@@ -77,7 +92,7 @@ def _has_ties(found: Tensor, candidates: Tensor) -> bool:
     """
     if not len(found):
         return False
-    return bool((found[1:] == found[:-1]).any()) or (candidates >= found[-1]).sum() > len(found)
+    return has_ties(found) or (candidates >= found[-1]).sum() > len(found)
 
 
 class _Nms:

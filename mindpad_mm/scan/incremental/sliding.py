@@ -48,12 +48,15 @@ def slide(
         fill: What stands where ``modes`` say that nothing does.
         weight: Of a convolution without groups: it can also run by what changed.
     """
-    if 'readings' not in step.kept:
+    if step.readings is None:
         sources = padded_sources(x, modes, pads)
-        sizes = step.clean.shape[-2:]
-        step.kept['readings'] = [Reading(*each) for each in zip(sources, sizes, *window)]
-    readings = step.kept['readings']
+        step.readings = [Reading(*each) for each in zip(sources, step.clean.shape[-2:], *window)]
+    if x.tape.idle(step):
+        x.tape.count(step, len(x), 0)
+        return Windowed.equal(step.clean, len(x), x.tape)
+    readings = step.readings
     rows, cols = (reading.results(span) for reading, span in zip(readings, (x.rows, x.cols)))
+    rows, cols = x.tape.narrowed(step, rows, cols)
     if weight is not None and weight[0, 0].numel() > 1 and not x.whole:
         y = _slide_by_changes(x, step, weight, rows, cols)
         if y is not None:
@@ -83,7 +86,7 @@ def _slide_by_changes(
     """A convolution by what changed, where that is less work; else None."""
     down, across = (
         Taps.of(reading, inputs, results)
-        for reading, inputs, results in zip(step.kept['readings'], (x.rows, x.cols), (rows, cols))
+        for reading, inputs, results in zip(step.readings, (x.rows, x.cols), (rows, cols))
     )
     full = len(x) * step.clean.shape[-2] * step.clean.shape[-1] * weight[0, 0].numel()
     usual = len(x) * rows.length * cols.length * weight[0, 0].numel()
@@ -141,7 +144,7 @@ def conv2d(
     def run_whole(x: Tensor) -> Tensor:
         return func(x, weight, bias, stride, padding, dilation, groups)
 
-    step = input.tape.step(func, lambda: run_whole(input.clean))
+    step = input.tape.step(func, lambda: run_whole(input.clean), input.clean)
     zeros, own = get_modes('zeros'), weight if groups == 1 else None
     return slide(input, step, zeros, pads, (kernel, stride, dilation), run, run_whole, weight=own)
 
@@ -173,7 +176,7 @@ def conv_by_modes(
     def run_whole(x: Tensor) -> Tensor:
         return func(x, bias, convolve, modes, pads, *window)
 
-    step = x.tape.step(func, lambda: run_whole(x.clean))
+    step = x.tape.step(func, lambda: run_whole(x.clean), x.clean)
     if reweights and 'scales' not in step.kept:
         step.kept['scales'] = [
             _reweights(mode, size, pads[2 * axis : 2 * axis + 2], axis, window, step)
@@ -220,7 +223,7 @@ def max_pool2d(
     def run_whole(x: Tensor) -> Tensor:
         return func(x, *window[:2], padding, window[2], ceil_mode=ceil_mode)
 
-    step = input.tape.step(func, lambda: run_whole(input.clean))
+    step = input.tape.step(func, lambda: run_whole(input.clean), input.clean)
     pads = _pooled_pads(input, step, padding, window)
     zeros = get_modes('zeros')
     return slide(input, step, zeros, pads, window, run, run_whole, fill=-torch.inf)
@@ -258,7 +261,7 @@ def avg_pool2d(
     def run_whole(x: Tensor) -> Tensor:
         return func(x, *window[:2], padding, ceil_mode, count_include_pad, divisor_override)
 
-    step = input.tape.step(func, lambda: run_whole(input.clean))
+    step = input.tape.step(func, lambda: run_whole(input.clean), input.clean)
     if 'scales' not in step.kept:
         step.kept['scales'] = []
         for axis, before in enumerate(padding):

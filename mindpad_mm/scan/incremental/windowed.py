@@ -72,6 +72,12 @@ class Windowed(torch.Tensor):
         )
         return cls(clean, patch, rows, cols, tape)
 
+    @classmethod
+    def equal(cls, clean: Tensor, batch: int, tape: Tape) -> Windowed:
+        """Maps of which none differs from the clean one, or nobody needs where."""
+        rows, cols = (Span.unchanged(batch, size) for size in clean.shape[-2:])
+        return cls(clean, clean[..., :1, :1].expand(batch, -1, -1, -1), rows, cols, tape)
+
     def become(self, other: Windowed) -> Windowed:
         """Take over the content of another, as an operation in place does."""
         if self.is_view or self.shape != other.shape or self.dtype != other.dtype:
@@ -81,6 +87,13 @@ class Windowed(torch.Tensor):
         self.clean, self.patch = other.clean, other.patch
         self.rows, self.cols = other.rows, other.cols
         return self
+
+    @property
+    def changed(self) -> bool:
+        """Whether any map can differ from the clean one."""
+        return bool(
+            (self.rows.low < self.rows.high).any() and (self.cols.low < self.cols.high).any()
+        )
 
     @property
     def whole(self) -> bool:
@@ -212,8 +225,11 @@ def run_dense(func: Callable, *args: Any, **kwargs: Any) -> Any:
     first = args[0] if args else None
     if isinstance(first, Windowed) and writes_in_place(func, kwargs):
         raise NotFollowed(f'{name_of(func)} writes in place')
-    tape = find((args, kwargs), Windowed)[0].tape
+    windowed = find((args, kwargs), Windowed)
+    tape = windowed[0].tape
     tape.fallbacks.add(name_of(func))
+    for value in windowed:
+        tape.escape(value.clean)
     args, kwargs = replace((args, kwargs), Windowed, Windowed.dense)
     return func(*args, **kwargs)
 
@@ -225,16 +241,25 @@ def run_whole(func: Callable, *args: Any, **kwargs: Any) -> Any:
         A :class:`Windowed` of which everything has changed, so that what follows stays counted; the
         plain result where that is not a batch of maps.
     """
-    tape = find((args, kwargs), Windowed)[0].tape
+    values = find((args, kwargs), Windowed)
+    tape = values[0].tape
 
     def run(of: Callable[[Windowed], Tensor]) -> Any:
         own_args, own_kwargs = replace((args, kwargs), Windowed, of)
         return func(*own_args, **own_kwargs)
 
-    step = tape.step(func, lambda: run(lambda value: value.clean))
+    cleans = [value.clean for value in values]
+    step = tape.step(func, lambda: run(lambda value: value.clean), *cleans)
+    step.whole = True
+    is_map = step.clean.dim() == 4 and len(step.clean) == 1
+    if is_map and tape.idle(step):
+        tape.count(step, len(values[0]), 0)
+        return Windowed.equal(step.clean, len(values[0]), tape)
     patch = run(Windowed.dense)
-    tape.count(step, len(patch), 1)
-    if step.clean.dim() != 4 or len(step.clean) != 1:
+    tape.count(step, len(values[0]), 1)
+    if not is_map:
+        for value in values:
+            tape.escape(value.clean)
         return patch
     rows, cols = (Span.all_changed(len(patch), size) for size in step.clean.shape[-2:])
     return Windowed(step.clean, patch, rows, cols, tape)
