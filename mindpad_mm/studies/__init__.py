@@ -1,0 +1,1 @@
+"""The studies behind ``docs/RESULTS.md``: what padding does, over several trainings a setting."""
