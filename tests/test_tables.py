@@ -1,6 +1,6 @@
 """Tables keep what they are given, in a terminal and in Markdown."""
 
-from mindpad_mm.report.tables import Table
+from mindpad_mm.tables import Table
 
 TABLE = Table(['layer', 'rows'], [['conv[b]', '3'], ['a|b', '-1']], 'Unused')
 

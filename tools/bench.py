@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from mindpad_mm.benchmarks.figures import figures_table
+from mindpad_mm.benchmarks.runs import write_ssd300
 from mindpad_mm.benchmarks.suite import GROUPS, Effort
 from mindpad_mm.errors import one_line_errors
 from mindpad_mm.scan.detector import versions
@@ -37,6 +38,8 @@ def parse_args() -> argparse.Namespace:
     add('--quick', action='store_true', help='one turn of everything')
     add('--json', type=Path, default=Path('outputs/bench.json'), metavar='FILE',
         help='where to write the figures, group by group as they come (%(default)s)')  # fmt: skip
+    add('--write-ssd300', type=Path, metavar='FILE',
+        help='only write the SSD300 checkpoint that is scanned')  # fmt: skip
     return parser.parse_args()
 
 
@@ -44,6 +47,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(1)
+    if args.write_ssd300:
+        write_ssd300(args.write_ssd300)
+        return
     effort = Effort.least() if args.quick else Effort(race=args.repeats)
     figures = []
     args.json.parent.mkdir(parents=True, exist_ok=True)

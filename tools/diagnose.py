@@ -8,7 +8,8 @@ import argparse
 from mmengine.config import DictAction
 
 from mindpad_mm.diagnose import CHECKS, Subject, diagnose
-from mindpad_mm.errors import one_line_errors
+from mindpad_mm.errors import UserError, one_line_errors
+from mindpad_mm.report.diagnosis_page import make_folder, report_diagnosis
 from mindpad_mm.scan.images import list_images, read_image
 
 EXAMPLE = """\
@@ -23,6 +24,10 @@ examples:
   # what padding does to your own photos, and which mode does least
   tools/diagnose.py my_config.py my_checkpoint.pth --checks padding_error --photos photos/ \\
       --out outputs/mine
+
+  # the score of a traffic light of your photos as its photo moves under the frame
+  tools/diagnose.py my_config.py my_checkpoint.pth --checks shift \\
+      --from-coco instances_val2017.json --ann-id 404330 --photo-root val2017/ --out outputs/light
 """
 
 
@@ -43,8 +48,29 @@ def parse_args() -> argparse.Namespace:
         help="pixels (the test pipeline's; 224 224 for classifiers)",
     )
     parser.add_argument(
+        '--modes',
+        nargs='+',
+        metavar='MODE',
+        help='padding modes to compare (all; artifacts: one), or pairs such as reflect/circular, '
+        'vertical first',
+    )
+    parser.add_argument(
         '--photos', nargs='+', default=[], metavar='FILE', help='photos, or folders (drawn streets)'
     )
+    parser.add_argument(
+        '--max-photos', type=int, default=8, metavar='N', help='take the first N photos (8)'
+    )
+    shift = parser.add_argument_group('the object that the shift check follows (a drawn light)')
+    shift.add_argument(
+        '--label',
+        help="its class ('traffic light' if there is one, else the only class; a classifier's: a "
+        'number)',
+    )
+    shift.add_argument(
+        '--from-coco', metavar='JSON', help='an annotated object of a COCO file, in its own photo'
+    )
+    shift.add_argument('--ann-id', type=int, metavar='ID', help='which annotation')
+    shift.add_argument('--photo-root', metavar='DIR', help='folder of the photos of --from-coco')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='overrides of the config, key=value'
     )
@@ -57,15 +83,43 @@ def parse_args() -> argparse.Namespace:
 @one_line_errors
 def main() -> None:
     args = parse_args()
-    photos = [read_image(path, what='photo') for path in list_images(args.photos)]
+    out = make_folder(args.out)
+    if args.max_photos < 1:
+        raise UserError(f'--max-photos {args.max_photos}: it must be at least 1')
+    object_given = any(x is not None for x in (args.label, args.from_coco, args.ann_id))
+    if object_given and args.checks and 'shift' not in args.checks:
+        raise UserError('--label, --from-coco and --ann-id are for the check shift: name it too')
+    files = list_images(args.photos)
+    if len(files) > args.max_photos:
+        print(f'the first {args.max_photos} of {len(files)} photos are used (--max-photos)')
+    photos = [read_image(path, what='photo') for path in files[: args.max_photos]]
     subject = Subject.load(
         args.config, args.checkpoint, args.input_size, args.cfg_options, args.device
     )
-    names = ('config', 'checkpoint', 'cfg_options', 'photos', 'device')
+    names = ('config', 'checkpoint', 'cfg_options', 'device', 'label', 'from_coco', 'ann_id')
     info = {name: value for name, value in vars(args).items() if name in names and value}
-    suite = diagnose(subject, args.checks, photos, args.out, args.seed, info)
+    if photos:
+        info['photos'] = f'{len(photos)} of {len(files)}: {" ".join(args.photos)}'
+    if args.checkpoint is None:
+        info['note'] = 'No checkpoint was given: this is about random weights.'
+    suite = diagnose(
+        subject,
+        args.checks,
+        photos,
+        args.seed,
+        info,
+        modes=args.modes and [tuple(m.split('/')) if '/' in m else m for m in args.modes],
+        label=args.label,
+        from_coco=args.from_coco,
+        ann_id=args.ann_id,
+        photo_root=args.photo_root,
+    )
+    report_diagnosis(suite, out)
     suite.print()
+    if 'note' in info:
+        print(info['note'])
     print(f'written to {args.out}: report.html, diagnosis.json, a PNG for each check')
+    suite.insist_on([*(args.checks or ()), *(['shift'] if object_given else [])])
 
 
 if __name__ == '__main__':

@@ -23,11 +23,11 @@ from mindpad_mm.benchmarks.detectors import (
 from mindpad_mm.benchmarks.ties import Query, Witness, explain
 from mindpad_mm.padding import swap_padding
 from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
-from mindpad_mm.report.tables import Table
 from mindpad_mm.scan.engines import FullEngine, IncrementalEngine
 from mindpad_mm.scan.incremental import Windowed
 from mindpad_mm.scan.objects import ScanObject
 from mindpad_mm.scan.positions import axis_positions, position_boxes
+from mindpad_mm.tables import Table
 
 MODES: tuple[ModeSpec, ...] = (
     'zeros',

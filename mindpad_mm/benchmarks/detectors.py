@@ -90,7 +90,7 @@ def family_config(name: str, size: int | None = None) -> Config:
 
 
 def family_detector(
-    name: str, size: int | None = None, max_per_img: int | None = None
+    name: str, size: int | None = None, max_per_img: int | None = None, seed: int = 1
 ) -> tuple[nn.Module, Scene]:
     """A family's detector as a scan runs it, and a drawn scene.
 
@@ -98,6 +98,7 @@ def family_detector(
         name: Of :data:`FAMILIES`.
         size: Side of the network's input, pixels; default the family's.
         max_per_img: Detections to keep of an image; default the config's.
+        seed: Of the drawn street.
 
     Returns:
         The detector in evaluation mode, its score thresholds lowered as a scan lowers them, with
@@ -111,7 +112,7 @@ def family_detector(
     family = FAMILIES[name]
     weights = str(zoo.model_files(family.config)[1]) if family.trained else None
     model = load_detector(config, weights)
-    scene = make_scene(Background.drawn(1), config)
+    scene = make_scene(Background.drawn(seed), config)
     if not family.trained:
         settle(model, scene, LABEL)
     return model, scene

@@ -19,6 +19,7 @@ from mindpad_mm.benchmarks.detectors import (
     random_object,
 )
 from mindpad_mm.benchmarks.figures import Figure
+from mindpad_mm.benchmarks.teach import teach_ssd
 from mindpad_mm.benchmarks.timing import CLOCKS, Turns, in_turns
 from mindpad_mm.scan.detector import lowered_thresholds
 from mindpad_mm.scan.engines import ENGINES, Engine, FullEngine
@@ -54,6 +55,7 @@ class Race:
         engines: Names in the registry; ``full`` always takes part.
         repeats: Turns.
         loop: Time a loop over ``mmdet.apis.inference_detector``, too.
+        taught: Teach the detector the object first, see :func:`teach_ssd`; it must be an SSD.
 
     Attributes:
         turns: What they took a position.
@@ -62,12 +64,21 @@ class Race:
         batch_sizes: By engine, the one it was fastest with.
     """
 
-    def __init__(self, family: str, engines: list[str], repeats: int, loop: bool = False) -> None:
+    def __init__(
+        self,
+        family: str,
+        engines: list[str],
+        repeats: int,
+        loop: bool = False,
+        taught: bool = False,
+    ) -> None:
         model, scene = family_detector(family)
         trained = family.startswith('zoo')
         self.pixels = ScanObject.drawn(0).resized(32) if trained else random_object()
         self.scene = scene
         self.label = family_label(family)
+        if taught:
+            teach_ssd(model, scene, self.pixels, self.label)
         self.positions = scene_positions(scene.size, self.pixels.shape[:2], stride=1)
         rng = np.random.default_rng(0)
         self._starts = rng.integers(0, len(self.positions) - _largest_chunk(engines), repeats + 1)

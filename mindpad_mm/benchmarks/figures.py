@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any, Sequence
 
-from mindpad_mm.report.tables import Table
+from mindpad_mm.tables import Table
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,16 @@ from typing import Iterator, Sequence
 import torch
 from mmengine.utils import mkdir_or_exist
 
-from mindpad_mm.benchmarks.detectors import family_detector
+from mindpad_mm.benchmarks.detectors import LABEL, family_detector
 from mindpad_mm.benchmarks.figures import Figure
+from mindpad_mm.benchmarks.teach import teach_ssd
 from mindpad_mm.errors import UserError
 from mindpad_mm.scan.journal import FOLDER
+from mindpad_mm.scan.objects import ScanObject
 
 _TOOL = Path(__file__).parents[2] / 'tools' / 'blindspot_scan.py'
 _CONFIG = _TOOL.parents[1] / 'configs' / 'ssd' / 'ssd300_zeros_coco.py'
+_SIZE = 32
 _POLL_SECONDS = 0.05
 _SECONDS_TO_END = 60
 
@@ -60,7 +63,16 @@ def scan_until(
     """
     mkdir_or_exist(folder)
     start = [sys.executable]
-    options = ['--stride', '1', '--size', '32', '--engine', engine, '--out', str(folder / 'scan')]
+    options = [
+        '--stride',
+        '1',
+        '--size',
+        str(_SIZE),
+        '--engine',
+        engine,
+        '--out',
+        str(folder / 'scan'),
+    ]
     if processes > 1:
         start += ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
         options += ['--launcher', 'pytorch']
@@ -124,20 +136,30 @@ def _ended(process: subprocess.Popen) -> Iterator[subprocess.Popen]:
             process.wait()
 
 
+def write_ssd300(checkpoint: Path) -> None:
+    """Write weights of SSD300 that find the scan tool's own object in its own scene.
+
+    See :func:`mindpad_mm.benchmarks.teach.teach_ssd`.
+    """
+    model, scene = family_detector('SSD300', seed=0)
+    teach_ssd(model, scene, ScanObject.drawn(0).resized(_SIZE), LABEL)
+    meta = {'dataset_meta': model.dataset_meta}
+    mkdir_or_exist(checkpoint.parent)
+    torch.save({'state_dict': model.state_dict(), 'meta': meta}, checkpoint)
+
+
 @contextlib.contextmanager
-def settled_ssd300() -> Iterator[tuple[Path, Path]]:
-    """A temporary folder, and SSD300's settled weights in it."""
-    model, _ = family_detector('SSD300')
+def _ssd300() -> Iterator[tuple[Path, Path]]:
+    """A temporary folder, and :func:`write_ssd300`'s checkpoint in it."""
     with tempfile.TemporaryDirectory() as name:
         checkpoint = Path(name) / 'ssd300.pth'
-        meta = {'dataset_meta': model.dataset_meta}
-        torch.save({'state_dict': model.state_dict(), 'meta': meta}, checkpoint)
+        write_ssd300(checkpoint)
         yield Path(name), checkpoint
 
 
 def memory(engine: str, goal: float, chunks: Sequence[int] = (4, 16)) -> Figure:
     """Peak memory after few and after many chunks: it should not grow."""
-    with settled_ssd300() as (folder, checkpoint):
+    with _ssd300() as (folder, checkpoint):
         peaks = [scan_until(count, folder / str(count), checkpoint, engine) for count in chunks]
     note = ', '.join(f'{run.peak_gb:.2f} GB after {run.chunks} chunks' for run in peaks)
     name = f'peak memory of a stride-1 SSD300 scan, {engine}'
@@ -154,7 +176,7 @@ def processes(engine: str, turns: int, goal: float, chunks: int = 12) -> Figure:
         chunks: How many to wait for, a process.
     """
     alone, together = [], []
-    with settled_ssd300() as (folder, checkpoint):
+    with _ssd300() as (folder, checkpoint):
         for turn in range(turns):
             for count, seconds in ((1, alone), (2, together)):
                 out = folder / f'{turn}-{count}'

@@ -38,7 +38,7 @@ class Effort:
 
 def _ssd300(effort: Effort) -> list[Figure]:
     fast = [name for name in ('incremental', 'focused') if name in ENGINES.module_dict]
-    race = Race('SSD300', fast, effort.race, loop=True)
+    race = Race('SSD300', fast, effort.race, loop=True, taught=True)
     figures = [
         race.speed_up('SSD300, 32x16 object: incremental / full', 'incremental', 'full', 6),
         race.speed_up(f'SSD300: incremental / {LOOP} one by one', 'incremental', LOOP, 12),

@@ -62,7 +62,9 @@ def teach_ssd(model: nn.Module, scene: Scene, pixels: np.ndarray, label: int) ->
             conv.weight.data.view(per_cell, classes, *conv.weight.shape[1:])[:, -1] = 0
 
 
-def _first_level(model: nn.Module, scene: Scene, pixels: np.ndarray, position: np.ndarray) -> Tensor:
+def _first_level(
+    model: nn.Module, scene: Scene, pixels: np.ndarray, position: np.ndarray
+) -> Tensor:
     """(1, C, H, W), the head's input where the priors are smallest."""
     image = paste(scene.pixels, pixels, *map(int, position))
     data = model.data_preprocessor(scene.pack([image]), False)

@@ -1,18 +1,34 @@
 """Why a detector goes blind: checks of a network's padding, each with figures, a picture and advice."""
 
-from mindpad_mm.diagnose.artifacts import Artifacts, check_artifacts
-from mindpad_mm.diagnose.border_bias import border_bias
-from mindpad_mm.diagnose.evenness import Evenness, check_evenness
-from mindpad_mm.diagnose.filters import FilterAsymmetry, check_filters
-from mindpad_mm.diagnose.foveation import Foveation, check_foveation
-from mindpad_mm.diagnose.hook import DiagnoseHook
-from mindpad_mm.diagnose.padding_error import PaddingError, check_padding_error
-from mindpad_mm.diagnose.result import Diagnosis
-from mindpad_mm.diagnose.shift import ShiftResponse, check_shift
-from mindpad_mm.diagnose.strides import has_uneven_padding
-from mindpad_mm.diagnose.subject import Subject
-from mindpad_mm.diagnose.suite import CHECKS, Suite, diagnose
-from mindpad_mm.diagnose.usage import Usage, layer_usage
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# Loaded when they are asked for: a config that only trains with the hook needs no pictures.
+_HOMES = {
+    'CHECKS': 'suite',
+    'Artifacts': 'artifacts',
+    'DiagnoseHook': 'hook',
+    'Diagnosis': 'result',
+    'Evenness': 'evenness',
+    'FilterAsymmetry': 'filters',
+    'Foveation': 'foveation',
+    'PaddingError': 'padding_error',
+    'ShiftResponse': 'shift',
+    'Subject': 'subject',
+    'Suite': 'suite',
+    'Usage': 'usage',
+    'check_artifacts': 'artifacts',
+    'check_evenness': 'evenness',
+    'check_filters': 'filters',
+    'check_foveation': 'foveation',
+    'check_padding_error': 'padding_error',
+    'check_shift': 'shift',
+    'diagnose': 'suite',
+    'has_uneven_padding': 'strides',
+    'layer_usage': 'usage',
+}
 
 __all__ = [
     'CHECKS',
@@ -27,7 +43,6 @@ __all__ = [
     'Subject',
     'Suite',
     'Usage',
-    'border_bias',
     'check_artifacts',
     'check_evenness',
     'check_filters',
@@ -38,3 +53,9 @@ __all__ = [
     'has_uneven_padding',
     'layer_usage',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(f'{__name__}.{_HOMES[name]}'), name)

@@ -13,13 +13,15 @@ from mindpad_mm.diagnose.border_bias import SIDES, BorderMoments
 from mindpad_mm.diagnose.inputs import cover, photos_or_streets, random_images
 from mindpad_mm.diagnose.maps import own_mode, short_name, visit_maps
 from mindpad_mm.diagnose.padding_aware import BorderSample, padding_aware
+from mindpad_mm.diagnose.progress import steps
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
-from mindpad_mm.report.tables import Table
+from mindpad_mm.tables import Table
 
 INPUTS = ('zero', 'random', 'photos')
 STREETS = 4
+_WORTHWHILE = 0.7
 
 
 @dataclass
@@ -176,7 +178,10 @@ class Artifacts(Diagnosis):
         )
         if own['channels']:
             share = own['aware'] / own['channels']
-            text += f'{own["aware"]} of {own["channels"]} channels ({share:.0%}) know the border. '
+            text += (
+                f'{own["aware"]} of {own["channels"]} channels ({share:.0%}) tell the border from '
+                'the interior by their response alone. '
+            )
         for mode in list(self.responses)[1:]:
             other = self.summary(mode)
             change = other['mean'] / own['mean'] - 1 if own['mean'] else 0.0
@@ -184,6 +189,15 @@ class Artifacts(Diagnosis):
                 f'Padded by {mode} without retraining, the same weights show {other["mean"]:.2f} '
                 f'({change:+.0%}) and {other["aware"]} such channels. '
             )
+        figures = {mode: self.summary(mode)['mean'] for mode in self.responses}
+        best = min(figures, key=figures.get)
+        if best != self.own and figures[best] < _WORTHWHILE * own['mean']:
+            text += (
+                f'Most of these lines are {self.own} padding and go with it. Whether {best} also comes '
+                'near what photos continue with, the padding error tells. '
+            )
+        elif best == self.own and len(figures) > 1:
+            text += f'Of the modes tried, {best} leaves the faintest lines. '
         return text.strip()
 
 
@@ -254,10 +268,10 @@ def _responses(
         kind: [subject.preprocess([image]) for image in group] for kind, group in images.items()
     }
     batches['zero'] = [batches['random'][0] * 0]
-    visits = {
-        kind: [visit_maps(subject, batch, _Visit.of, layers) for batch in batches[kind]]
-        for kind in INPUTS
-    }
+    visits: dict[str, list[dict[str, _Visit]]] = {kind: [] for kind in INPUTS}
+    work = [(kind, batch) for kind in INPUTS for batch in batches[kind]]
+    for kind, batch in steps(work, f'images, {subject.name}'):
+        visits[kind].append(visit_maps(subject, batch, _Visit.of, layers))
     return [
         _response(name, {k: [v[name] for v in visits[k]] for k in INPUTS})
         for name in visits['zero'][0]

@@ -31,12 +31,13 @@ def draw_artifacts(result: Artifacts) -> Figure:
     """Mean maps of layers of growing depth, a row for each mode and input; the index by layer."""
     shown = _shown(result.responses[result.own])
     modes = list(result.responses)
-    figure = Figure((12.5, 2.1 * 2 * len(modes) + 5.4), layout='constrained')
+    tall = 2.1 * len(_kinds(result, shown)) * len(modes)
+    figure = Figure((12.5, tall + 5.4), layout='constrained')
     FigureCanvasAgg(figure)
     figure.suptitle(
         f'{result.title}, input {result.input_size[0]} x {result.input_size[1]}', fontsize=13
     )
-    heights = [2.1 * 2 * len(modes), 5.0] if shown else [0.01, 5.0]
+    heights = [tall, 5.0] if shown else [0.01, 5.0]
     pictures, curves = figure.subfigures(2, 1, height_ratios=heights)
     if shown:
         _draw_maps(pictures, result, shown)
@@ -53,8 +54,14 @@ def _shown(layers: list[LayerResponse]) -> list[int]:
     return [large[pick] for pick in picks]
 
 
+def _kinds(result: Artifacts, shown: list[int]) -> list[str]:
+    """The inputs whose maps are shown; a network without biases answers a zero image by zeros."""
+    maps = [layers[index].maps['zero'] for layers in result.responses.values() for index in shown]
+    return [*(['zero'] if any(np.ptp(values) for values in maps) else []), 'random']
+
+
 def _draw_maps(figure: SubFigure, result: Artifacts, shown: list[int]) -> None:
-    rows = [(kind, mode) for kind in ('zero', 'random') for mode in result.responses]
+    rows = [(kind, mode) for kind in _kinds(result, shown) for mode in result.responses]
     axes = figure.subplots(len(rows), len(shown), squeeze=False)
     image = None
     for first, row, (kind, mode) in zip([True] + [False] * len(rows), axes, rows):

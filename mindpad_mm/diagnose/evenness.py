@@ -17,8 +17,8 @@ from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.strides import SizeSearch, StridedLayer, search_sizes, strided_layers
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import ShapeRunner
-from mindpad_mm.report.heatmap import ACCENT
-from mindpad_mm.report.tables import Table
+from mindpad_mm.style import ACCENT
+from mindpad_mm.tables import Table
 
 SIDES = ('top', 'bottom', 'left', 'right')
 _QUIET = '#dfe5ee'
@@ -215,8 +215,9 @@ class Evenness(Diagnosis):
             more = ', ...' if len(self.uneven) > 3 else ''
             text = (
                 f'At {size}, strided layers that consume more padding on one side than on the other: '
-                f'{len(self.uneven)} of {len(self.layers)} ({shown}{more}). Filters learned there '
-                f'lean to one side, and the other border is read less. {self._sizes()}'
+                f'{len(self.uneven)} of {len(self.layers)} ({shown}{more}). The border that gets less '
+                'is read less, and filters learned there can come to lean to one side. '
+                f'{self._sizes()}'
             )
         if self.lost:
             text += f' Not followed: {", ".join(self.lost[:5])}.'

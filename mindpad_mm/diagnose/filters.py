@@ -11,17 +11,20 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from scipy import stats
 from torch import nn
 
+from mindpad_mm.diagnose.maps import short_name
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.strides import strided_layers
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import ITSELF, ShapeRunner
-from mindpad_mm.report.heatmap import ACCENT
-from mindpad_mm.report.tables import Table
+from mindpad_mm.style import ACCENT
+from mindpad_mm.tables import Table
 
 _DRAWS = 400
 _CHANCE = 0.95
+_UNLIKELY = 0.05
 _SHOWN = 48
 _ACROSS = 12
 
@@ -134,6 +137,16 @@ class FilterAsymmetry(Diagnosis):
     name: str
     layers: list[LayerFilters]
 
+    def leaning_by_chance(self) -> float:
+        """The probability of as many filters leaning along axes of uneven padding by chance."""
+        pairs = [
+            leans
+            for layer in self.layers
+            for leans, uneven, value in zip(layer.leaning, layer.uneven, (layer.y, layer.x))
+            if uneven and value is not None
+        ]
+        return float(stats.binom.sf(sum(pairs) - 1, len(pairs), 1 - _CHANCE))
+
     def table(self) -> Table:
         columns = ['layer', 'kernel', 'x (by chance)', 'y (by chance)', 'pads', 'filters']
         rows = []
@@ -221,25 +234,40 @@ class FilterAsymmetry(Diagnosis):
         if flagged:
             names = ', '.join(flagged[:4]) + (', ...' if len(flagged) > 4 else '')
             text = (
-                f'Convolutions that pad unevenly and whose filters lean to one side more than by chance: '
-                f'{len(flagged)} of {len(uneven)} ({names}). Train at a size that is even throughout.'
+                f'Convolutions that pad unevenly and whose filters lean to one side along that axis: '
+                f'{len(flagged)} of {len(uneven)} ({names}). '
             )
+            if self.leaning_by_chance() < _UNLIKELY:
+                text += 'That is more than by chance: train at a size that is even throughout.'
+            else:
+                text += 'So few can be chance.'
         elif uneven:
             text = f'{len(uneven)} convolutions pad unevenly; their filters lean no more than by chance.'
         else:
             text = 'No convolution pads unevenly at this size.'
         return (
-            f'{text} Among the others, filters lean in {leaning} of {len(others)}; along either axis '
-            'one in twenty would by chance.'
+            f'{text} {"Among the others, filters" if uneven else "Filters"} lean in {leaning} of '
+            f'{len(others)}; along either axis one in twenty would by chance.'
         )
 
 
 def _draw_filter(axes: Axes, layer: LayerFilters, number: int) -> None:
     limit = np.abs(layer.mean).max() or 1.0
     axes.imshow(layer.mean, 'BrBG', vmin=-limit, vmax=limit)
-    name = layer.layer.replace('backbone.', '')
-    name = name if len(name) <= 14 else f'...{name[-12:]}'
-    axes.set_title(f'{number}: {name}', fontsize=7, color=ACCENT if layer.flagged else 'black')
+    axes.set_title(
+        f'{number}: {_shortest(layer.layer)}',
+        fontsize=7,
+        color=ACCENT if layer.flagged else 'black',
+    )
     if any(layer.uneven):
         axes.spines[:].set_visible(True)
         axes.spines[:].set(color=ACCENT, linewidth=2.5)
+
+
+def _shortest(name: str) -> str:
+    """What tells a layer from its neighbours, at most 14 characters."""
+    for part in ('backbone.', 'features.', 'bbox_head.', 'neck.'):
+        name = name.replace(part, '')
+    if name.endswith('.conv'):  # of mmcv's ConvModule, all of them
+        name = name[: -len('.conv')]
+    return short_name(name, 14)

@@ -18,13 +18,14 @@ from mindpad_mm.diagnose.tracing import FULL, SAME, VALID, ShapeRunner, TooSmall
 from mindpad_mm.diagnose.usage import Usage, pixel_usage
 from mindpad_mm.errors import UserError
 from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
-from mindpad_mm.report.heatmap import ACCENT, COLOURS
-from mindpad_mm.report.tables import Table
+from mindpad_mm.style import ACCENT, COLOURS
+from mindpad_mm.tables import Table
 
 MODES = ('zeros', 'reflect', 'symmetric', 'replicate', 'circular', 'partial')
 _SIDES = ('top', 'bottom', 'left', 'right')
 _COLUMNS = 4
 _DEPTHS = 16
+_SCHEMES = {VALID: 'Without any padding (valid)', FULL: 'With full padding'}
 
 
 def check_foveation(
@@ -215,7 +216,11 @@ class Foveation(Diagnosis):
         axes.set_yscale('log')
         axes.set_xlabel('layers with a kernel larger than 1 x 1, in the order they run', fontsize=9)
         axes.set_ylabel('most / least used pixel', fontsize=9)
-        axes.set_title("by depth: uses on the way to each layer's results", fontsize=10, loc='left')
+        axes.set_title(
+            "by depth: uses on the way to each layer's results (a branch off an earlier one: less)",
+            fontsize=10,
+            loc='left',
+        )
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.tick_params(labelsize=8)
         axes.spines[['top', 'right']].set_visible(False)
@@ -259,13 +264,19 @@ class Foveation(Diagnosis):
         )
         if usage.unused:
             text += f' {usage.unused} pixels are not used at all.'
-        for one, other in (('top', 'bottom'), ('left', 'right')):
-            low, high = sorted((sides[one], sides[other]))
-            if low < 0.9 * high:
-                text += f' {one.capitalize()} and {other} differ ({sides[one]:.2f}, {sides[other]:.2f}):'
-                text += ' see the strided layers that pad unevenly.'
+        differ = [
+            f'{one} and {other} ({sides[one]:.2f}, {sides[other]:.2f})'
+            for one, other in (('top', 'bottom'), ('left', 'right'))
+            if min(sides[one], sides[other]) < 0.9 * max(sides[one], sides[other])
+        ]
+        if differ:
+            text += (
+                f' Opposite sides differ, {", ".join(differ)}, as they do where strided layers pad '
+                'unevenly: see there.'
+            )
         text += ''.join(
-            f' With {scheme.label} it cannot run: {scheme.problem.split(":")[0]}.'
+            f' {_SCHEMES.get(scheme.label, f"With {scheme.label}")} it cannot run: '
+            f'{scheme.problem.split(":")[0]}.'
             for scheme in self.schemes
             if scheme.usage is None
         )
@@ -277,9 +288,11 @@ class Foveation(Diagnosis):
         best = min(others, key=others.get)
         own = others.get(self.own.label)
         if own is not None and others[best] < 0.8 * own:
+            alike = ', '.join(name for name in others if others[name] < 1.01 * others[best])
             text += (
-                f' {best.capitalize()} padding uses the image most evenly: smoothed over the stride, '
-                f'{_number(others[best])} instead of {_number(own)}.'
+                f' The image is used most evenly with {alike} padding: smoothed over the stride, '
+                f'{_number(others[best])} instead of {_number(own)}. That is not to say that what it '
+                'puts beyond the border is like the photo there: see the padding error.'
             )
         return text
 

@@ -11,6 +11,7 @@ from mindpad_mm.traffic_lights.draw import draw_street
 
 _GREY, _CONTRAST, _COLOURED = 127.5, 48.0, 0.35
 _LONGEST_WAVES = 4
+_SMALLEST_STREET = 16
 
 
 def photos_or_streets(
@@ -20,12 +21,13 @@ def photos_or_streets(
 
     Args:
         photos: (H, W, 3) uint8 BGR, of any sizes.
-        size: (height, width) of a drawn street, pixels.
+        size: (height, width) of a drawn street, pixels; at least 16 are drawn.
         count: How many streets to draw.
         seed: Of the streets.
     """
+    height, width = (max(side, _SMALLEST_STREET) for side in size)
     return list(photos) or [
-        draw_street(*size, np.random.default_rng([seed, index])) for index in range(count)
+        draw_street(height, width, np.random.default_rng([seed, index])) for index in range(count)
     ]
 
 

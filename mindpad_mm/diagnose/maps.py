@@ -96,5 +96,7 @@ def own_mode(model: nn.Module) -> str | None:
 
 def short_name(name: str, longest: int = 26) -> str:
     """A layer's name cut at the front to fit above a picture."""
-    name = name.replace('backbone.', '').replace('features.', 'f.')
+    name = name.replace('backbone.', '')
+    if len(name) > longest:
+        name = name.replace('features.', 'f.')
     return name if len(name) <= longest else f'…{name[1 - longest :]}'

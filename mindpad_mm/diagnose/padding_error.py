@@ -14,11 +14,13 @@ from mindpad_mm.diagnose.border_bias import SIDES
 from mindpad_mm.diagnose.deviation import NOTICEABLE, DeviationSums, LayerError
 from mindpad_mm.diagnose.inputs import cover, photos_or_streets
 from mindpad_mm.diagnose.maps import own_mode, visit_maps
+from mindpad_mm.diagnose.progress import steps
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
+from mindpad_mm.diagnose.tracing import without_numbers
 from mindpad_mm.errors import UserError
 from mindpad_mm.padding.modes import PADDING_MODES, ModeSpec, describe, get_modes
-from mindpad_mm.report.tables import Table
+from mindpad_mm.tables import Table
 
 MARGIN = 128
 """Pixels of true continuation on each side: at this distance padding has hardly any effect left."""
@@ -163,7 +165,7 @@ class PaddingError(Diagnosis):
         )
         equals = [mode for mode in ranking[1:] if not self._clear(best, mode)]
         if equals:
-            text += f'{" and ".join(equals)} cannot be told from {best} on so few. '
+            text += f'On so few, {" and ".join(equals)} cannot be told from {best}. '
         if self.own in ranking:
             text += self._recommendation(best)
         if self.inside(best) > NOTICEABLE:
@@ -232,7 +234,8 @@ def check_padding_error(
     specs = sorted(PADDING_MODES.module_dict) if modes is None else list(modes)
     names = [describe(get_modes(spec)) for spec in specs]
     networks = {name: subject.padded_by(spec) for name, spec in zip(names, specs)}
-    shapes = visit_maps(subject, blank(subject, 0), map_size, layers)
+    bare = Subject(without_numbers(subject.model), subject.input_size, subject.name)
+    shapes = visit_maps(bare, blank(bare, 0), map_size, layers)
     left_out = {
         name: f'its map of {h} x {w} cells is all border'
         for name, (h, w) in shapes.items()
@@ -244,7 +247,7 @@ def check_padding_error(
             f'no layer of {subject.name} has a map of {SMALLEST} x {SMALLEST} cells or more at an '
             f'input of {subject.input_size[0]} x {subject.input_size[1]}: use a larger input size'
         )
-    margin, strides = aligned_margin(subject, wanted, margin, layers, left_out)
+    margin, strides = aligned_margin(bare, wanted, margin, layers, left_out)
     window = tuple(side + 2 * margin for side in subject.input_size)
     scenes = [cover(photo, window) for photo in photos_or_streets(photos, window, STREETS, seed)]
     for photo, (_, scale) in zip(photos, scenes):
@@ -255,7 +258,7 @@ def check_padding_error(
                 'photos or a smaller input size'
             )
     sums = DeviationSums(strides, margin)
-    for scene, _ in scenes:
+    for scene, _ in steps(scenes, 'photos'):
         sums.start_photo()
         visit_maps(subject, subject.preprocess([scene]), sums.add_truth, layers)
         height, width = subject.input_size

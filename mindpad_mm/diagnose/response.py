@@ -75,7 +75,8 @@ class DetectorScore(Response):
         self.index = find_label(label, classes)
         self.label = classes[self.index]
         self.iou_thr = iou_thr
-        self.model = copy.deepcopy(subject.model)
+        # Convolutions on a CPU run up to twice as fast in this format.
+        self.model = copy.deepcopy(subject.model).to(memory_format=torch.channels_last)
         for module in self.model.modules():
             _lower_thresholds(getattr(module, 'test_cfg', None))
         size = subject.input_size

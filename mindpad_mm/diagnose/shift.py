@@ -11,14 +11,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mindpad_mm.diagnose.inputs import photos_or_streets
+from mindpad_mm.diagnose.progress import steps
 from mindpad_mm.diagnose.response import Response, find_response
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.shift_scene import ShiftScene, annotated_scene, pasted_scene
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.errors import UserError
-from mindpad_mm.report.tables import Table
 from mindpad_mm.scan.images import PathLike
 from mindpad_mm.scan.objects import ScanObject
+from mindpad_mm.tables import Table
 
 DIRECTIONS = {'up': (-1, 0), 'down': (1, 0), 'left': (0, -1), 'right': (0, 1)}
 ROWS, COLUMNS = ('top', 'centre', 'bottom'), ('left', 'centre', 'right')
@@ -180,16 +181,22 @@ class ShiftResponse(Diagnosis):
         figures = {direction: self.figures(direction) for direction in self.tracks}
         lowest = min(figures, key=lambda d: figures[d]['min'])
         jump = max(figures, key=lambda d: figures[d]['flicker'])
-        text = (
-            f'The {self.kind} of {self.label} is {self.start:.2f} before any shift and falls to '
-            f'{figures[lowest]["min"]:.2f} as the scene moves {lowest} by '
-            f'{figures[lowest]["min_shift"]} px, the object still fully inside; between neighbouring '
-            f'shifts it changes by up to {figures[jump]["flicker"]:.2f} ({jump}). '
-        )
+        digits = 2 if most > 0.2 else 3
+        text = f'The {self.kind} of {self.label} is {self.start:.{digits}f} before any shift and '
+        if figures[lowest]['min_shift']:
+            text += (
+                f'falls to {figures[lowest]["min"]:.{digits}f} as the scene moves {lowest} by '
+                f'{figures[lowest]["min_shift"]} px, the object still fully inside'
+            )
+        else:
+            text += 'never less while the object is fully inside'
+        change = figures[jump]['flicker']
+        text += f'; from one shift to the next it changes by up to {change:.{digits}f} ({jump}). '
         both = [f for f in figures.values() if f['near'] is not None and f['far'] is not None]
         if both:
             near, far = (float(np.mean([f[key] for f in both])) for key in ('near', 'far'))
-            text += f'Close to the border it is {near:.2f} on average, further in {far:.2f}. '
+            text += f'Close to the border it is {near:.{digits}f} on average, '
+            text += f'further in {far:.{digits}f}. '
             if far - near > 0.1 * far:
                 text += (
                     'It loses at the border, where padding stands in for the surroundings: the '
@@ -206,7 +213,7 @@ class ShiftResponse(Diagnosis):
             y, x = np.unravel_index(np.nanargmin(nine), nine.shape)
             text += (
                 f'Of the nine places over {len(self.nine)} scenes, {ROWS[y]} {COLUMNS[x]} answers '
-                f'least ({nine[y, x]:.2f}; centre {nine[1, 1]:.2f}).'
+                f'least ({nine[y, x]:.{digits}f}; centre {nine[1, 1]:.{digits}f}).'
             )
         return text.strip()
 
@@ -276,11 +283,17 @@ def check_shift(
     if step is None:
         step = math.ceil((max(subject.input_size) // 2 + max(first.box[2:])) / SHIFTS)
         step += 1 - step % 2
-    tracks = {name: _track(first, respond, vector, step) for name, vector in DIRECTIONS.items()}
+    # The nine places last: they are of all scenes.
+    tracks, nine = {}, []
+    for work in steps([*DIRECTIONS, *scenes], 'directions and scenes'):
+        if isinstance(work, ShiftScene):
+            nine.append(_nine(work, respond))
+        else:
+            tracks[work] = _track(first, respond, DIRECTIONS[work], step)
     y, x = first.box[:2]
     return ShiftResponse(
         tracks,
-        np.stack([_nine(scene, respond) for scene in scenes]),
+        np.stack(nine),
         respond.kind,
         respond.label,
         subject.input_size,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mindpad_mm.diagnose.shift import COLUMNS, ROWS, ShiftResponse
-from mindpad_mm.report.heatmap import ACCENT, COLOURS
+from mindpad_mm.style import ACCENT, COLOURS
 
 _CUT = '0.93'
 

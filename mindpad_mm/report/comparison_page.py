@@ -17,8 +17,8 @@ from mindpad_mm.report.comparison_figures import draw_differences, draw_places
 from mindpad_mm.report.page import FIGURES as SCAN_FIGURES
 from mindpad_mm.report.page import write_page
 from mindpad_mm.report.render import write_html
-from mindpad_mm.report.tables import Table
 from mindpad_mm.scan import ScanResult
+from mindpad_mm.tables import Table
 
 _DOTS_PER_INCH = 110
 _ZONES = ('zone 0, outermost', 'zone 1', 'zone 2', 'zone 3', 'zone 4, centre')

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import os
 import re
 from pathlib import Path
 from typing import Any, Mapping, Sequence
@@ -11,14 +13,57 @@ from typing import Any, Mapping, Sequence
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from mindpad_mm.diagnose.result import Diagnosis
+from mindpad_mm.diagnose.suite import Suite
+from mindpad_mm.errors import UserError
 from mindpad_mm.report.render import write_html
 from mindpad_mm.scan.images import PathLike
 
 _DOTS_PER_INCH = 110
 
 
+def make_folder(out: PathLike) -> Path:
+    """A folder to write to: made before the work, which may be long.
+
+    Raises:
+        UserError: It cannot be made or written to.
+    """
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'cannot make folder {str(out)!r}: {error.strerror}') from error
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise UserError(f'cannot write to folder {str(out)!r}')
+    return out
+
+
+def report_diagnosis(suite: Suite, out: PathLike) -> None:
+    """Write ``diagnosis.json``, a PNG for each check, and ``report.html`` to a folder that is there.
+
+    Raises:
+        UserError: The folder cannot be written to.
+    """
+    out = Path(out)
+    pictures = {key: draw_png(diagnosis) for key, diagnosis in suite.diagnoses.items()}
+    try:
+        text = json.dumps(suite.to_json(), indent=1, allow_nan=False)
+        (out / 'diagnosis.json').write_text(text + '\n', encoding='utf-8')
+        for key, picture in pictures.items():
+            (out / f'{key}.png').write_bytes(picture)
+    except OSError as error:
+        raise UserError(f'cannot write to {str(out)!r}: {error.strerror}') from error
+    seconds = {key: f'{value:.1f} s' for key, value in suite.seconds.items()}
+    info = {**suite.info, 'wall time': seconds}
+    diagnoses = [*suite.diagnoses.values()]
+    write_diagnosis_page(diagnoses, info, out / 'report.html', pictures, suite.refused)
+
+
 def write_diagnosis_page(
-    diagnoses: Sequence[Diagnosis], info: Mapping[str, Any], path: PathLike
+    diagnoses: Sequence[Diagnosis],
+    info: Mapping[str, Any],
+    path: PathLike,
+    pictures: Mapping[str, bytes] | None = None,
+    refused: Mapping[str, str] | None = None,
 ) -> None:
     """Write one file that shows every check, with nothing to load from elsewhere.
 
@@ -27,24 +72,33 @@ def write_diagnosis_page(
         info: What was run, name to value; values are texts, numbers, lists or mappings. Its
             ``name`` or ``config`` heads the page.
         path: The HTML file.
+        pictures: PNG files by the checks' keys; default drawn here.
+        refused: Keys of checks that were not possible, and why. Default: none.
 
     Raises:
         UserError: The file cannot be written.
     """
+    if pictures is None:
+        pictures = {diagnosis.check: draw_png(diagnosis) for diagnosis in diagnoses}
     write_html(
         path,
         'diagnosis.html',
         name=Path(info.get('name') or info.get('config') or 'a network').name,
-        checks=[_check(diagnosis) for diagnosis in diagnoses],
+        checks=[_check(diagnosis, pictures[diagnosis.check]) for diagnosis in diagnoses],
+        refused=refused or {},
         info=info,
     )
 
 
-def _check(diagnosis: Diagnosis) -> dict[str, Any]:
+def draw_png(diagnosis: Diagnosis) -> bytes:
+    """The picture of a check as a PNG file; the same figures give the same bytes."""
     figure, picture = diagnosis.plot(), io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(picture, format='png', dpi=_DOTS_PER_INCH, metadata={'Software': None})
-    png = picture.getvalue()
+    return picture.getvalue()
+
+
+def _check(diagnosis: Diagnosis, png: bytes) -> dict[str, Any]:
     advice = diagnosis.advice()
     return {
         'key': diagnosis.check,

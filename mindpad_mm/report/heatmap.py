@@ -15,10 +15,8 @@ from mindpad_mm.errors import UserError
 from mindpad_mm.scan.images import PathLike, read_image
 from mindpad_mm.scan.result import ScanResult
 from mindpad_mm.scan.scenes import paste
+from mindpad_mm.style import ACCENT, COLOURS
 
-# Perceptually uniform and readable with any colour vision; the accent stands out on all of it.
-COLOURS = 'cividis'
-ACCENT = '#d6006c'
 FLAGGED = '#9a9a9a'
 _PANEL_WIDTH = 5.0
 _DOTS_PER_INCH = 110

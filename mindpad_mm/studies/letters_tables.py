@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mindpad_mm.tables import Table
 from mindpad_mm.scan.statistics import t_interval
 from mindpad_mm.studies.letters import MODES, SIZES
+from mindpad_mm.tables import Table
 
 Model = dict  # what letters.run_one gives
 _NORMS = {False: 'no batch norm', True: 'batch norm'}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
-from mindpad_mm.tables import Table
 from mindpad_mm.studies.traffic_lights import MODES
+from mindpad_mm.tables import Table
 
 AP = {
     'mAP': 'mAP',

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 from torch import nn
 
-from mindpad_mm.diagnose import Subject, border_bias, check_artifacts
+from mindpad_mm.diagnose import Subject, check_artifacts
+from mindpad_mm.diagnose.border_bias import border_bias
 from mindpad_mm.diagnose.padding_aware import ks_distance
 from mindpad_mm.errors import UserError
 from mindpad_mm.zoo import model_files

@@ -10,6 +10,7 @@ import torch
 from torchvision.models import ResNet18_Weights
 
 from mindpad_mm.diagnose import Subject
+from mindpad_mm.diagnose.tracing import ShapeRunner
 from mindpad_mm.errors import UserError
 from mindpad_mm.padding.layers import mode_of
 from mindpad_mm.zoo import model_files
@@ -32,6 +33,8 @@ def test_a_detectors_input_and_head_outputs_are_those_of_mmdetection(zoo):
     expected = zoo.model.data_preprocessor({'inputs': inputs})['inputs']
     batch = zoo.preprocess(images)
     torch.testing.assert_close(batch, expected, rtol=0, atol=0)
+    # The same order of the pixels in memory, for the same order of the sums.
+    expected = expected.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         for ours, theirs in zip(zoo.dense(batch), zoo.model(expected, mode='tensor')):
             for a, b in zip(ours, theirs):
@@ -61,3 +64,25 @@ def test_a_padded_copy_leaves_the_network_alone(zoo):
 def test_a_misspelt_classifier_is_one_clear_line():
     with pytest.raises(UserError, match=r"no classifier 'resnet81'.*resnet18"):
         Subject.load('torchvision:resnet81')
+
+
+def test_a_mode_is_tried_without_a_second_copy_of_the_weights(zoo):
+    ours, theirs = zoo.model.backbone.conv1, zoo.padded_by('reflect').model.backbone.conv1
+    assert theirs is not ours
+    assert theirs.weight.data_ptr() == ours.weight.data_ptr()
+
+
+@pytest.mark.parametrize(
+    ('config', 'last'),
+    [
+        ('detr/detr_r18_8xb2-500e_coco.py', 'neck.convs.0'),
+        ('sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py', 'neck'),
+    ],
+)
+def test_of_heads_that_do_not_slide_only_what_comes_before_is_run(config, last, tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text(f"_base_ = 'mmdet::{config}'")
+    subject = Subject.load(str(path), input_size=(96, 128))
+    names = [slide.layer for slide in ShapeRunner(subject).run(subject.input_size).slides]
+    assert names[0] == 'backbone.conv1'
+    assert names[-1].startswith(last)

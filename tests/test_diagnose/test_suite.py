@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mindpad_mm  # noqa: F401  # isort: skip  # first, so that MMDetection imports on mmcv-lite
 
+import base64
 import io
 import json
 
@@ -16,7 +17,8 @@ from torch import nn
 
 from mindpad_mm.diagnose import CHECKS, Diagnosis, Subject, diagnose
 from mindpad_mm.errors import UserError
-from mindpad_mm.report.tables import Table
+from mindpad_mm.report.diagnosis_page import make_folder, report_diagnosis
+from mindpad_mm.tables import Table
 
 KEYS = ['evenness', 'artifacts', 'foveation', 'filters', 'shift', 'padding_error']
 
@@ -44,7 +46,7 @@ class Counted(Diagnosis):
 @pytest.fixture
 def counting(monkeypatch):
     """The checks, and one of a user's own."""
-    monkeypatch.setitem(CHECKS, 'counted', lambda subject, photos, seed: Counted(photos, seed))
+    monkeypatch.setitem(CHECKS, 'counted', lambda _, ask: Counted(ask.photos, ask.seed))
 
 
 @pytest.fixture
@@ -60,12 +62,12 @@ def test_the_checks_run_in_their_order_with_the_recommendation_last():
 def test_everything_found_is_in_the_folder(subject, counting, tmp_path):
     photos = [np.zeros((40, 50, 3), np.uint8)] * 3
     suite = diagnose(
-        subject, ['filters', 'counted', 'evenness'], photos, tmp_path / 'a' / 'b', seed=4,
-        info={'config': 'none'},
-    )  # fmt: skip
+        subject, ['filters', 'counted', 'evenness'], photos, seed=4, info={'config': 'none'}
+    )
     keys = ['evenness', 'filters', 'counted']
     assert [*suite.diagnoses] == keys
-    folder = tmp_path / 'a' / 'b'
+    folder = make_folder(tmp_path / 'a' / 'b')
+    report_diagnosis(suite, folder)
     written = json.loads((folder / 'diagnosis.json').read_text())
     assert [*written] == [*keys, 'info']
     assert written['counted'] == {'photos': 3, 'seed': 4}
@@ -91,10 +93,64 @@ def test_tables_and_advice_are_printed_as_they_are(subject, counting):
     assert text.rstrip().endswith('Take [more] photos.')
 
 
-def test_a_mistake_is_told_before_anything_runs(subject, tmp_path, monkeypatch):
+def test_a_mistake_is_told_before_anything_runs(subject, monkeypatch):
     monkeypatch.setitem(CHECKS, 'evenness', None)
     with pytest.raises(UserError, match="no check 'eveness'; choose from evenness, artifacts"):
         diagnose(subject, ['evenness', 'eveness'])
+
+
+def test_a_folder_that_cannot_be_is_told(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot make folder'):
-        diagnose(subject, ['evenness'], out=tmp_path / 'file')
+        make_folder(tmp_path / 'file')
+
+
+def refuse(_subject, _ask):
+    raise UserError('it has no\nlight')
+
+
+def test_a_check_that_is_not_possible_does_not_stop_the_others(
+    subject, counting, monkeypatch, tmp_path
+):
+    monkeypatch.setitem(CHECKS, 'evenness', refuse)
+    suite = diagnose(subject, ['evenness', 'counted'])
+    report_diagnosis(suite, tmp_path)
+    assert [*suite.diagnoses] == ['counted']
+    written = json.loads((tmp_path / 'diagnosis.json').read_text())
+    assert written['evenness'] == {'not_possible': 'it has no light'}
+    assert not (tmp_path / 'evenness.png').exists()
+    assert 'it has no light' in ' '.join((tmp_path / 'report.html').read_text().split())
+    console = Console(file=io.StringIO(), width=140)
+    suite.print(console)
+    assert 'evenness: not possible: it has no light' in console.file.getvalue()
+    suite.insist_on(['counted'])
+    with pytest.raises(UserError, match='evenness: not possible: it has no light'):
+        suite.insist_on(['counted', 'evenness'])
+
+
+def test_where_nothing_is_possible_it_is_an_error_whoever_asked(subject, monkeypatch):
+    monkeypatch.setitem(CHECKS, 'evenness', refuse)
+    with pytest.raises(UserError, match='it has no light'):
+        diagnose(subject, ['evenness']).insist_on([])
+
+
+def test_pictures_are_drawn_once(subject, counting, monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(Counted, 'plot', lambda self: drawn.append(1) or Figure((2, 1)))
+    report_diagnosis(diagnose(subject, ['counted']), tmp_path)
+    assert drawn == [1]
+    page = (tmp_path / 'report.html').read_text()
+    assert base64.b64encode((tmp_path / 'counted.png').read_bytes()).decode() in page
+
+
+def test_modes_reach_the_checks_that_compare_them(subject):
+    suite = diagnose(
+        subject, ['artifacts', 'foveation', 'padding_error'], modes=['circular', 'partial']
+    )
+    assert [*suite.diagnoses['artifacts'].responses] == ['zeros', 'circular', 'partial']
+    # With the mode the network has, or there would be nothing to recommend a change from.
+    assert suite.diagnoses['padding_error'].modes == ['zeros', 'circular', 'partial']
+    labels = [scheme.label for scheme in suite.diagnoses['foveation'].schemes]
+    assert labels == ['as it is', 'circular', 'partial', 'valid', 'full']
+    with pytest.raises(UserError, match="unknown padding mode 'circle'"):
+        diagnose(subject, ['filters'], modes=['circle'])

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.errors import UserError
 from mindpad_mm.report.diagnosis_page import write_diagnosis_page
-from mindpad_mm.report.tables import Table
+from mindpad_mm.tables import Table
 
 
 class Evenness(Diagnosis):

@@ -63,6 +63,11 @@ def test_a_classifier_needs_nothing_but_its_name(monkeypatch, capsys, tmp_path):
         (['torchvision:resnet18', '--checks', 'foveate'], "no check 'foveate'; choose from"),
         (['torchvision:resnet18', '--photos', 'gone.jpg'], "photo 'gone.jpg' does not exist"),
         (['torchvision:resnet18', '--input-size', '0', '9'], 'input size 0 x 9'),
+        (['torchvision:resnet18', '--input-size', '9', '9000'], '1 to 8192 a side'),
+        (['torchvision:resnet18', '--max-photos', '0'], '--max-photos 0'),
+        (['torchvision:resnet18', '--modes', 'mirror'], "unknown padding mode 'mirror'"),
+        (['torchvision:resnet18', '--checks', 'shift', '--label', 'dog'], "not 'dog'"),
+        (['torchvision:resnet18', '--checks', 'filters', '--ann-id', '3'], 'for the check shift'),
         (['torchvision:resnet18', '--device', 'abacus'], "device 'abacus' cannot be used"),
     ],
 )
