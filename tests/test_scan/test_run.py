@@ -152,7 +152,7 @@ BAD_INPUT = {
     'IoU of 0': ({'iou_thr': 0}, 'iou-thr 0'),
     'object larger than the scene': ({'sizes': [97]}, 'smaller size'),
     'size 0': ({'sizes': [0]}, 'size 0'),
-    'unknown engine': ({'engine': 'warp'}, 'choose one of: auto, full'),
+    'unknown engine': ({'engine': 'warp'}, 'choose one of: auto, focused, full'),
     'unknown space': ({'space': 'time'}, 'choose one of: input, image'),
     'missing background': ({'backgrounds': ['no.png']}, "'no.png' does not exist"),
     'missing object': ({'objects': ['no.png']}, "'no.png' does not exist"),
