@@ -24,7 +24,7 @@ LABEL = 9
 # The largest output of a settled head: enough for confident scores, too little to saturate them.
 _LARGEST_OUTPUT = 5
 # Subtracted from the logits of the classes nobody asks for.
-_HANDICAP = 6.0
+_HANDICAP = 9.0
 _R18 = {'model.backbone.depth': 18, 'model.neck.in_channels': [64, 128, 256, 512]}
 
 

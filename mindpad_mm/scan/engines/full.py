@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,10 +55,8 @@ class FullEngine(Engine):
         return detections
 
 
-def fastest_batch_size(
-    engine: Engine, positions: np.ndarray, clock: Callable[[], float] = time.perf_counter
-) -> int:
-    """The batch size at which an engine is fastest per position, warm, by ``clock``.
+def fastest_batch_size(engine: Engine, positions: np.ndarray) -> int:
+    """The batch size at which an engine is fastest per position, warm.
 
     Sizes double from 1 while that pays, to at most 32 and never beyond the number of positions.
     The choice depends on timing: two runs may choose differently, and scores may then differ in
@@ -70,9 +68,9 @@ def fastest_batch_size(
             break
         engine.batch_size = size
         engine.detect(positions[:size])
-        start = clock()
+        start = time.perf_counter()
         engine.detect(positions[:size])
-        seconds = (clock() - start) / size
+        seconds = (time.perf_counter() - start) / size
         if seconds > best_seconds * _WORTHWHILE:
             break
         best, best_seconds = size, seconds
