@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
+from mindpad_mm.benchmarks.agreement import MODES
 from mindpad_mm.padding.layers import PaddedLayer
 
 # Inputs as small as the last level's kernel allows: every layer runs, on maps down to one cell.
@@ -15,15 +16,6 @@ CONFIGS = {
     'ssd/ssd512_coco.py': 384,
     'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py': 160,
 }
-MODES = [
-    'zeros',
-    'reflect',
-    'symmetric',
-    'replicate',
-    'circular',
-    'partial',
-    ('reflect', 'circular'),
-]
 
 
 def build(config: Config, mode=None):
