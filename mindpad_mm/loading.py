@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os.path as osp
 import re
+import traceback
 from collections import OrderedDict
 from typing import Any, Iterator
 
@@ -201,11 +202,15 @@ def _build_model(cfg: Config) -> nn.Module:
     try:
         with users_faults():
             model = MODELS.build(_without_pretrained(cfg.model))
-    except TypeError as error:
-        if 'argument' not in str(error):
+    except UserError:
+        raise
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        # A key no module takes, one that it needs, or a value it refuses; unless we are to blame.
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get('__name__', '').startswith('mindpad_mm'):
             raise
-        # A key no module takes, or one that it needs.
-        raise UserError(f'the model in the config cannot be built: {error}') from error
+        told = _one_line(error)
+        raise UserError(f'the model in the config cannot be built: {told}') from error
     return revert_sync_batchnorm(model)
 
 

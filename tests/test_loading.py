@@ -74,6 +74,7 @@ def test_a_missing_config_an_unfit_override_and_a_config_of_no_detector_are_told
     ('override', 'told'),
     [
         ({'model.neck.type': 'Nek'}, 'Nek is not in'),
+        ({'model.bbox_head.in_channels': 3}, 'cannot be built: TypeError'),
         ({'model.backbone.padding_cgf': 'reflect'}, "unexpected keyword argument 'padding_cgf'"),
     ],
 )

@@ -50,6 +50,12 @@ def mmcv_ops() -> bool:
     return True
 
 
+def nms_is_stable() -> bool:
+    """Whether mmcv's ``nms`` takes the earlier one of equal scores: :func:`nms` does, the compiled one
+    leaves that to torch's sort."""
+    return not hasattr(sys.modules['mmcv._ext'], '__file__')
+
+
 def nms(
     boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float, offset: int
 ) -> torch.Tensor:

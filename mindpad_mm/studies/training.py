@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import re
+import time
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mindpad_mm.errors import UserError
 from mindpad_mm.loading import load_config
+from mindpad_mm.studies.document import save_json
 
 # What a finished training must share with its config to stand for it.
 _DECISIVE = (
@@ -65,6 +67,11 @@ class Training:
     def checkpoint(self) -> Path:
         """The weights after the last epoch, whether they are there yet or not."""
         return self.work_dir / f'epoch_{self.epochs}.pth'
+
+    @property
+    def cost(self) -> Path:
+        """``cpu_seconds`` as JSON, of a training that ran without interruption."""
+        return self.work_dir / 'cost.json'
 
     def check(self) -> None:
         """See that what the work dir holds is of this config.
@@ -139,5 +146,9 @@ def _train_in_process(training: Training) -> None:
     training.work_dir.mkdir(parents=True, exist_ok=True)
     path = training.work_dir / 'console.log'
     log = path.open('a', buffering=1, encoding='utf-8')
+    whole = not training.epochs_done
+    start = time.process_time()
     with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         training.run()
+    if whole:  # of one that was interrupted, what it took before is not known
+        save_json(training.cost, {'cpu_seconds': round(time.process_time() - start, 1)})

@@ -7,17 +7,38 @@ import mindpad_mm  # noqa: F401  # isort: skip  # first, so that MMDetection imp
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mindpad_mm.scan.incremental import Level, Tape, Windowed
 
 
-@pytest.fixture
-def windowed():
-    generator = torch.Generator().manual_seed(0)
-    clean = torch.randn(1, 6, 9, 8, generator=generator)
-    clean = clean.contiguous(memory_format=torch.channels_last)
-    patch = torch.randn(3, 6, 3, 2, generator=generator)
-    return Windowed.pasted(clean, patch, np.array([[0, 0], [6, 6], [2, 3]]), Tape())
+def windows(clean_size, size, corners, seed=0, channels=6):
+    generator = torch.Generator().manual_seed(seed)
+    clean, patch = (
+        torch.randn(batch, channels, *each, generator=generator).to(
+            memory_format=torch.channels_last
+        )
+        for batch, each in ((1, clean_size), (len(corners), size))
+    )
+    return Windowed.pasted(clean, patch, np.array(corners), Tape())
+
+
+def in_part():
+    return windows((9, 8), (3, 2), [[0, 0], [6, 6], [2, 3]])
+
+
+def in_whole():
+    return windows((9, 8), (9, 8), [[0, 0]] * 3)
+
+
+def in_nothing():
+    return Windowed.equal(in_part().clean, 3, Tape())
+
+
+@pytest.fixture(params=[in_part, in_whole, in_nothing])
+def windowed(request):
+    return request.param()
 
 
 USES = {
@@ -43,7 +64,8 @@ def plain(result):
     return result.real() if isinstance(result, Level) else result
 
 
-def test_scores_are_computed_in_the_window_only(windowed, monkeypatch):
+def test_scores_are_computed_in_the_window_only(monkeypatch):
+    windowed = in_part()
     monkeypatch.setattr(Windowed, 'dense', lambda self: pytest.fail('the whole map was made'))
     scores = Level.of(windowed)[2].detach().permute(1, 2, 0).reshape(-1, 3).softmax(-1)[:, :-1]
     clean = windowed.clean.permute(0, 2, 3, 1).reshape(9, 8, 2, 3).softmax(-1)[..., :-1]
@@ -54,7 +76,7 @@ def test_scores_are_computed_in_the_window_only(windowed, monkeypatch):
 
 
 def test_what_was_written_to_is_read_again(windowed):
-    level, maps = Level.of(windowed), windowed.dense()
+    level, maps = Level.of(windowed), windowed.dense().clone()
     for x in (level, maps):
         x[..., :4].mul_(3)
     scores = [plain(x[1].permute(1, 2, 0).reshape(-1, 3).softmax(-1)) for x in (level, maps)]
@@ -64,7 +86,7 @@ def test_what_was_written_to_is_read_again(windowed):
 def test_scores_that_were_written_to_are_read_again(windowed):
     given, expected = (
         x[1].permute(1, 2, 0).reshape(-1, 3).sigmoid()
-        for x in (Level.of(windowed), windowed.dense())
+        for x in (Level.of(windowed), windowed.dense().clone())
     )
     for scores in (given, expected):
         scores.mul_(2)
@@ -73,8 +95,83 @@ def test_scores_that_were_written_to_are_read_again(windowed):
 
 def test_what_was_read_before_writing_is_changed_by_it(windowed):
     results = []
-    for x in (Level.of(windowed), windowed.dense()):
+    for x in (Level.of(windowed), windowed.dense().clone()):
         rows = x[0].permute(1, 2, 0).reshape(-1, 3)
         x.add_(1)
         results.append(plain(rows.sigmoid()))
     torch.testing.assert_close(*results)
+
+
+@st.composite
+def levels(draw):
+    """A head output, rows of scores of its first image, and the function that makes them of maps."""
+    size = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
+    window = [draw(st.integers(1, length)) for length in size]
+    corner = st.tuples(*(st.integers(0, a - b) for a, b in zip(size, window)))
+    corners = draw(st.lists(corner, min_size=1, max_size=3))
+    priors, columns = draw(st.integers(1, 3)), draw(st.integers(2, 3))
+    value = windows(size, window, corners, draw(st.integers(0, 99)), priors * columns)
+
+    def plain_rows(maps):
+        return maps.permute(1, 2, 0).reshape(-1, columns)
+
+    def scores(maps):
+        return plain_rows(maps).softmax(-1)[:, :-1]
+
+    return value, draw(st.sampled_from([plain_rows, scores]))
+
+
+def dense_rows(value, rows):
+    return torch.stack([rows(maps) for maps in value.dense()])
+
+
+@given(levels())
+def test_the_new_rows_of_all_images_are_those_of_each(level):
+    value, rows = level
+    every = rows(Level.of(value)[0]).new_rows_of_all()
+    assert len(every) == len(value)
+    for sample, new in enumerate(every):
+        torch.testing.assert_close(new, rows(Level.of(value)[sample]).new_rows())
+
+
+@given(levels())
+def test_new_rows_stand_where_they_are_said_to(level):
+    value, rows = level
+    first = rows(Level.of(value)[0])
+    new, plain = first.new_rows_of_all(), dense_rows(value, rows)
+    sample, row = (part.flatten() for part in torch.meshgrid(
+        torch.arange(len(new)), torch.arange(new.shape[1]), indexing='ij'))  # fmt: skip
+    place = first.rows_of_new(sample, row)
+    torch.testing.assert_close(plain[sample, place], new[sample, row])
+    assert len(set(zip(sample.tolist(), place.tolist()))) == len(sample)
+    assert torch.equal(first.rows_of_new(0, torch.arange(new.shape[1])), place[: new.shape[1]])
+
+
+@given(levels(), st.randoms(use_true_random=False))
+def test_rows_outside_of_a_window_are_all_but_the_new_ones(level, random):
+    value, rows = level
+    first = rows(Level.of(value)[0])
+    asked = random.choices(range(len(first)), k=10)
+    outside = first.outside(torch.tensor(asked))
+    assert outside.shape == (len(value), 10)
+    window = torch.arange(first.new_rows_of_all().shape[1])
+    for sample, each in enumerate(outside.tolist()):
+        new = set(first.rows_of_new(sample, window).tolist())
+        assert each == [row not in new for row in asked]
+
+
+@given(levels(), st.booleans(), st.randoms(use_true_random=False))
+def test_rows_are_taken_as_they_are_asked_for(level, changed, random):
+    value, rows = level
+    if not changed:
+        value = Windowed.equal(value.clean, len(value), Tape())
+    for sample, plain in enumerate(dense_rows(value, rows)):
+        one = rows(Level.of(value)[sample])
+        asked = torch.tensor(random.choices(range(len(one)), k=random.randint(1, 20)))
+        taken = one.take(asked)
+        assert type(taken) is torch.Tensor
+        torch.testing.assert_close(taken, plain[asked])
+        # What was taken is the caller's own.
+        taken.fill_(9)
+        torch.testing.assert_close(one.take(asked), plain[asked])
+        assert one.take(asked[:0]).shape == (0, plain.shape[1])

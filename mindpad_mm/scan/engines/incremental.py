@@ -16,6 +16,8 @@ from mindpad_mm.scan.engines.base import ENGINES, Engine
 from mindpad_mm.scan.engines.full import FullEngine
 from mindpad_mm.scan.incremental import Level, NotFollowed, Tape, Windowed
 from mindpad_mm.scan.incremental.shortcuts import shortcuts
+from mindpad_mm.scan.matching import match_each
+from mindpad_mm.scan.positions import position_boxes
 from mindpad_mm.scan.scenes import paste
 
 # Positions are gathered into batches of one phase of this grid, so that their windows are alike
@@ -98,7 +100,12 @@ class IncrementalEngine(Engine):
         return {'whole_maps': sorted(tape.fallbacks), 'macs_saved': round(saved, 4)}
 
     def _detect_by_windows(self, corners: np.ndarray) -> list[InstanceData]:
-        with torch.inference_mode(), shortcuts(self.model), self._levels_from_heads():
+        boxes = position_boxes(corners, self.pixels.shape[:2])
+
+        def score(image: int, found: InstanceData) -> float:
+            return float(match_each([found], self.label, boxes[[image]], self.iou_thr)[0][0])
+
+        with torch.inference_mode(), shortcuts(self.model, floor=score), self._levels_from_heads():
             samples = self._data_samples(len(corners))
             results = self.model(self._inputs(corners), samples, mode='predict')
         return [result.pred_instances for result in results]

@@ -1,67 +1,107 @@
-"""The best scores of a level: those of the clean run but where the object has changed them."""
+"""The best scores of a level, of a batch's images at once: most are those of the clean run."""
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mindpad_mm.scan.incremental.levels import Level, places
-
-Best = Tuple[Tensor, Tensor, Tensor]
-"""Scores, best first, their rows and their columns; each (N,)."""
-
-# Of rows beyond this share of a level it is quicker to look at all.
-_FEW = 0.1
+from mindpad_mm.scan.incremental.levels import Level
 
 
-def best_scores(
-    scores: Level, threshold: float, count: int, any_order: bool = False
-) -> Best | None:
-    """The ``count`` best scores above a threshold.
+class Best(NamedTuple):
+    """Scores of one image, best first.
+
+    Attributes:
+        scores: (N,).
+        rows, columns: (N,) int64, where they stand.
+        cut_is_tied: Whether the last and the first that was left out are equal, so that it was a
+            matter of chance which is which.
+    """
+
+    scores: Tensor
+    rows: Tensor
+    columns: Tensor
+    cut_is_tied: bool
+
+    @classmethod
+    def of(cls, scores: Tensor, rows: Tensor, columns: Tensor, count: int) -> Best:
+        """The first ``count`` of scores in their order, best first."""
+        tied = len(scores) > count and bool(scores[count - 1] == scores[count])
+        return cls(scores[:count], rows[:count], columns[:count], tied)
+
+
+def best_scores(scores: Level, threshold: float, count: int) -> list[Best]:
+    """The ``count`` best scores above a threshold, of each image.
 
     Args:
-        scores: One image's, (rows, columns).
+        scores: Any one image's, (rows, columns).
         threshold, count: As in MMDetection's ``filter_scores_and_topk``; ``count`` is positive.
-        any_order: Whether any order of equal scores will do, and any of them be the last.
 
     Returns:
-        None where it is not known without looking at all scores: most have changed, or which are
-        found or in what order is a matter of chance because some are equal.
+        One for each image of the batch; equal scores in any order.
     """
-    window = scores.windowed
-    if not window.changed:
-        return _clean_best(scores, threshold, count)
-    changed = scores.changed_rows()
-    if len(changed) > _FEW * len(scores):
-        return None
-    new = scores.new_rows()
-    # So many of the clean run that enough are left without those of the changed rows.
-    reserve = 1 << (count + new.numel()).bit_length()
-    clean, rows, columns = _clean_best(scores, threshold, reserve)
-    kept = (places(changed, len(scores))[rows] < 0).nonzero()[: count + 1, 0]
-    row, column = (new > threshold).nonzero().unbind(1)
-    found = torch.cat([clean[kept], new[row, column]])
-    rows = torch.cat([rows[kept], changed[row]])
-    columns = torch.cat([columns[kept], column])
+    windowed = scores.windowed
+    batch = len(windowed)
+    if not windowed.changed:
+        return [Best.of(*_clean_best(scores, threshold, count + 1), count)] * batch
+    new = scores.new_rows_of_all()
+    if windowed.whole:
+        kept = [
+            (new.new_empty(0), *torch.empty(2, 0, dtype=torch.int64, device=new.device))
+        ] * batch
+        bounds = _lower_bounds(new, count)
+    else:
+        kept = _clean_kept(scores, threshold, count + 1)
+        bounds = [float(each[0][count - 1]) if len(each[0]) >= count else -np.inf for each in kept]
+        bounds = np.array(bounds)
+    # What is below the bound of its image cannot be among the best.
+    bounds = torch.from_numpy(bounds).to(new)[:, None, None]
+    sample, row, column = ((new > threshold) & (new >= bounds)).nonzero().unbind(1)
+    found = new[sample, row, column]
+    place = scores.rows_of_new(sample, row)
+    sizes = torch.bincount(sample, minlength=batch).tolist()
+    changed = zip(*(part.split(sizes) for part in (found, place, column)))
+    return [_merged(*parts, count) for parts in zip(kept, changed)]
+
+
+def _merged(unchanged: tuple[Tensor, ...], changed: tuple[Tensor, ...], count: int) -> Best:
+    found, rows, columns = map(torch.cat, zip(unchanged, changed))
     found, order = found.sort(descending=True)
-    if not any_order and has_ties(found[: count + 1]):
-        return None
-    order = order[:count]
-    return found[:count], rows[order], columns[order]
+    order = order[: count + 1]
+    return Best.of(found[: count + 1], rows[order], columns[order], count)
 
 
-def has_ties(best: Tensor) -> bool:
-    """Whether any of the scores, best first, are equal: torch's sort leaves those in an order that
-    depends on all that is sorted."""
-    return bool((best[1:] == best[:-1]).any())
+def _lower_bounds(scores: Tensor, count: int) -> np.ndarray:
+    """(B,): a score that ``count`` of the (B, rows, columns) scores reach, as high as rows can tell."""
+    rows = scores.shape[1]
+    if count >= rows:
+        return np.full(len(scores), -np.inf)
+    best = scores.amax(2) if scores.shape[2] > 1 else scores[:, :, 0]
+    best = best.masked_fill(best.isnan(), -np.inf)  # numpy would take NaN for the best of all
+    best = best.cpu().numpy()
+    return np.partition(best, rows - count, axis=1)[:, rows - count]
 
 
-def _clean_best(scores: Level, threshold: float, count: int) -> Best:
-    """The same of the clean run, in the order that MMDetection's function finds them in."""
+def _clean_kept(scores: Level, threshold: float, count: int) -> list[tuple[Tensor, ...]]:
+    """The ``count`` best scores of the clean run that stand outside of the window, of each image."""
+    length = 2 * count
+    while True:
+        clean = _clean_best(scores, threshold, length)
+        outside = scores.outside(clean[1])
+        if len(clean[0]) < length or bool((outside.sum(1) >= count).all()):
+            break
+        length *= 2
+    kept = [each.nonzero()[:count, 0] for each in outside]
+    return [tuple(part[each] for part in clean) for each in kept]
 
-    def search() -> Best:
+
+def _clean_best(scores: Level, threshold: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best scores of the clean run, their rows and their columns."""
+
+    def search() -> tuple[Tensor, Tensor, Tensor]:
         clean = scores.clean_rows()
         above = clean > threshold
         found, order = clean[above].sort(descending=True)

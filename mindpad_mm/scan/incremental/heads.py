@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Tuple
 
 import torch
@@ -70,7 +71,7 @@ class SingleStage:
         levels = tree_map(
             lambda value: Level.of(value) if isinstance(value, Windowed) else value, outputs
         )
-        with shortcuts(self.model, any_order=True):
+        with shortcuts(self.model, floor=lambda *_: math.inf):
             return self.head.predict_by_feat(
                 *map(list, levels),
                 batch_img_metas=[sample.metainfo for sample in samples],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterable
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,9 +43,9 @@ class Level(torch.Tensor):
         return self
 
     @classmethod
-    def of(cls, value: Windowed) -> Tensor:
-        """The level that windows stand for; a plain tensor if all of it can be new."""
-        return value.dense() if value.whole else cls(value, value.shape)
+    def of(cls, value: Windowed) -> Level:
+        """The level that windows stand for."""
+        return cls(value, value.shape)
 
     def _then(self, func: Callable, args: tuple, shape: Iterable[int]) -> Level:
         level = Level(self.windowed, shape)
@@ -125,8 +124,7 @@ class Level(torch.Tensor):
                 if self.parent is None:
                     self._real = self.windowed.dense()
                 elif self.step[0] in _ROW_FUNCTIONS and self.is_lazy:
-                    self._real = self.clean_rows().clone()
-                    self._real[self.changed_rows()] = self.new_rows()
+                    self._real = self.take(torch.arange(len(self), device=self.device))
                 else:
                     self._real = self.step[0](self.parent.real(), *self.step[1])
             return self._real
@@ -155,33 +153,60 @@ class Level(torch.Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             return self._apply(self.windowed.patch[self.sample])
 
-    def changed_rows(self) -> Tensor:
-        """Which rows those are, (N,)."""
+    def new_rows_of_all(self) -> Tensor:
+        """The rows of every image's window, (B, N, ...)."""
         with torch._C.DisableTorchFunctionSubclass():
-            _, _, height, width = self.windowed.clean.shape
-            each = len(self) // (height * width)
-            rows, cols = self.windowed.rows, self.windowed.cols
-            row = rows.start[self.sample] + np.arange(rows.length)[:, None]
-            col = cols.start[self.sample] + np.arange(cols.length)
-            cells = (row * width + col).reshape(-1, 1) * each + np.arange(each)
-            return torch.from_numpy(cells.reshape(-1)).to(self.windowed.clean.device)
+            return torch.vmap(self._apply)(self.windowed.patch)
+
+    def rows_of_new(self, sample: Tensor | int, row: Tensor) -> Tensor:
+        """Which rows of the level the rows of images' windows are."""
+        with torch._C.DisableTorchFunctionSubclass():
+            each, _, width = self._form()
+            top, left = self._corners()
+            cell, prior = row // each, row % each
+            length = self.windowed.cols.length
+            y, x = cell // length + top[sample], cell % length + left[sample]
+            return (y * width + x) * each + prior
+
+    def outside(self, rows: Tensor) -> Tensor:
+        """(B, N) bool: which of (N,) rows of the level lie outside of each image's window."""
+        with torch._C.DisableTorchFunctionSubclass():
+            return ~self._in_window(rows, *(start[:, None] for start in self._corners()))[0]
 
     def take(self, rows: Tensor) -> Tensor:
         """Some rows, as a plain tensor."""
         with torch._C.DisableTorchFunctionSubclass():
+            if self.windowed.whole:
+                return self.new_rows()[rows]
             taken = self.clean_rows()[rows]
             if self.windowed.changed:
-                place = places(self.changed_rows(), len(self))[rows]
-                new = (place >= 0).nonzero()[:, 0]
+                top, left = self._corners()
+                inside, place = self._in_window(rows, top[self.sample], left[self.sample])
+                new = inside.nonzero()[:, 0]
                 taken[new] = self.new_rows()[place[new]]
             return taken
 
+    def _form(self) -> tuple[int, int, int]:
+        """Rows a cell, and height and width of the map."""
+        _, _, height, width = self.windowed.clean.shape
+        return len(self) // (height * width), height, width
 
-def places(rows: Tensor, count: int) -> Tensor:
-    """Where each of ``count`` rows stands among ``rows``; -1 if it does not."""
-    place = torch.full((count,), -1, device=rows.device)
-    place[rows] = torch.arange(len(rows), device=rows.device)
-    return place
+    def _corners(self) -> tuple[Tensor, Tensor]:
+        """(B,) the first row and column of each image's window, in cells."""
+        window = self.windowed
+        return tuple(
+            torch.from_numpy(span.start).to(window.clean.device)
+            for span in (window.rows, window.cols)
+        )
+
+    def _in_window(self, rows: Tensor, top: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether rows of the level lie in windows that begin there, and which of their rows they are."""
+        each, _, width = self._form()
+        window = self.windowed
+        cell, prior = rows // each, rows % each
+        y, x = cell // width - top, cell % width - left
+        inside = (y >= 0) & (y < window.rows.length) & (x >= 0) & (x < window.cols.length)
+        return inside, (y * window.cols.length + x) * each + prior
 
 
 # Functions that make scores of a matrix row by row, and the scores of all but the background.

@@ -3,118 +3,201 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
-from typing import Any, Iterator
+import itertools
+from typing import Any, Callable, Iterator
 from unittest import mock
 
-import numpy as np
 import torch
 from mmdet.models.dense_heads import base_dense_head
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.structures.bbox import bbox_overlaps
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mindpad_mm.scan.incremental.best import best_scores, has_ties
+from mindpad_mm.compat.mmcv_ops import nms_is_stable
+from mindpad_mm.scan.incremental.best import Best, best_scores
 from mindpad_mm.scan.incremental.levels import Level
 from mindpad_mm.scan.incremental.nested import replace
+from mindpad_mm.scan.incremental.windowed import Windowed
 
 # ``mmcv.ops.nms`` is the name of a function, too.
 mmcv_nms = importlib.import_module('mmcv.ops.nms')
 
+Floor = Callable[[int, InstanceData], float]
+"""Of an image and its detections: the score below which its detections are of no consequence."""
+
+# Of more equal scores than this it is not looked up whether their boxes overlap.
+_MOST_EQUAL = 64
+
 
 @contextlib.contextmanager
-def shortcuts(model: nn.Module, any_order: bool = False) -> Iterator[None]:
-    """While active, post-processing gives what it always gives, sooner.
+def shortcuts(model: nn.Module, floor: Floor) -> Iterator[None]:
+    """While active, post-processing gives what it always gives, sooner. For one batch.
+
+    MMDetection sorts the scores of a level, and torch's sort leaves equal ones in an order that depends
+    on all that is sorted. Here others are sorted. Where it is of consequence which of two equal scores
+    comes first, the image goes through MMDetection's own functions once more.
 
     Args:
         model: A detector. Only single-stage ones that use ``BaseDenseHead``'s post-processing are
             served; for others this does nothing.
-        any_order: Whether equal scores may come in another order than they always do.
+        floor: Equal scores below it may come in any order: they cannot change higher ones.
     """
     head = getattr(model, 'bbox_head', None)
     if not isinstance(head, BaseDenseHead):
         yield
         return
-    with contextlib.ExitStack() as stack:
-        by_best = functools.partial(filter_scores_and_topk, any_order=any_order)
-        stack.enter_context(mock.patch.object(base_dense_head, 'filter_scores_and_topk', by_best))
-        if type(head)._bbox_post_process is BaseDenseHead._bbox_post_process:
-            kept = head.test_cfg.get('max_per_img', -1)
-            if kept > 0:
-                stack.enter_context(mock.patch.object(mmcv_nms, 'nms', _Nms(kept)))
+    suppresses = _suppresses(head)
+    chance = _Chance(head.test_cfg.max_per_img if suppresses else 0)
+    best = _BestOfLevels(chance, suppresses)
+    own_nms = mmcv_nms.nms
+    nms = _Nms(chance) if suppresses else own_nms
+    predict, images = head._predict_by_feat_single, itertools.count()
+
+    def predict_single(*args: Any, **kwargs: Any) -> Any:
+        chance.clear()
+        with mock.patch.object(base_dense_head, 'filter_scores_and_topk', best):
+            result = predict(*args, **kwargs)
+        if chance.decides(floor(next(images), result)):
+            # Of classes taken one by one it sorts all that are kept, not the first few, once more.
+            again = nms if nms_is_stable() and len(chance.candidates) == 1 else own_nms
+            with mock.patch.object(mmcv_nms, 'nms', again):
+                result = predict(*args, **kwargs)
+        return result
+
+    patched = mock.patch.object(head, '_predict_by_feat_single', predict_single)
+    with patched, mock.patch.object(mmcv_nms, 'nms', nms):
         yield
 
 
-_filter_scores_and_topk = base_dense_head.filter_scores_and_topk
-
-
-def filter_scores_and_topk(
-    scores: Tensor,
-    score_thr: float,
-    topk: int,
-    results: dict | list | Tensor | None = None,
-    any_order: bool = False,
-) -> tuple:
-    """MMDetection's function of this name, on the rows that can be among its result only.
-
-    It searches and sorts all scores above the threshold to take the first ``topk``. The threshold
-    can be raised to just below the best score of the row that is ``topk``-th by best score: so many
-    scores are above it still, and in the same order if no two are equal; else all is left to it.
-    """
-    if isinstance(scores, Level):
-        best = None
-        if topk > 0 and scores.is_lazy:
-            best = best_scores(scores, score_thr, topk, any_order)
-        if best is not None:
-            found, rows, labels = best
-            return found, labels, rows, replace(results, Tensor, lambda values: values[rows])
-        scores = scores.real()
-    best = scores.amax(1) if scores.shape[1] > 1 else scores[:, 0]
-    raised = score_thr
-    if 0 < topk < len(best):
-        rank = len(best) - topk
-        last = np.partition(best.cpu().numpy(), rank)[rank]
-        raised = max(score_thr, float(np.nextafter(last, last.dtype.type(-np.inf))))
-    rows = (best > raised).nonzero()[:, 0]
-    candidates = scores[rows]
-    found, labels, kept, chosen = _filter_scores_and_topk(
-        candidates, raised, topk, replace(results, Tensor, lambda values: values[rows])
-    )
-    if not any_order and _has_ties(found, candidates):
-        return _filter_scores_and_topk(scores, score_thr, topk, results)
-    return found, labels, rows[kept], chosen
-
-
-def _has_ties(found: Tensor, candidates: Tensor) -> bool:
-    """Whether the order of the scores found, or which were found, was a matter of chance.
-
-    torch's sort leaves equal scores in an order that depends on all that is sorted.
-    """
-    if not len(found):
+def _suppresses(head: BaseDenseHead) -> bool:
+    """Whether a head passes its boxes to mmcv's ``nms`` and takes no more than the first few."""
+    if type(head)._bbox_post_process is not BaseDenseHead._bbox_post_process:
         return False
-    return has_ties(found) or (candidates >= found[-1]).sum() > len(found)
+    nms = head.test_cfg.get('nms') or {}
+    return (
+        head.test_cfg.get('max_per_img', -1) > 0
+        and nms.get('type', 'nms') == 'nms'
+        # Others make it another function of its boxes, or of how many.
+        and {'iou_threshold'} <= set(nms) <= {'type', 'iou_threshold', 'class_agnostic'}
+    )
+
+
+class _Chance:
+    """Where one image's detections hang on which of equal scores comes first.
+
+    Args:
+        count: How many detections are taken of those that non-maximum suppression keeps.
+
+    Attributes:
+        tied: Scores that are equal to others of another fate.
+        candidates: What non-maximum suppression chose from: boxes (N, 4), scores (N,), best first, and
+            its threshold; of many boxes, one for each class.
+        kept: The scores it kept of each, best first; at least one more than are taken, if there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin with another image."""
+        self.tied: list[float] = []
+        self.candidates: list[tuple[Tensor, Tensor, float]] = []
+        self.kept: list[Tensor] = []
+
+    def decides(self, floor: float) -> bool:
+        """Whether that is so for scores of at least ``floor``."""
+        beyond: list[float] = []
+        if self.kept:
+            kept = torch.cat(self.kept).sort(descending=True).values.tolist()
+            # What is worse than the last that is taken is of no consequence either.
+            floor = max([floor, *kept[self.count - 1 : self.count]])
+            beyond = kept[self.count : self.count + 1]
+        if any(score >= floor for score in [*self.tied, *beyond]):
+            return True
+        return any(self._equal_overlap(*each, floor) for each in self.candidates)
+
+    @staticmethod
+    def _equal_overlap(boxes: Tensor, scores: Tensor, threshold: float, floor: float) -> bool:
+        """Whether any of equal scores, at least ``floor``, suppresses another."""
+        scores = scores[: int((scores >= floor).sum())]
+        for apart in range(1, _MOST_EQUAL + 1):
+            first = (scores[apart:] == scores[:-apart]).nonzero()[:, 0]
+            if not len(first):
+                return False
+            overlaps = bbox_overlaps(boxes[first], boxes[first + apart], is_aligned=True)
+            if (overlaps >= threshold).any():
+                return True
+        return True
+
+
+class _BestOfLevels:
+    """MMDetection's ``filter_scores_and_topk``, for all images of a batch when the first one asks.
+
+    Equal scores come in any order.
+
+    Args:
+        chance: Told where one of them is the last.
+        suppressed: Whether :class:`_Nms` tells it of all others.
+    """
+
+    def __init__(self, chance: _Chance, suppressed: bool) -> None:
+        self.chance, self.suppressed = chance, suppressed
+        self._found: dict[tuple, tuple[Windowed, list[Best]]] = {}
+
+    def __call__(
+        self,
+        scores: Tensor,
+        score_thr: float,
+        topk: int,
+        results: dict | list | Tensor | None = None,
+    ) -> tuple:
+        if not isinstance(scores, Level) or not scores.is_lazy or topk <= 0:
+            return _filter_scores_and_topk(scores, score_thr, topk, results)
+        key = (id(scores.windowed), scores.key, score_thr, topk)
+        if key not in self._found:
+            # The windows are kept for their id to stay theirs.
+            self._found[key] = scores.windowed, best_scores(scores, score_thr, topk)
+        best = self._found[key][1][scores.sample]
+        if best.cut_is_tied:
+            self.chance.tied.append(float(best.scores[-1]))
+        if not self.suppressed:
+            self.chance.tied += best.scores[1:][best.scores[1:] == best.scores[:-1]][:1].tolist()
+        rows = best.rows
+        return best.scores, best.columns, rows, replace(results, Tensor, lambda value: value[rows])
+
+
+_filter_scores_and_topk: Callable[..., tuple] = base_dense_head.filter_scores_and_topk
 
 
 class _Nms:
-    """mmcv's ``nms`` for a caller that takes only the first ``kept`` of what it returns.
+    """mmcv's ``nms`` for a caller that takes only the first of what it returns.
 
     A box is only ever suppressed by kept boxes of higher scores. So boxes can be taken in, best first,
     until enough are kept, and those that were suppressed are needed no more.
+
+    Args:
+        chance: Knows how many the caller takes; told what this chooses from, and what it keeps.
     """
 
-    def __init__(self, kept: int) -> None:
-        self.kept = kept
+    def __init__(self, chance: _Chance) -> None:
+        self.chance = chance
         self.nms = mmcv_nms.nms
 
     def __call__(
         self, boxes: Tensor, scores: Tensor, iou_threshold: float, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        if args or kwargs or len(boxes) <= self.kept:
+        if args or kwargs:
             return self.nms(boxes, scores, iou_threshold, *args, **kwargs)
         order = scores.sort(stable=True, descending=True).indices
-        kept, begin, more = order[:0], 0, self.kept
-        while len(kept) < self.kept and begin < len(order):
+        # One more than is taken tells whether the last of them is tied.
+        kept, begin, more = order[:0], 0, self.chance.count + 1
+        while len(kept) <= self.chance.count and begin < len(order):
             taken = torch.cat([kept, order[begin : begin + more]])
             kept = taken[self.nms(boxes[taken], scores[taken], iou_threshold)[1]]
             begin, more = begin + more, 2 * more
+        self.chance.candidates.append((boxes[order], scores[order], iou_threshold))
+        self.chance.kept.append(scores[kept])
         return torch.cat([boxes[kept], scores[kept, None]], 1), kept

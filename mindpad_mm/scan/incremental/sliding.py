@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.utils import _pair
 
-from mindpad_mm.padding.functional import Convolve, Pads, pad2d, padded_conv2d
+from mindpad_mm.padding.functional import Convolution, Convolve, Pads, pad2d, padded_conv2d
 from mindpad_mm.padding.modes import Modes, get_modes
 from mindpad_mm.scan.incremental.geometry import Reading, Span
 from mindpad_mm.scan.incremental.resample import padded_sources
 from mindpad_mm.scan.incremental.tape import Step
 from mindpad_mm.scan.incremental.taps import Taps, add_changes, pairs
 from mindpad_mm.scan.incremental.windowed import Windowed, handles
+from mindpad_mm.scan.incremental.winograd import WinogradConvolution
 
 # Beyond this share of a map, gathering windows costs more than it saves.
 _WHOLE = 0.7
@@ -138,13 +139,20 @@ def conv2d(
         vertical, horizontal = (0, 0) if padding == 'valid' else _two(padding)
         pads = vertical, vertical, horizontal, horizontal
 
+    convolution = Convolution(weight, stride, dilation, groups)
+    quick = WinogradConvolution(convolution, input.tape)
+
     def run(x: Tensor) -> Tensor:
-        return func(x, weight, bias, stride, 0, dilation, groups)
+        return quick(x, bias, (0, 0))
 
     def run_whole(x: Tensor) -> Tensor:
+        symmetric = pads[0] == pads[1] and pads[2] == pads[3]
+        return quick(x, bias, pads[::2]) if symmetric else run_clean(x)
+
+    def run_clean(x: Tensor) -> Tensor:
         return func(x, weight, bias, stride, padding, dilation, groups)
 
-    step = input.tape.step(func, lambda: run_whole(input.clean), input.clean)
+    step = input.tape.step(func, lambda: run_clean(input.clean), input.clean)
     zeros, own = get_modes('zeros'), weight if groups == 1 else None
     return slide(input, step, zeros, pads, (kernel, stride, dilation), run, run_whole, weight=own)
 
@@ -169,20 +177,25 @@ def conv_by_modes(
     """Convolution padded by modes."""
     window = kernel, stride, dilation
     reweights = any(mode.reweight for mode in modes)
+    weight, quick = None, convolve
+    if isinstance(convolve, Convolution):
+        quick = WinogradConvolution(convolve, x.tape)
+        if convolve.groups == 1 and not reweights:
+            weight = convolve.weight
 
     def run(x: Tensor) -> Tensor:
-        return convolve(x, None if reweights else bias, (0, 0))
+        return quick(x, None if reweights else bias, (0, 0))
 
     def run_whole(x: Tensor) -> Tensor:
-        return func(x, bias, convolve, modes, pads, *window)
+        return func(x, bias, quick, modes, pads, *window)
 
-    step = x.tape.step(func, lambda: run_whole(x.clean), x.clean)
+    step = x.tape.step(func, lambda: func(x.clean, bias, convolve, modes, pads, *window), x.clean)
     if reweights and 'scales' not in step.kept:
         step.kept['scales'] = [
             _reweights(mode, size, pads[2 * axis : 2 * axis + 2], axis, window, step)
             for axis, (mode, size) in enumerate(zip(modes, x.clean.shape[-2:]))
         ]
-    y = slide(x, step, modes, pads, window, run, run_whole)
+    y = slide(x, step, modes, pads, window, run, run_whole, weight=weight)
     if reweights and bias is not None and not y.whole:
         y.patch = y.patch + bias.to(y.patch.dtype).view(-1, 1, 1)
     return y

@@ -1,0 +1,101 @@
+"""Fewer multiplications, the same convolution."""
+
+from __future__ import annotations
+
+import mindpad_mm  # noqa: F401  # isort: skip  # first, so that MMDetection imports on mmcv-lite
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mindpad_mm.padding.functional import Convolution, padded_conv2d
+from mindpad_mm.padding.modes import get_modes
+from mindpad_mm.scan.incremental import Tape, Windowed, winograd
+from mindpad_mm.scan.incremental.winograd import WinogradConvolution, convolve, transformed
+
+CHANNELS = winograd._CHANNELS
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**31), st.integers(1, 3), st.integers(3, 13), st.integers(3, 13),
+    st.tuples(st.integers(0, 2), st.integers(0, 2)), st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_it_is_the_convolution_in_exact_arithmetic(
+    seed, batch, height, width, padding, biased, last
+):
+    generator = torch.Generator().manual_seed(seed)
+    x, weight, bias = (
+        torch.randn(*shape, generator=generator, dtype=torch.float64)
+        for shape in ((batch, 5, height, width), (4, 5, 3, 3), (4,))
+    )
+    bias = bias if biased else None
+    if last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    found = convolve(x, transformed(weight), bias, padding)
+    wanted = F.conv2d(x, weight, bias, padding=padding)
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize('size', [10, 19])
+def test_it_is_as_near_to_exact_results_as_torchs_own(size):
+    torch.manual_seed(0)
+    x = torch.randn(2, CHANNELS, size, size).relu().contiguous(memory_format=torch.channels_last)
+    weight, bias = torch.randn(CHANNELS, CHANNELS, 3, 3) * 0.05, torch.randn(CHANNELS)
+    exact = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
+    own = F.conv2d(x, weight, bias, padding=1) - exact
+    quick = quickly(x, weight, bias)
+    assert not torch.equal(quick, own + exact)
+    assert (quick - exact).square().mean() <= 4 * own.square().mean()
+
+
+def quickly(x, weight, bias, **form):
+    form = {'stride': (1, 1), 'dilation': (1, 1), 'groups': 1, **form}
+    convolution = WinogradConvolution(Convolution(weight, **form), Tape())
+    return convolution(x, bias, (1, 1))
+
+
+@pytest.mark.parametrize(
+    ('size', 'channels', 'kernel', 'form'),
+    [
+        (5, CHANNELS, 3, {}),
+        (10, CHANNELS - 1, 3, {}),
+        (10, CHANNELS, 1, {}),
+        (10, CHANNELS, 3, {'stride': (2, 2)}),
+        (12, CHANNELS, 3, {'dilation': (2, 2)}),
+        (10, 2 * CHANNELS, 3, {'groups': 2}),
+    ],
+    ids=['odd and small', 'few channels', 'other kernel', 'strided', 'dilated', 'grouped'],
+)
+def test_what_it_cannot_do_sooner_is_torchs_own(size, channels, kernel, form):
+    torch.manual_seed(0)
+    x = torch.randn(1, channels, size, size)
+    weight = torch.randn(channels, channels // form.get('groups', 1), kernel, kernel)
+    wanted = F.conv2d(x, weight, None, padding=1, **form)
+    assert torch.equal(quickly(x, weight, None, **form), wanted)
+
+
+@pytest.mark.parametrize('mode', ['zeros', 'reflect', 'circular', 'partial'])
+@pytest.mark.parametrize('length', [8, 12])
+def test_windows_of_many_channels_are_convolved_quickly_in_every_mode(mode, length, monkeypatch):
+    calls = []
+    monkeypatch.setattr(winograd, 'convolve', lambda *args: calls.append(args) or convolve(*args))
+    torch.manual_seed(0)
+    clean = torch.randn(1, CHANNELS, 14, 14).contiguous(memory_format=torch.channels_last)
+    patch = torch.randn(2, CHANNELS, length, length)
+    weight, bias = torch.randn(CHANNELS, CHANNELS, 3, 3) * 0.05, torch.randn(CHANNELS)
+    x = Windowed.pasted(clean, patch, np.array([[2, 2], [1, 2]]), Tape())
+    dense, form = x.dense(), ((3, 3), (1, 1), (1, 1))
+    convolution = Convolution(weight, *form[1:], 1)
+    if mode == 'zeros':
+        found, wanted = (F.conv2d(value, weight, bias, padding=1) for value in (x, dense))
+    else:
+        found, wanted = (
+            padded_conv2d(value, bias, convolution, get_modes(mode), (1, 1, 1, 1), *form)
+            for value in (x, dense)
+        )
+    torch.testing.assert_close(found.dense(), wanted, rtol=1e-4, atol=1e-4)
+    assert calls
