@@ -122,12 +122,13 @@ def collect(study: Study, draws: int = DRAWS) -> dict[str, Any]:
         ``runs``: by setting's name (``128 zeros``) and seed, ``figures``, ``scan`` and ``layers``;
         ``settings``: means and standard deviations over the seeds; ``differences``: to zeros at
         the same size, and of the even size to the uneven one, see :func:`paired_difference`;
-        ``missing`` trainings; ``images``, ``versions``.
+        ``missing`` trainings; ``cpu_seconds``, the ``mean`` of the ``trainings`` that were not
+        interrupted; ``versions``.
     """
     options, photos = study.scan_options(), study.backgrounds()
     runs: dict[str, dict[str, Any]] = {}
     drawn: dict[str, dict[int, np.ndarray]] = {}
-    missing = []
+    missing, costs = [], []
     pairs = [(s, seed) for seed in study.seeds for s in SETTINGS]
     for (size, mode), seed in track(pairs, 'evaluating'):
         name = setting_name(size, mode)
@@ -144,11 +145,17 @@ def collect(study: Study, draws: int = DRAWS) -> dict[str, Any]:
             'layers': evaluation.layers(photos),
         }
         drawn.setdefault(name, {})[seed] = resampled
+        if training.cost.is_file():
+            costs.append(json.loads(training.cost.read_text('utf-8'))['cpu_seconds'])
     return {
         'runs': runs,
         'settings': {name: _summaries(by_seed.values()) for name, by_seed in runs.items()},
         'differences': dict(_differences(runs, drawn)),
         'missing': missing,
+        'cpu_seconds': {
+            'trainings': len(costs),
+            'mean': round(float(np.mean(costs)), 1) if costs else None,
+        },
         'seeds': list(study.seeds),
         'draws': draws,
         'scan': {k: _names(v) for k, v in options.items()},

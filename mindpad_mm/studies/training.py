@@ -94,7 +94,10 @@ class Training:
         """Train what is left to train, with MMEngine's Runner."""
         cfg = self.load()
         cfg.resume = True
+        uninterrupted, start = not self.epochs_done, time.process_time()
         Runner.from_cfg(cfg).train()
+        if uninterrupted:
+            save_json(self.cost, {'cpu_seconds': round(time.process_time() - start, 1)})
 
 
 def train_all(trainings: Sequence[Training], jobs: int = 1) -> None:
@@ -146,9 +149,5 @@ def _train_in_process(training: Training) -> None:
     training.work_dir.mkdir(parents=True, exist_ok=True)
     path = training.work_dir / 'console.log'
     log = path.open('a', buffering=1, encoding='utf-8')
-    whole = not training.epochs_done
-    start = time.process_time()
     with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         training.run()
-    if whole:  # of one that was interrupted, what it took before is not known
-        save_json(training.cost, {'cpu_seconds': round(time.process_time() - start, 1)})

@@ -33,6 +33,7 @@ def results():
             '129 zeros - 128 zeros': {},
         },
         'missing': ['128 partial seed 2'],
+        'cpu_seconds': {'trainings': 2, 'mean': 160.4},
         'seeds': [0, 1, 2],
     }
 
@@ -58,6 +59,7 @@ def test_every_mode_is_compared_with_zeros_at_its_size_and_the_even_size_with_th
 def test_the_tables_say_what_is_missing_and_leave_no_cell_empty(results):
     text = traffic_lights_markdown(results)
     assert 'Not trained yet: 128 partial seed 2.' in text
+    assert '160 s of CPU time (mean of the 2' in text
     assert '0.250 ± 0.071' in text
     assert '**+0.100**' in text
     tables = [line for line in text.splitlines() if line.startswith('|')]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -41,6 +43,8 @@ def test_an_interrupted_training_ends_in_the_same_weights(whole, tmp_path, monke
     assert broken.epochs_done == 1
     broken.run()
     assert broken.epochs_done == broken.epochs == 2
+    assert json.loads(whole.cost.read_text())['cpu_seconds'] > 0
+    assert not broken.cost.exists()  # what the part before took is not known
     once = weights(whole)
     assert all(torch.equal(value, once[name]) for name, value in weights(broken).items())
 
