@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from mmdet.apis import inference_detector
 
+from mindpad_mm import loading
 from mindpad_mm.errors import UserError
 from mindpad_mm.loading import load_config, load_detector
 
@@ -75,6 +77,7 @@ def test_a_missing_config_an_unfit_override_and_a_config_of_no_detector_are_told
     [
         ({'model.neck.type': 'Nek'}, 'Nek is not in'),
         ({'model.bbox_head.in_channels': 3}, 'cannot be built: TypeError'),
+        ({'model.backbone.out_indices': (99,)}, 'cannot be built: ValueError'),
         ({'model.backbone.padding_cgf': 'reflect'}, "unexpected keyword argument 'padding_cgf'"),
     ],
 )
@@ -82,6 +85,12 @@ def test_a_model_that_cannot_be_built_is_told_by_what_is_misspelt(config, overri
     with pytest.raises(UserError, match=told) as info:
         load_detector(config, None, cfg_options=override)
     assert '\n' not in str(info.value)
+
+
+def test_a_mistake_of_our_own_is_not_blamed_on_the_config(config, monkeypatch):
+    monkeypatch.setattr(loading, '_without_pretrained', functools.partial(loading._some, 'keys', 3))
+    with pytest.raises(TypeError, match='has no len'):
+        load_detector(config, None)
 
 
 def test_random_weights_are_those_of_the_seed_and_leave_the_users_draws_alone(config, detector):

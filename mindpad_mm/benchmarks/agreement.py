@@ -149,8 +149,8 @@ def compare(
     positions = bordered_positions(scene.size, pixels.shape[:2], stride or usual)
     for mode in modes:
         swap_padding(model, mode)
-        full = FullEngine(model, scene, pixels, _BATCH)
-        incremental = IncrementalEngine(model, scene, pixels, _BATCH)
+        asked = model, scene, pixels, _BATCH, query.label, query.iou_thr
+        full, incremental = FullEngine(*asked), IncrementalEngine(*asked)
         yield compare_engines(family, mode, full, incremental, query, positions)
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import mindpad_mm  # noqa: F401  # isort: skip  # first, so that MMDetection imports on mmcv-lite
 
+from unittest import mock
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.models.utils import filter_scores_and_topk
 
 from mindpad_mm.scan.incremental import Level, Tape, Windowed
+from mindpad_mm.scan.incremental import best as best_module
 from mindpad_mm.scan.incremental.best import best_scores
 
 
@@ -62,10 +66,11 @@ thresholds_and_counts = st.sampled_from([-1, 0, 0.1, 0.5, 0.9]), st.integers(1, 
 
 
 @settings(max_examples=150, deadline=None)
-@given(scored_levels(tied=False), *thresholds_and_counts)
-def test_the_best_scores_of_every_image_are_mmdetections(level, threshold, count):
+@given(scored_levels(tied=False), *thresholds_and_counts, st.sampled_from([1, 100, 10**6]))
+def test_the_best_scores_of_every_image_are_mmdetections(level, threshold, count, at_once):
     windowed, scores = level
-    bests = best_scores(scores(Level.of(windowed)[0]), threshold, count)
+    with mock.patch.object(best_module, '_AT_ONCE', at_once):
+        bests = best_scores(scores(Level.of(windowed)[0]), threshold, count)
     assert len(bests) == len(windowed)
     for best, maps in zip(bests, windowed.dense()):
         values, labels, rows, _ = filter_scores_and_topk(scores(maps), threshold, count)
@@ -95,6 +100,22 @@ def test_equal_scores_are_as_many_as_mmdetections_and_a_tie_at_the_cut_is_told(
         assert best.cut_is_tied == (
             len(one_more) > count and bool(one_more[count - 1] == one_more[count])
         )
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize('window', [3, 6])
+def test_scores_of_any_precision_are_compared_as_they_are(dtype, window):
+    generator = torch.Generator().manual_seed(0)
+    clean, patch = (
+        torch.randn(batch, 4, size, size, generator=generator, dtype=torch.float64).to(dtype)
+        for batch, size in ((1, 6), (2, window))
+    )
+    windowed = pasted(clean, patch)
+    rows = Level.of(windowed)[0].permute(1, 2, 0).reshape(-1, 2)
+    for best, maps in zip(best_scores(rows, -1, 20), windowed.dense()):
+        plain = maps.permute(1, 2, 0).reshape(-1, 2)
+        assert torch.equal(best.scores, filter_scores_and_topk(plain, -1, 20)[0])
+        assert torch.equal(best.scores, plain[best.rows, best.columns])
 
 
 def test_scores_that_are_no_numbers_hide_no_others():

@@ -128,7 +128,7 @@ def dense_rows(value, rows):
 @given(levels())
 def test_the_new_rows_of_all_images_are_those_of_each(level):
     value, rows = level
-    every = rows(Level.of(value)[0]).new_rows_of_all()
+    every = rows(Level.of(value)[0]).new_rows_of(range(len(value)))
     assert len(every) == len(value)
     for sample, new in enumerate(every):
         torch.testing.assert_close(new, rows(Level.of(value)[sample]).new_rows())
@@ -138,7 +138,7 @@ def test_the_new_rows_of_all_images_are_those_of_each(level):
 def test_new_rows_stand_where_they_are_said_to(level):
     value, rows = level
     first = rows(Level.of(value)[0])
-    new, plain = first.new_rows_of_all(), dense_rows(value, rows)
+    new, plain = first.new_rows_of(range(len(value))), dense_rows(value, rows)
     sample, row = (part.flatten() for part in torch.meshgrid(
         torch.arange(len(new)), torch.arange(new.shape[1]), indexing='ij'))  # fmt: skip
     place = first.rows_of_new(sample, row)
@@ -154,7 +154,7 @@ def test_rows_outside_of_a_window_are_all_but_the_new_ones(level, random):
     asked = random.choices(range(len(first)), k=10)
     outside = first.outside(torch.tensor(asked))
     assert outside.shape == (len(value), 10)
-    window = torch.arange(first.new_rows_of_all().shape[1])
+    window = torch.arange(first.new_rows_of(range(len(value))).shape[1])
     for sample, each in enumerate(outside.tolist()):
         new = set(first.rows_of_new(sample, window).tolist())
         assert each == [row not in new for row in asked]
@@ -167,7 +167,7 @@ def test_rows_are_taken_as_they_are_asked_for(level, changed, random):
         value = Windowed.equal(value.clean, len(value), Tape())
     for sample, plain in enumerate(dense_rows(value, rows)):
         one = rows(Level.of(value)[sample])
-        asked = torch.tensor(random.choices(range(len(one)), k=random.randint(1, 20)))
+        asked = torch.tensor(random.choices(range(-len(one), len(one)), k=random.randint(1, 20)))
         taken = one.take(asked)
         assert type(taken) is torch.Tensor
         torch.testing.assert_close(taken, plain[asked])

@@ -10,7 +10,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmcv.cnn.bricks.conv_ws import ConvWS2d
+from mmdet.models.layers.normed_predictor import NormedConv2d
+from torch import nn
 
+from mindpad_mm.padding import swap_padding
 from mindpad_mm.padding.functional import Convolution, padded_conv2d
 from mindpad_mm.padding.modes import get_modes
 from mindpad_mm.scan.incremental import Tape, Windowed, winograd
@@ -52,7 +56,12 @@ def test_it_is_as_near_to_exact_results_as_torchs_own(size):
     assert (quick - exact).square().mean() <= 4 * own.square().mean()
 
 
+def parameter(value):
+    return nn.Parameter(value, requires_grad=False)
+
+
 def quickly(x, weight, bias, **form):
+    weight = parameter(weight)
     form = {'stride': (1, 1), 'dilation': (1, 1), 'groups': 1, **form}
     convolution = WinogradConvolution(Convolution(weight, **form), Tape())
     return convolution(x, bias, (1, 1))
@@ -78,6 +87,42 @@ def test_what_it_cannot_do_sooner_is_torchs_own(size, channels, kernel, form):
     assert torch.equal(quickly(x, weight, None, **form), wanted)
 
 
+def test_in_mixed_precision_it_is_torchs_own():
+    torch.manual_seed(0)
+    x, weight = torch.randn(1, CHANNELS, 10, 10), torch.randn(CHANNELS, CHANNELS, 3, 3)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found, wanted = quickly(x, weight, None), F.conv2d(x, weight, None, padding=1)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, wanted)
+
+
+def test_a_parameter_that_is_gone_is_not_taken_for_a_later_one():
+    tape, x = Tape(), torch.randn(1, CHANNELS, 10, 10)
+    for values in torch.randn(3, CHANNELS, CHANNELS, 3, 3).unbind():
+        weight = parameter(values)
+        found = WinogradConvolution(Convolution(weight, (1, 1), (1, 1), 1), tape)(x, None, (1, 1))
+        wanted = F.conv2d(x, weight, padding=1)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
+        del found, wanted, weight
+
+
+@pytest.mark.parametrize('mode', ['zeros', 'reflect'])
+@pytest.mark.parametrize('layer', [ConvWS2d, NormedConv2d])
+def test_weights_that_layers_make_anew_for_every_run_are_not_taken_for_each_other(layer, mode):
+    torch.manual_seed(0)
+    net = nn.Sequential(*(layer(CHANNELS, CHANNELS, 3, padding=1) for _ in range(4))).eval()
+    swap_padding(net, mode)
+    clean = torch.randn(1, CHANNELS, 14, 14).contiguous(memory_format=torch.channels_last)
+    tape = Tape()
+    for _ in range(2):
+        tape.rewind()
+        patch = torch.randn(1, CHANNELS, 8, 8)
+        x = Windowed.pasted(clean, patch, np.array([[2, 2]]), tape)
+        with torch.inference_mode():
+            found, wanted = net(x).dense(), net(x.dense())
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
+
+
 @pytest.mark.parametrize('mode', ['zeros', 'reflect', 'circular', 'partial'])
 @pytest.mark.parametrize('length', [8, 12])
 def test_windows_of_many_channels_are_convolved_quickly_in_every_mode(mode, length, monkeypatch):
@@ -87,6 +132,7 @@ def test_windows_of_many_channels_are_convolved_quickly_in_every_mode(mode, leng
     clean = torch.randn(1, CHANNELS, 14, 14).contiguous(memory_format=torch.channels_last)
     patch = torch.randn(2, CHANNELS, length, length)
     weight, bias = torch.randn(CHANNELS, CHANNELS, 3, 3) * 0.05, torch.randn(CHANNELS)
+    weight = parameter(weight)
     x = Windowed.pasted(clean, patch, np.array([[2, 2], [1, 2]]), Tape())
     dense, form = x.dense(), ((3, 3), (1, 1), (1, 1))
     convolution = Convolution(weight, *form[1:], 1)

@@ -26,8 +26,8 @@ class Engine(ABC):
         scene: What is pasted into.
         pixels: (h, w, 4) uint8 BGRA, the object as it is pasted.
         batch_size: Positions that go through the network at once.
-        label: Index of the asked class; an exact engine has no need of it.
-        iou_thr: The IoU at which a detection counts; an exact engine has no need of it.
+        label: Index of the asked class.
+        iou_thr: In 0..1, a detection counts where its IoU with the pasted box is at least this.
         tolerance: The largest difference in score that an approximate engine may show at its
             checks; an exact engine has no need of it.
 
@@ -68,8 +68,10 @@ class Engine(ABC):
 
         Returns:
             N detections: ``bboxes`` (M, 4) ``x1, y1, x2, y2`` in scene pixels, ``scores`` (M,)
-            in 0..1 and ``labels`` (M,), after the detector's own post-processing. Which of the
-            positions share a batch may depend on nothing but ``positions``.
+            in 0..1 and ``labels`` (M,), after the detector's own post-processing. Only those of no
+            lower score than the best of the asked class that counts are of consequence: below it,
+            which of equal scores comes first may be settled otherwise than by the detector. Which of
+            the positions share a batch may depend on nothing but ``positions``.
         """
 
     def image(self, row: int, col: int) -> np.ndarray:

@@ -10,11 +10,11 @@ import torch
 from mmdet.models.detectors.base import BaseDetector
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from mindpad_mm.scan.engines.base import ENGINES, Engine
 from mindpad_mm.scan.engines.full import FullEngine
-from mindpad_mm.scan.incremental import Level, NotFollowed, Tape, Windowed
+from mindpad_mm.scan.incremental import NotFollowed, Tape, Windowed
+from mindpad_mm.scan.incremental.levels import as_levels
 from mindpad_mm.scan.incremental.shortcuts import shortcuts
 from mindpad_mm.scan.matching import match_each
 from mindpad_mm.scan.positions import position_boxes
@@ -25,18 +25,15 @@ from mindpad_mm.scan.scenes import paste
 _PHASES = 16
 
 
-def _level(value: Any) -> Any:
-    return Level.of(value) if isinstance(value, Windowed) else value
-
-
 @ENGINES.register_module(name='incremental')
 class IncrementalEngine(Engine):
     """Equal to the full engine within float rounding, several times as fast.
 
     The detector runs once on the clean scene. For every batch of positions its own modules then run on
     :class:`Windowed` maps, which compute what the object can have changed and take the rest from the
-    clean run; its own post-processing makes the detections. A detector that does what windows cannot
-    follow is left to the full engine, and :meth:`notes` say so.
+    clean run; its own post-processing makes the detections, and goes through an image once more where
+    the asked score hangs on the order of equal ones, see :func:`shortcuts`. A detector that does what
+    windows cannot follow is left to the full engine, and :meth:`notes` say so.
     """
 
     name = 'incremental'
@@ -120,7 +117,7 @@ class IncrementalEngine(Engine):
         """While active, dense heads give levels instead of windows to their post-processing."""
         heads = [getattr(self.model, name, None) for name in ('bbox_head', 'rpn_head')]
         hooks = [
-            head.register_forward_hook(lambda module, args, output: tree_map(_level, output))
+            head.register_forward_hook(lambda module, args, output: as_levels(output))
             for head in heads
             if isinstance(head, nn.Module)
         ]

@@ -11,11 +11,10 @@ from mmdet.models.detectors import SingleStageDetector
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from mindpad_mm.scan.incremental.demand import Cells, Demand
 from mindpad_mm.scan.incremental.focus import Grid, prior_grids
-from mindpad_mm.scan.incremental.levels import Level
+from mindpad_mm.scan.incremental.levels import as_levels
 from mindpad_mm.scan.incremental.shortcuts import shortcuts
 from mindpad_mm.scan.incremental.tape import Step, Tape
 from mindpad_mm.scan.incremental.windowed import Windowed
@@ -68,12 +67,9 @@ class SingleStage:
 
     def detections(self, outputs: Outputs, samples: list[DetDataSample]) -> list[InstanceData]:
         """The detector's own post-processing of what its head gives, equal scores in any order."""
-        levels = tree_map(
-            lambda value: Level.of(value) if isinstance(value, Windowed) else value, outputs
-        )
         with shortcuts(self.model, floor=lambda *_: math.inf):
             return self.head.predict_by_feat(
-                *map(list, levels),
+                *map(list, as_levels(outputs)),
                 batch_img_metas=[sample.metainfo for sample in samples],
                 rescale=True,
             )

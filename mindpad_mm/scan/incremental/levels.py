@@ -6,6 +6,7 @@ from typing import Any, Callable, Iterable
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from mindpad_mm.scan.incremental.nested import replace
 from mindpad_mm.scan.incremental.windowed import OF_SHAPE, Windowed
@@ -146,17 +147,17 @@ class Level(torch.Tensor):
         """The same of the clean run; not to be written to."""
         clean = self.windowed.clean
         with torch._C.DisableTorchFunctionSubclass():
-            return self.windowed.tape.continued(clean, self.key, lambda: self._apply(clean[0]))
+            return self.windowed.tape.derived(clean, self.key, lambda: self._apply(clean[0]))
 
     def new_rows(self) -> Tensor:
         """The rows of the image's window."""
         with torch._C.DisableTorchFunctionSubclass():
             return self._apply(self.windowed.patch[self.sample])
 
-    def new_rows_of_all(self) -> Tensor:
-        """The rows of every image's window, (B, N, ...)."""
+    def new_rows_of(self, images: range) -> Tensor:
+        """The rows of several images' windows, (images, N, ...)."""
         with torch._C.DisableTorchFunctionSubclass():
-            return torch.vmap(self._apply)(self.windowed.patch)
+            return torch.vmap(self._apply)(self.windowed.patch[images.start : images.stop])
 
     def rows_of_new(self, sample: Tensor | int, row: Tensor) -> Tensor:
         """Which rows of the level the rows of images' windows are."""
@@ -180,6 +181,7 @@ class Level(torch.Tensor):
                 return self.new_rows()[rows]
             taken = self.clean_rows()[rows]
             if self.windowed.changed:
+                rows = rows.where(rows >= 0, rows + len(self))
                 top, left = self._corners()
                 inside, place = self._in_window(rows, top[self.sample], left[self.sample])
                 new = inside.nonzero()[:, 0]
@@ -207,6 +209,13 @@ class Level(torch.Tensor):
         y, x = cell // width - top, cell % width - left
         inside = (y >= 0) & (y < window.rows.length) & (x >= 0) & (x < window.cols.length)
         return inside, (y * window.cols.length + x) * each + prior
+
+
+def as_levels(outputs: Any) -> Any:
+    """What a head gives, nested as it is, with levels for windows."""
+    return tree_map(
+        lambda value: Level.of(value) if isinstance(value, Windowed) else value, outputs
+    )
 
 
 # Functions that make scores of a matrix row by row, and the scores of all but the background.

@@ -68,7 +68,7 @@ def slide(
         return Windowed(step.clean, run_whole(x.dense()), rows.whole(), cols.whole(), x.tape)
     continued = x.clean
     if any(pads):
-        continued = x.tape.continued(
+        continued = x.tape.derived(
             x.clean, (modes, pads, fill), lambda: _continue(x.clean, modes, pads, fill)
         )
     places = [

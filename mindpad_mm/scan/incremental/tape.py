@@ -59,7 +59,7 @@ class Tape:
         self.steps: list[Step] = []
         self._made: dict[int, Step] = {}
         self._next = 0
-        self._continued: dict[tuple, Tensor] = {}
+        self._derived: dict[tuple, tuple[Tensor, Any]] = {}
         self.fallbacks: set[str] = set()
         self.macs = 0.0
         self.full_macs = 0.0
@@ -119,12 +119,19 @@ class Tape:
         self.macs += batch * step.macs * share
         self.full_macs += batch * step.macs
 
-    def continued(self, clean: Tensor, key: tuple, run: Callable[[], Tensor]) -> Tensor:
-        """A clean map of this tape continued beyond its border, once for all who read it so."""
-        key = (id(clean), *key)
-        if key not in self._continued:
-            self._continued[key] = run()
-        return self._continued[key]
+    def derived(self, source: Tensor, key: tuple, run: Callable[[], Any]) -> Any:
+        """What is made of a clean map or a parameter, once for all runs and all who read it so.
+
+        Args:
+            source: The same object in every run.
+            key: What is made of it.
+            run: Makes it; called on the first time only.
+        """
+        key = (id(source), *key)
+        if key not in self._derived:
+            # The source is kept for its id to stay its own.
+            self._derived[key] = source, run()
+        return self._derived[key][1]
 
 
 class _CountMacs(TorchFunctionMode):
