@@ -14,7 +14,13 @@ _FIRST = next(iter(FAMILIES))
 
 
 def modes(family: str = _FIRST) -> list[str]:
-    """The padding modes there is a checkpoint for, ``zeros`` first."""
+    """The padding modes there is a checkpoint for, ``zeros`` first.
+
+    Raises:
+        UserError: The zoo has no such family.
+    """
+    if family not in FAMILIES:
+        raise UserError(f'the zoo has no family {family!r}; it has {", ".join(FAMILIES)}')
     before, after = f'{family}_', '_traffic-light'
     found = {file.stem[len(before) : -len(after)] for file in _FOLDER.glob(f'{before}*{after}.pth')}
     return sorted(found, key=lambda mode: (mode != 'zeros', mode))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mindpad_mm  # noqa: F401  # isort: skip  # first, so that MMDetection imports on mmcv-lite
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mindpad_mm.padding import swap_padding
-from mindpad_mm.scan.incremental import NotFollowed, Tape, Windowed
+from mindpad_mm.scan.incremental import NotFollowed, Tape, Windowed, sliding
 
 CHANNELS = 4
 MODES = ('zeros', 'reflect', 'symmetric', 'replicate', 'circular', 'partial')
@@ -147,9 +149,10 @@ def overlaid(clean, patch, corners):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.integers(0, 2**31), st.data())
-def test_windows_through_any_net_equal_whole_maps(seed, data):
+@given(st.integers(0, 2**31), st.booleans(), st.data())
+def test_windows_through_any_net_equal_whole_maps(seed, by_changes, data):
     torch.manual_seed(seed)
+    few = 1 if by_changes else sliding._CHANGED_CHANNELS
     net = nn.Sequential(*data.draw(blocks())).eval()
     clean, patch, corners = data.draw(pasted())
     try:
@@ -160,7 +163,7 @@ def test_windows_through_any_net_equal_whole_maps(seed, data):
     tape = Tape()
     for part in (patch, patch.flip(0)):
         tape.rewind()
-        with torch.inference_mode():
+        with torch.inference_mode(), mock.patch.object(sliding, '_CHANGED_CHANNELS', few):
             expected = net(overlaid(clean, part, corners))
             y = net(Windowed.pasted(clean.clone(), part.clone(), corners, tape))
         y = y.dense() if isinstance(y, Windowed) else y
@@ -198,3 +201,22 @@ def test_the_work_saved_is_counted_alike_in_every_padding_mode():
             conv(Windowed.pasted(clean, torch.rand(2, 2, 2, 2), corners, tape))
         counts.append((tape.full_macs, tape.macs < tape.full_macs))
     assert counts == [(2 * 3 * 12 * 12 * 2 * 9, True)] * 3
+
+
+@pytest.mark.parametrize('mode', ['zeros', 'reflect', 'circular'])
+def test_many_channels_are_convolved_by_what_changed_where_a_kernel_reaches_wide(mode, monkeypatch):
+    calls = []
+    add_changes = sliding.add_changes
+    monkeypatch.setattr(
+        sliding, 'add_changes', lambda *args: calls.append(args) or add_changes(*args)
+    )
+    conv = nn.Conv2d(sliding._CHANGED_CHANNELS, 3, 3, padding=4, dilation=4)
+    swap_padding(conv, mode)
+    clean = torch.rand(1, sliding._CHANGED_CHANNELS, 15, 15)
+    patch, corners = torch.rand(2, sliding._CHANGED_CHANNELS, 2, 3), np.array([[0, 4], [13, 12]])
+    clean = clean.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        y = conv(Windowed.pasted(clean, patch, corners, Tape()))
+        expected = conv(overlaid(clean, patch, corners))
+    torch.testing.assert_close(y.dense(), expected)
+    assert len(calls) == 1

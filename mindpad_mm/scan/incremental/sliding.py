@@ -23,6 +23,8 @@ from mindpad_mm.scan.incremental.winograd import WinogradConvolution
 _WHOLE = 0.7
 # Convolving by what changed must spare this much: it moves more memory for each product.
 _BY_CHANGES = 0.6
+# And of so many channels: with fewer it moves more than it multiplies.
+_CHANGED_CHANNELS = 32
 
 Pair = Sequence[int]
 
@@ -58,7 +60,7 @@ def slide(
     readings = step.readings
     rows, cols = (reading.results(span) for reading, span in zip(readings, (x.rows, x.cols)))
     rows, cols = x.tape.narrowed(step, rows, cols)
-    if weight is not None and weight[0, 0].numel() > 1 and not x.whole:
+    if weight is not None and not x.whole:
         y = _slide_by_changes(x, step, weight, rows, cols)
         if y is not None:
             return y
@@ -85,6 +87,9 @@ def _slide_by_changes(
     x: Windowed, step: Step, weight: Tensor, rows: Span, cols: Span
 ) -> Windowed | None:
     """A convolution by what changed, where that is less work; else None."""
+    _, channels, *kernel = weight.shape
+    if channels < _CHANGED_CHANNELS or kernel == [1, 1]:
+        return None
     down, across = (
         Taps.of(reading, inputs, results)
         for reading, inputs, results in zip(step.readings, (x.rows, x.cols), (rows, cols))
