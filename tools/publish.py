@@ -18,8 +18,9 @@ def main() -> None:
     )
     parser.add_argument('checkpoint', help='what a training run saved')
     parser.add_argument('out', help='file to write')
+    parser.add_argument('--half', action='store_true', help='store kernels in half precision')
     args = parser.parse_args()
-    publish(args.checkpoint, args.out)
+    publish(args.checkpoint, args.out, args.half)
 
 
 if __name__ == '__main__':

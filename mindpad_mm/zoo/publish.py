@@ -10,16 +10,20 @@ from mmengine.runner import CheckpointLoader
 _META = ('dataset_meta', 'epoch', 'iter', 'seed', 'mmengine_version')
 
 
-def publish(checkpoint: str | Path, out: str | Path) -> None:
+def publish(checkpoint: str | Path, out: str | Path, half: bool = False) -> None:
     """Keep a checkpoint's weights and what describes them; drop the optimizer and the run's paths.
 
     Args:
         checkpoint: What a Runner saved.
         out: File to write.
+        half: Store kernels in half precision; a model that loads them has them in its own again.
 
     Raises:
         UserError: ``checkpoint`` cannot be read.
     """
     loaded = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu')
     meta = {key: loaded['meta'][key] for key in _META if key in loaded['meta']}
-    torch.save({'meta': meta, 'state_dict': loaded['state_dict']}, out)
+    weights = loaded['state_dict']
+    if half:
+        weights = {name: w.half() if w.dim() == 4 else w for name, w in weights.items()}
+    torch.save({'meta': meta, 'state_dict': weights}, out)
