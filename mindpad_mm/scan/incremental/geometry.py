@@ -67,6 +67,12 @@ class Span:
         cells = self.start[:, None] + np.arange(self.length)
         return (cells >= self.low[:, None]) & (cells < self.high[:, None])
 
+    @property
+    def covered(self) -> np.ndarray:
+        """(B, size): which cells of the map lie in each window."""
+        cells = np.arange(self.size) - self.start[:, None]
+        return (cells >= 0) & (cells < self.length)
+
     def union(self, other: Span) -> Span:
         """Windows over the changed cells of both."""
         if self is other:

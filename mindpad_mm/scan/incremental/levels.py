@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from mindpad_mm.scan.incremental.geometry import Span
 from mindpad_mm.scan.incremental.nested import replace
 from mindpad_mm.scan.incremental.windowed import OF_SHAPE, Windowed
 
@@ -162,17 +163,19 @@ class Level(torch.Tensor):
     def rows_of_new(self, sample: Tensor | int, row: Tensor) -> Tensor:
         """Which rows of the level the rows of images' windows are."""
         with torch._C.DisableTorchFunctionSubclass():
-            each, _, width = self._form()
-            top, left = self._corners()
+            each, width, (down, across) = self._form()
+            top, left = (torch.from_numpy(span.start).to(row.device) for span in (down, across))
             cell, prior = row // each, row % each
-            length = self.windowed.cols.length
-            y, x = cell // length + top[sample], cell % length + left[sample]
+            y, x = cell // across.length + top[sample], cell % across.length + left[sample]
             return (y * width + x) * each + prior
 
     def outside(self, rows: Tensor) -> Tensor:
         """(B, N) bool: which of (N,) rows of the level lie outside of each image's window."""
         with torch._C.DisableTorchFunctionSubclass():
-            return ~self._in_window(rows, *(start[:, None] for start in self._corners()))[0]
+            each, width, spans = self._form()
+            down, across = (torch.from_numpy(span.covered).to(rows.device) for span in spans)
+            cell = rows // each
+            return ~(down[:, cell // width] & across[:, cell % width])
 
     def take(self, rows: Tensor) -> Tensor:
         """Some rows, as a plain tensor."""
@@ -182,33 +185,21 @@ class Level(torch.Tensor):
             taken = self.clean_rows()[rows]
             if self.windowed.changed:
                 rows = rows.where(rows >= 0, rows + len(self))
-                top, left = self._corners()
-                inside, place = self._in_window(rows, top[self.sample], left[self.sample])
+                each, width, (down, across) = self._form()
+                cell, prior = rows // each, rows % each
+                y = cell // width - int(down.start[self.sample])
+                x = cell % width - int(across.start[self.sample])
+                inside = (y >= 0) & (y < down.length) & (x >= 0) & (x < across.length)
                 new = inside.nonzero()[:, 0]
+                place = (y * across.length + x) * each + prior
                 taken[new] = self.new_rows()[place[new]]
             return taken
 
-    def _form(self) -> tuple[int, int, int]:
-        """Rows a cell, and height and width of the map."""
-        _, _, height, width = self.windowed.clean.shape
-        return len(self) // (height * width), height, width
-
-    def _corners(self) -> tuple[Tensor, Tensor]:
-        """(B,) the first row and column of each image's window, in cells."""
+    def _form(self) -> tuple[int, int, tuple[Span, Span]]:
+        """Rows a cell, the width of the map, and where the windows lie."""
         window = self.windowed
-        return tuple(
-            torch.from_numpy(span.start).to(window.clean.device)
-            for span in (window.rows, window.cols)
-        )
-
-    def _in_window(self, rows: Tensor, top: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether rows of the level lie in windows that begin there, and which of their rows they are."""
-        each, _, width = self._form()
-        window = self.windowed
-        cell, prior = rows // each, rows % each
-        y, x = cell // width - top, cell % width - left
-        inside = (y >= 0) & (y < window.rows.length) & (x >= 0) & (x < window.cols.length)
-        return inside, (y * window.cols.length + x) * each + prior
+        height, width = window.clean.shape[-2:]
+        return len(self) // (height * width), width, (window.rows, window.cols)
 
 
 def as_levels(outputs: Any) -> Any:
