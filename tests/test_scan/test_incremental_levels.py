@@ -130,8 +130,8 @@ def test_the_new_rows_of_all_images_are_those_of_each(level):
     value, rows = level
     every = rows(Level.of(value)[0]).new_rows_of(range(len(value)))
     assert len(every) == len(value)
-    for sample, new in enumerate(every):
-        torch.testing.assert_close(new, rows(Level.of(value)[sample]).new_rows())
+    for new, patch in zip(every, value.patch):
+        torch.testing.assert_close(new, rows(patch))
 
 
 @given(levels())
@@ -175,3 +175,18 @@ def test_rows_are_taken_as_they_are_asked_for(level, changed, random):
         taken.fill_(9)
         torch.testing.assert_close(one.take(asked), plain[asked])
         assert one.take(asked[:0]).shape == (0, plain.shape[1])
+
+
+@given(levels(), st.integers(0, 2), st.booleans(), st.randoms(use_true_random=False))
+def test_rows_of_many_images_are_those_taken_one_by_one(level, skipped, changed, random):
+    value, rows = level
+    if not changed:
+        value = Windowed.equal(value.clean, len(value), Tape())
+    images = range(skipped, len(value))
+    one, plain = rows(Level.of(value)[0]), dense_rows(value, rows)
+    asked = [torch.tensor(random.choices(range(len(one)), k=random.randint(0, 9)), dtype=torch.long)
+             for _ in images]  # fmt: skip
+    taken = one.take_each(asked, skipped) if images else []
+    assert len(taken) == len(images)
+    for sample, index, found in zip(images, asked, taken):
+        torch.testing.assert_close(found, plain[sample, index])

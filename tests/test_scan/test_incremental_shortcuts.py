@@ -28,20 +28,40 @@ def boxes_and_scores(seed, count, spread=20):
     return torch.from_numpy(boxes).float(), torch.from_numpy(scores).float()
 
 
+images = st.tuples(st.integers(0, 2**31), st.integers(0, 400), st.sampled_from([2, 20, 200]))
+
+
 @settings(max_examples=100, deadline=None)
-@given(
-    st.integers(0, 2**31), st.integers(0, 400), st.integers(1, 60), st.floats(0.05, 0.95),
-    st.sampled_from([2, 20, 200]),
-)  # fmt: skip
-def test_the_first_boxes_kept_are_the_same(seed, count, kept, threshold, spread):
-    boxes, scores = boxes_and_scores(seed, count, spread)
-    dets, indices = nms(boxes, scores, threshold)
+@given(st.lists(images, min_size=1, max_size=4), st.integers(1, 60), st.floats(0.05, 0.95))
+def test_the_first_boxes_kept_of_each_image_are_the_same(images, kept, threshold):
     chance = shortcuts._Chance(kept)
-    found_dets, found = shortcuts._Nms(chance)(boxes, scores, iou_threshold=threshold)
-    assert torch.equal(found[:kept], indices[:kept])
-    assert torch.equal(found_dets[:kept], dets[:kept])
-    assert len(found) >= min(kept, len(indices))
-    assert not chance.decides(0.0)
+    quick = shortcuts._Nms(chance)
+    for seed, count, spread in images:
+        chance.clear()
+        boxes, scores = boxes_and_scores(seed, count, spread)
+        dets, indices = nms(boxes, scores, threshold)
+        found_dets, found = quick(boxes, scores, iou_threshold=threshold)
+        assert torch.equal(found[:kept], indices[:kept])
+        assert torch.equal(found_dets[:kept], dets[:kept])
+        assert len(found) >= min(kept, len(indices))
+        assert not chance.decides(0.0)
+
+
+def test_what_was_enough_for_one_image_is_taken_at_once_for_the_next(monkeypatch):
+    boxes, scores = boxes_and_scores(0, 2000)
+    quick, calls = shortcuts._Nms(shortcuts._Chance(20)), []
+
+    def counted(*args):
+        calls.append(len(args[0]))
+        return nms(*args)
+
+    monkeypatch.setattr(quick, 'nms', counted)
+    quick(boxes, scores, iou_threshold=0.3)
+    first = len(calls)
+    quick(boxes, scores, iou_threshold=0.3)
+    assert first > 1
+    assert len(calls) == first + 1
+    assert calls[-1] < 2000
 
 
 @pytest.mark.parametrize('extra', [{'max_num': 3}, {'score_threshold': 0.5}, {'offset': 1}])

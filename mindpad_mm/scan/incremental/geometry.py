@@ -174,6 +174,11 @@ class Reading:
         """Positions from the first to the last that one result reads."""
         return (self.kernel - 1) * self.dilation + 1
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether each result reads the cell at its own place, and no other."""
+        return self.reach == self.stride == 1 and self.source is Source.identity(self.size)
+
     def results(self, span: Span) -> Span:
         """Where results can change if the input changes in ``span``."""
         low, high = self.source.image(span.low, span.high)

@@ -150,11 +150,6 @@ class Level(torch.Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             return self.windowed.tape.derived(clean, self.key, lambda: self._apply(clean[0]))
 
-    def new_rows(self) -> Tensor:
-        """The rows of the image's window."""
-        with torch._C.DisableTorchFunctionSubclass():
-            return self._apply(self.windowed.patch[self.sample])
-
     def new_rows_of(self, images: range) -> Tensor:
         """The rows of several images' windows, (images, N, ...)."""
         with torch._C.DisableTorchFunctionSubclass():
@@ -179,21 +174,37 @@ class Level(torch.Tensor):
 
     def take(self, rows: Tensor) -> Tensor:
         """Some rows, as a plain tensor."""
+        return self.take_each([rows], self.sample)[0]
+
+    def take_each(self, rows: list[Tensor], first: int = 0) -> list[Tensor]:
+        """Some rows of the same level of each of several images, as plain tensors.
+
+        Args:
+            rows: (N,) int64 for each image.
+            first: Which image is the first.
+        """
         with torch._C.DisableTorchFunctionSubclass():
+            counts = [len(each) for each in rows]
+            image = torch.arange(len(rows)).repeat_interleave(torch.tensor(counts))
+            image, row = image.to(self.device), torch.cat(rows)
+            images = range(first, first + len(rows))
             if self.windowed.whole:
-                return self.new_rows()[rows]
-            taken = self.clean_rows()[rows]
+                return self.new_rows_of(images)[image, row].split(counts)
+            taken = self.clean_rows()[row]
             if self.windowed.changed:
-                rows = rows.where(rows >= 0, rows + len(self))
-                each, width, (down, across) = self._form()
-                cell, prior = rows // each, rows % each
-                y = cell // width - int(down.start[self.sample])
-                x = cell % width - int(across.start[self.sample])
-                inside = (y >= 0) & (y < down.length) & (x >= 0) & (x < across.length)
-                new = inside.nonzero()[:, 0]
-                place = (y * across.length + x) * each + prior
-                taken[new] = self.new_rows()[place[new]]
-            return taken
+                row = row.where(row >= 0, row + len(self))
+                new, place = self._new_among(row, first + image)
+                taken[new] = self.new_rows_of(images)[image[new], place]
+            return taken.split(counts)
+
+    def _new_among(self, row: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
+        """Which of (N,) rows lie in the windows of their images, and which rows there they are."""
+        each, width, (down, across) = self._form()
+        cell, prior = row // each, row % each
+        top, left = (torch.from_numpy(span.start).to(row.device) for span in (down, across))
+        y, x = cell // width - top[sample], cell % width - left[sample]
+        new = ((y >= 0) & (y < down.length) & (x >= 0) & (x < across.length)).nonzero()[:, 0]
+        return new, ((y * across.length + x) * each + prior)[new]
 
     def _form(self) -> tuple[int, int, tuple[Span, Span]]:
         """Rows a cell, the width of the map, and where the windows lie."""

@@ -19,7 +19,7 @@ _T = torch.Tensor
 
 def padded_source(mode: Any, size: int, before: int, after: int) -> Source:
     """The source of an axis that a padding mode continues."""
-    return Source(mode.source(size, before, after))
+    return Source(mode.source(size, before, after)) if before or after else Source.identity(size)
 
 
 def copy_cells(

@@ -29,6 +29,8 @@ Floor = Callable[[int, InstanceData], float]
 
 # Of more equal scores than this it is not looked up whether their boxes overlap.
 _MOST_EQUAL = 64
+# So many times the boxes that were enough for one image are taken in for the next at once.
+_MARGIN = 1.05
 
 
 @contextlib.contextmanager
@@ -146,6 +148,7 @@ class _BestOfLevels:
     def __init__(self, chance: _Chance, suppressed: bool) -> None:
         self.chance, self.suppressed = chance, suppressed
         self._found: dict[tuple, tuple[Windowed, list[Best]]] = {}
+        self._taken: dict[tuple, tuple[Windowed, list[Tensor]]] = {}
 
     def __call__(
         self,
@@ -160,13 +163,23 @@ class _BestOfLevels:
         if key not in self._found:
             # The windows are kept for their id to stay theirs.
             self._found[key] = scores.windowed, best_scores(scores, score_thr, topk)
-        best = self._found[key][1][scores.sample]
+        bests = self._found[key][1]
+        best = bests[scores.sample]
         if best.cut_is_tied:
             self.chance.tied.append(float(best.scores[-1]))
         if not self.suppressed:
             self.chance.tied += best.scores[1:][best.scores[1:] == best.scores[:-1]][:1].tolist()
-        rows = best.rows
-        return best.scores, best.columns, rows, replace(results, Tensor, lambda value: value[rows])
+
+        def filtered(value: Tensor) -> Tensor:
+            if not isinstance(value, Level) or not value.is_lazy or not value.as_rows:
+                return value[best.rows]
+            of_all = id(value.windowed), value.key, *key
+            if of_all not in self._taken:
+                taken = value.take_each([each.rows for each in bests])
+                self._taken[of_all] = value.windowed, taken
+            return self._taken[of_all][1][scores.sample]
+
+        return best.scores, best.columns, best.rows, replace(results, Tensor, filtered)
 
 
 _filter_scores_and_topk: Callable[..., tuple] = base_dense_head.filter_scores_and_topk
@@ -176,7 +189,8 @@ class _Nms:
     """mmcv's ``nms`` for a caller that takes only the first of what it returns.
 
     A box is only ever suppressed by kept boxes of higher scores. So boxes can be taken in, best first,
-    until enough are kept, and those that were suppressed are needed no more.
+    until enough are kept, and those that were suppressed are needed no more. The images of a batch are
+    much alike: what was enough for one is where the next begins.
 
     Args:
         chance: Knows how many the caller takes; told what this chooses from, and what it keeps.
@@ -185,6 +199,8 @@ class _Nms:
     def __init__(self, chance: _Chance) -> None:
         self.chance = chance
         self.nms = mmcv_nms.nms
+        # One more than is taken tells whether the last of them is tied.
+        self._enough = chance.count + 1
 
     def __call__(
         self, boxes: Tensor, scores: Tensor, iou_threshold: float, *args: Any, **kwargs: Any
@@ -192,12 +208,15 @@ class _Nms:
         if args or kwargs:
             return self.nms(boxes, scores, iou_threshold, *args, **kwargs)
         order = scores.sort(stable=True, descending=True).indices
-        # One more than is taken tells whether the last of them is tied.
-        kept, begin, more = order[:0], 0, self.chance.count + 1
+        boxes, scores = boxes[order], scores[order]
+        kept, begin, end = order[:0], 0, self._enough
         while len(kept) <= self.chance.count and begin < len(order):
-            taken = torch.cat([kept, order[begin : begin + more]])
+            taken = torch.arange(begin, min(end, len(order)), device=order.device)
+            taken = torch.cat([kept, taken])
             kept = taken[self.nms(boxes[taken], scores[taken], iou_threshold)[1]]
-            begin, more = begin + more, 2 * more
-        self.chance.candidates.append((boxes[order], scores[order], iou_threshold))
+            begin, end = end, 2 * end
+        if len(kept) > self.chance.count:
+            self._enough = int(int(kept[self.chance.count]) * _MARGIN) + 1
+        self.chance.candidates.append((boxes, scores, iou_threshold))
         self.chance.kept.append(scores[kept])
-        return torch.cat([boxes[kept], scores[kept, None]], 1), kept
+        return torch.cat([boxes[kept], scores[kept, None]], 1), order[kept]

@@ -68,19 +68,33 @@ def slide(
     x.tape.count(step, len(x), 1 if share > _WHOLE else share)
     if share > _WHOLE:
         return Windowed(step.clean, run_whole(x.dense()), rows.whole(), cols.whole(), x.tape)
+    patch = run(_read(x, modes, pads, fill, readings, (rows, cols)))
+    for axis, span in enumerate((rows, cols)):
+        if 'scales' in step.kept:
+            patch = patch * _along(step.kept['scales'][axis], span, axis, patch)
+    return Windowed(step.clean, patch, rows, cols, x.tape)
+
+
+def _read(
+    x: Windowed,
+    modes: Modes,
+    pads: Pads,
+    fill: float,
+    readings: Sequence[Reading],
+    results: Sequence[Span],
+) -> Tensor:
+    """What the results in these windows read of the continued map."""
+    if all(reading.is_identity for reading in readings):
+        return x.at(*results)
     continued = x.clean
     if any(pads):
         continued = x.tape.derived(
             x.clean, (modes, pads, fill), lambda: _continue(x.clean, modes, pads, fill)
         )
     places = [
-        (reading.source, *reading.positions(span)) for reading, span in zip(readings, (rows, cols))
+        (reading.source, *reading.positions(span)) for reading, span in zip(readings, results)
     ]
-    patch = run(x.read(continued, *places))
-    for axis, span in enumerate((rows, cols)):
-        if 'scales' in step.kept:
-            patch = patch * _along(step.kept['scales'][axis], span, axis, patch)
-    return Windowed(step.clean, patch, rows, cols, x.tape)
+    return x.read(continued, *places)
 
 
 def _slide_by_changes(
