@@ -166,7 +166,7 @@ def memory(engine: str, goal: float, chunks: Sequence[int] = (4, 16)) -> Figure:
     return Figure(name, goal, False, [max(run.peak_gb for run in peaks)], 'GB', note)
 
 
-def processes(engine: str, turns: int, goal: float, chunks: int = 3) -> Figure:
+def processes(engine: str, turns: int, goal: float, chunks: int = 16) -> Figure:
     """Chunks a second of two processes over those of one, taking turns; wall time.
 
     Args:

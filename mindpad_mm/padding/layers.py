@@ -213,20 +213,23 @@ def _pool(
     layer: nn.Module, x: Tensor, pool: Callable[..., Tensor], natively: Sequence[bool]
 ) -> Tensor:
     """Pool over ``x``, padding the axes that are not padded ``natively`` by the layer's modes."""
-    pads, padding, extent = list(layer.pads), [0, 0], []
+    pads, padding, lengths = list(layer.pads), [0, 0], []
     windows = [_pair(layer.kernel_size), _pair(layer.stride), _pair(getattr(layer, 'dilation', 1))]
     for axis, native in enumerate(natively):
-        before = pads[2 * axis]
-        extent.append(
-            pool_extent(x.shape[axis - 2], before, *(w[axis] for w in windows), layer.ceil_mode)
-        )
+        before, (kernel, stride, dilation) = pads[2 * axis], (each[axis] for each in windows)
+        size = x.shape[axis - 2]
         if native:
             padding[axis] = before
             pads[2 * axis : 2 * axis + 2] = 0, 0
+            lengths.append(size)
+            continue
+        extent = pool_extent(size, before, kernel, stride, dilation, layer.ceil_mode)
+        lengths.append((extent - 1) * stride + dilation * (kernel - 1) + 1)
     x = pad2d(x, layer.modes, tuple(pads))
-    y = pool(x, layer.kernel_size, layer.stride, tuple(padding), ceil_mode=layer.ceil_mode)
     # A last window that starts in the padding is dropped where torch itself pads, and only there.
-    return y[..., : extent[0], : extent[1]]
+    if layer.ceil_mode and any(size > length for size, length in zip(x.shape[-2:], lengths)):
+        x = x[..., : lengths[0], : lengths[1]]
+    return pool(x, layer.kernel_size, layer.stride, tuple(padding), ceil_mode=layer.ceil_mode)
 
 
 _PAD_MODES = {

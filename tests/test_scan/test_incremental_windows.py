@@ -101,6 +101,7 @@ def functions():
         lambda x: F.leaky_relu(x, 0.1),
         lambda x: F.hardtanh(x, -0.5, 0.5, True),
         lambda x: x.sigmoid_() * x,
+        lambda x: (x.sigmoid() + x.relu_()).mul_(x),
         lambda x: F.silu(x) - 0.3,
         lambda x: weight.expand_as(x) * x / (x.pow(2).sum(1, keepdim=True).sqrt() + 1e-3),
         lambda x: F.batch_norm(x, weight.flatten(), weight.flatten(), eps=0.1),
@@ -177,6 +178,8 @@ WRITES = {
     'a crop': lambda x: x[..., 1:].relu_(),
     'a map with a slice about': lambda x: (x[:, :2], x.relu_()),
     'by an unknown function': lambda x: x.fill_(1),
+    'a map by its other name': lambda x: (x.float(), x.relu_()),
+    'a map that has another name': lambda x: x.to(torch.float32).relu_(),
     'by index': lambda x: x.__setitem__((slice(None), 0), 1),
 }
 
@@ -188,6 +191,29 @@ def test_writing_in_place_where_windows_cannot_follow_is_refused(write):
     )
     with pytest.raises(NotFollowed):
         write(windowed)
+
+
+def test_what_is_written_in_place_shows_nowhere_else():
+    conv, tape = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), Tape()
+    clean = torch.rand(1, CHANNELS, 9, 9).contiguous(memory_format=torch.channels_last)
+    untouched, corners = clean.clone(), np.array([[0, 0], [4, 6]])
+
+    def run(x):
+        y = conv(x)
+        before = y - 1
+        return x, before, y.relu_().mul_(3), y
+
+    for _ in range(2):
+        tape.rewind()
+        patch = torch.randn(2, CHANNELS, 3, 3)
+        with torch.inference_mode():
+            wanted = run(overlaid(clean, patch, corners))
+            found = run(Windowed.pasted(clean, patch, corners, tape))
+        assert found[1].owned
+        assert found[2] is found[3]
+        for a, b in zip(found, wanted):
+            torch.testing.assert_close(a.dense(), b)
+        assert torch.equal(clean, untouched)
 
 
 def test_the_work_saved_is_counted_alike_in_every_padding_mode():

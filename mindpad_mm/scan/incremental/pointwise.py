@@ -55,6 +55,11 @@ def _of_one_cell(value: Tensor) -> Tensor | None:
 
 def run_on_windows(func: Callable, *args: Any, **kwargs: Any) -> Any:
     """Run a function on the windows, after bringing them to the same places."""
+    return _run_on_windows(func, func, args, kwargs)
+
+
+def _run_on_windows(func: Callable, in_place: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """:func:`run_on_windows`, by ``in_place`` where the windows' own memory may be written to."""
     values = find((args, kwargs), Windowed)
     first = values[0]
     if any(value.clean.shape[-2:] != first.clean.shape[-2:] for value in values):
@@ -62,17 +67,24 @@ def run_on_windows(func: Callable, *args: Any, **kwargs: Any) -> Any:
     rows, cols = common_windows(values)
     tape = first.tape
 
-    def run(of: Callable[[Windowed], Tensor]) -> Any:
+    def run(func: Callable, of: Callable[[Windowed], Tensor]) -> Any:
         own_args, own_kwargs = replace((args, kwargs), Windowed, of)
         return func(*own_args, **own_kwargs)
 
     cleans = [value.clean for value in values]
-    step = tape.step(func, lambda: run(lambda value: value.clean), *cleans)
+    step = tape.step(func, lambda: run(func, lambda value: value.clean), *cleans)
     if tape.idle(step):
         return Windowed.equal(step.clean, len(first), tape)
     rows, cols = tape.narrowed(step, rows, cols)
-    patch = run(lambda value: value.at(rows, cols))
-    return Windowed(step.clean, patch, rows, cols, tape)
+    own = first.owned and not first.is_view and first.at(rows, cols) is first.patch
+    patch = run(in_place if own else func, lambda value: value.at(rows, cols))
+    result = Windowed(step.clean, patch, rows, cols, tape, owned=True)
+    if in_place is func:
+        for value in values:
+            if value.patch is patch:
+                # It did nothing, and what is written to one of them must show in the other.
+                value.is_view = result.is_view = True
+    return result
 
 
 @handles(
@@ -95,16 +107,15 @@ def pointwise(func: Callable, *args: Any, **kwargs: Any) -> Any:
     if 'out' in kwargs or any(_of_one_cell(value) is None for value in constants):
         return NotImplemented
     target = args[0] if writes_in_place(func, kwargs) else None
-    if target is not None:
-        if not isinstance(target, Windowed):
-            return NotImplemented
-        func = _out_of_place(func)
-        kwargs = {key: value for key, value in kwargs.items() if key != 'inplace'}
     args, kwargs = replace((args, kwargs), Tensor, _of_one_cell)
-    result = run_on_windows(func, *args, **kwargs)
-    if result is NotImplemented or target is None:
-        return result
-    return target.become(result)
+    if target is None:
+        return run_on_windows(func, *args, **kwargs)
+    if not isinstance(target, Windowed):
+        return NotImplemented
+    in_place = func
+    if kwargs.pop('inplace', False):
+        in_place = functools.partial(func, inplace=True)
+    return target.become(_run_on_windows(_out_of_place(func), in_place, args, kwargs))
 
 
 def _out_of_place(func: Callable) -> Callable:

@@ -67,12 +67,13 @@ def slide(
     share = rows.length * cols.length / (rows.size * cols.size)
     x.tape.count(step, len(x), 1 if share > _WHOLE else share)
     if share > _WHOLE:
-        return Windowed(step.clean, run_whole(x.dense()), rows.whole(), cols.whole(), x.tape)
+        patch = run_whole(x.dense())
+        return Windowed(step.clean, patch, rows.whole(), cols.whole(), x.tape, owned=True)
     patch = run(_read(x, modes, pads, fill, readings, (rows, cols)))
     for axis, span in enumerate((rows, cols)):
         if 'scales' in step.kept:
             patch = patch * _along(step.kept['scales'][axis], span, axis, patch)
-    return Windowed(step.clean, patch, rows, cols, x.tape)
+    return Windowed(step.clean, patch, rows, cols, x.tape, owned=True)
 
 
 def _read(
@@ -118,7 +119,7 @@ def _slide_by_changes(
     change = (x.patch - clean).permute(0, 2, 3, 1).contiguous()
     y = Windowed.unchanged(step.clean, rows, cols).permute(0, 2, 3, 1).contiguous()
     add_changes(y, change, weight, down, across)
-    return Windowed(step.clean, y.permute(0, 3, 1, 2), rows, cols, x.tape)
+    return Windowed(step.clean, y.permute(0, 3, 1, 2), rows, cols, x.tape, owned=True)
 
 
 def _continue(clean: Tensor, modes: Modes, pads: Pads, fill: float) -> Tensor:

@@ -41,6 +41,7 @@ class Windowed(torch.Tensor):
         tape: The clean run that ``clean`` belongs to.
         is_view: Whether this is a part of other maps, or a part of it is about: then nothing may be
             written in place, because the other would not change with it.
+        owned: Whether ``patch`` is memory of its own: what is written in place may be written there.
     """
 
     clean: Tensor
@@ -49,10 +50,18 @@ class Windowed(torch.Tensor):
     cols: Span
     tape: Tape
     is_view: bool
+    owned: bool
 
     @staticmethod
     def __new__(
-        cls, clean: Tensor, patch: Tensor, rows: Span, cols: Span, tape: Tape, is_view: bool = False
+        cls,
+        clean: Tensor,
+        patch: Tensor,
+        rows: Span,
+        cols: Span,
+        tape: Tape,
+        is_view: bool = False,
+        owned: bool = False,
     ) -> Windowed:
         shape = (patch.shape[0], *clean.shape[1:])
         self = torch.Tensor._make_wrapper_subclass(
@@ -60,7 +69,7 @@ class Windowed(torch.Tensor):
         )
         self.clean, self.patch, self.rows, self.cols = clean, patch, rows, cols
         self.tape = tape
-        self.is_view = is_view
+        self.is_view, self.owned = is_view, owned
         return self
 
     @classmethod
@@ -84,7 +93,7 @@ class Windowed(torch.Tensor):
             raise NotFollowed(
                 'an operation writes in place to maps of which a part is used elsewhere'
             )
-        self.clean, self.patch = other.clean, other.patch
+        self.clean, self.patch, self.owned = other.clean, other.patch, other.owned
         self.rows, self.cols = other.rows, other.cols
         return self
 
