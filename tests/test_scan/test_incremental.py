@@ -48,8 +48,9 @@ def spread_positions(scene, pixels, across):
 
 def assert_same(model, scene, positions, pixels=None, batch_size=4):
     pixels = random_object() if pixels is None else pixels
+    label, iou_thr = 0, 0.1
     full = FullEngine(model, scene, pixels, 1)
-    engine = IncrementalEngine(model, scene, pixels, batch_size)
+    engine = IncrementalEngine(model, scene, pixels, batch_size, label, iou_thr)
     positions = positions[engine.order(positions)]
     with head_outputs(model) as expected:
         wanted = full.detect(positions)
@@ -61,9 +62,8 @@ def assert_same(model, scene, positions, pixels=None, batch_size=4):
         assert 0.01 < a.abs().max() < torch.inf
         assert (a - b).abs().max() <= 1e-4 * a.abs().max(), f'head output {k}'
     boxes = position_boxes(positions, pixels.shape[:2])
-    for label in (0, 1):
-        scores, _ = match_each(wanted, label, boxes, 0.1)
-        np.testing.assert_allclose(match_each(found, label, boxes, 0.1)[0], scores, atol=1e-4)
+    scores, _ = match_each(wanted, label, boxes, iou_thr)
+    np.testing.assert_allclose(match_each(found, label, boxes, iou_thr)[0], scores, atol=1e-4)
     alone = 0
     for a, b in zip(wanted, found):
         apart = (a.scores[:, None] - b.scores).abs() > 1e-4
