@@ -226,7 +226,8 @@ def _pool(
         extent = pool_extent(size, before, kernel, stride, dilation, layer.ceil_mode)
         lengths.append((extent - 1) * stride + dilation * (kernel - 1) + 1)
     x = pad2d(x, layer.modes, tuple(pads))
-    # A last window that starts in the padding is dropped where torch itself pads, and only there.
+    # A last window that starts in the padding is dropped where torch itself pads, and only there. (The
+    # result could be cropped instead, but would then be a part of a larger map.)
     if layer.ceil_mode and any(size > length for size, length in zip(x.shape[-2:], lengths)):
         x = x[..., : lengths[0], : lengths[1]]
     return pool(x, layer.kernel_size, layer.stride, tuple(padding), ceil_mode=layer.ceil_mode)

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindpad_mm.scan.incremental import Level, Tape, Windowed
+from mindpad_mm.scan.incremental import Level, Tape, Windowed, shortcuts
+from mindpad_mm.scan.incremental.heads import restricted
 
 
 def windows(clean_size, size, corners, seed=0, channels=6):
@@ -53,11 +54,14 @@ USES = {
 
 
 @pytest.mark.parametrize('use', USES.values(), ids=USES)
-@pytest.mark.parametrize('sample', [0, 1, 2])
+@pytest.mark.parametrize('sample', [0, 2, -1])
 def test_every_use_gives_what_the_plain_tensor_gives(windowed, use, sample):
     result, expected = use(Level.of(windowed)[sample]), use(windowed.dense()[sample])
     assert result.shape == expected.shape
     torch.testing.assert_close(plain(result), expected)
+    if expected.dim() == 2:
+        rows = torch.tensor([len(expected) - 1, 0, 3])
+        torch.testing.assert_close(plain(result[rows]), expected[rows])
 
 
 def plain(result):
@@ -190,3 +194,26 @@ def test_rows_of_many_images_are_those_taken_one_by_one(level, skipped, changed,
     assert len(taken) == len(images)
     for sample, index, found in zip(images, asked, taken):
         torch.testing.assert_close(found, plain[sample, index])
+
+
+def test_rows_that_post_processing_asks_for_twice_are_its_own_each_time():
+    scores, deltas = in_part(), in_part()
+    best = shortcuts._BestOfLevels(shortcuts._Chance(5), suppressed=True)
+
+    def ask():
+        level = Level.of(scores)[1].permute(1, 2, 0).reshape(-1, 3).sigmoid()
+        rows = Level.of(deltas)[1].permute(1, 2, 0).reshape(-1, 3)
+        return best(level, 0.1, 10, {'deltas': rows})[3]['deltas']
+
+    first = ask()
+    wanted = first.clone()
+    first.mul_(3)
+    assert torch.equal(ask(), wanted)
+
+
+def test_writing_to_what_is_restricted_leaves_the_clean_map_alone():
+    clean = torch.randn(1, 6, 1, 1).contiguous(memory_format=torch.channels_last)
+    untouched = clean.clone()
+    ((value,),) = restricted(((Windowed.equal(clean, 1, Tape()),),), {})
+    Level.of(value)[0].permute(1, 2, 0).reshape(-1, 3).mul_(5)
+    assert torch.equal(clean, untouched)

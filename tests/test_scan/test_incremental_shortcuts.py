@@ -64,6 +64,31 @@ def test_what_was_enough_for_one_image_is_taken_at_once_for_the_next(monkeypatch
     assert calls[-1] < 2000
 
 
+def by_length(boxes, scores, iou_threshold):
+    """Of equal scores it prefers the first or the last, by how many boxes there are."""
+    backwards = len(boxes) % 2 == 0
+    order = torch.arange(len(boxes))
+    order = order.flip(0) if backwards else order
+    dets, kept = nms(boxes[order], scores[order], iou_threshold)
+    return dets, order[kept]
+
+
+@given(st.integers(0, 2**31), st.integers(1, 400), st.integers(1, 60), st.sampled_from([2, 20]))
+def test_what_is_kept_of_equal_scores_does_not_hang_on_the_images_before(seed, count, kept, steps):
+    images = [boxes_and_scores(seed + k, count + 7 * k) for k in range(2)]
+    (first, other), (boxes, scores) = images[0], images[1]
+    scores = (scores * steps).round() / steps
+    found = []
+    for before in ([], [(first, other)]):
+        quick = shortcuts._Nms(shortcuts._Chance(kept))
+        quick.nms = by_length
+        for each in before:
+            quick(*each, iou_threshold=0.4)
+        found.append(quick(boxes, scores, iou_threshold=0.4))
+    for a, b in zip(*found):
+        assert torch.equal(a, b)
+
+
 @pytest.mark.parametrize('extra', [{'max_num': 3}, {'score_threshold': 0.5}, {'offset': 1}])
 def test_suppression_with_further_arguments_is_left_alone(extra):
     boxes, scores = boxes_and_scores(0, 50)

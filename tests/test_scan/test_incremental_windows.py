@@ -173,6 +173,10 @@ def test_windows_through_any_net_equal_whole_maps(seed, by_changes, data):
         torch.testing.assert_close(y, expected, rtol=0, atol=max(atol, 1e-6))
 
 
+def moved(x):
+    return Windowed.pasted(x.clean.clone(), x.patch, np.full((len(x), 2), 3), x.tape)
+
+
 WRITES = {
     'a slice': lambda x: x[:, :2].mul_(2),
     'a crop': lambda x: x[..., 1:].relu_(),
@@ -180,15 +184,16 @@ WRITES = {
     'by an unknown function': lambda x: x.fill_(1),
     'a map by its other name': lambda x: (x.float(), x.relu_()),
     'a map that has another name': lambda x: x.to(torch.float32).relu_(),
+    'a map by its other name in other windows': lambda x: x.type_as(moved(x)).relu_(),
     'by index': lambda x: x.__setitem__((slice(None), 0), 1),
 }
 
 
 @pytest.mark.parametrize('write', WRITES.values(), ids=WRITES)
 def test_writing_in_place_where_windows_cannot_follow_is_refused(write):
-    windowed = Windowed.pasted(
-        torch.rand(1, CHANNELS, 9, 9), torch.rand(2, CHANNELS, 2, 2), np.zeros((2, 2), int), Tape()
-    )
+    clean = torch.rand(1, CHANNELS, 9, 9).contiguous(memory_format=torch.channels_last)
+    corners = np.zeros((2, 2), int)
+    windowed = Windowed.pasted(clean, torch.rand(2, CHANNELS, 2, 2), corners, Tape())
     with pytest.raises(NotFollowed):
         write(windowed)
 

@@ -105,7 +105,8 @@ def restricted(outputs: Outputs, cells: dict[int, Cells] | None = None) -> Outpu
         if not isinstance(value, Windowed):
             return value.clone()
         if cells is not None and level not in cells:
-            return Windowed.equal(value.clean, len(value), value.tape)
+            equal = Windowed.equal(value.clean, len(value), value.tape)
+            return Windowed(value.clean, equal.patch.clone(), equal.rows, equal.cols, value.tape)
         rows, cols = value.rows, value.cols
         if cells is not None:
             rows, cols = (span.within(*each) for span, each in zip((rows, cols), cells[level]))

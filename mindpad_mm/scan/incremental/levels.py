@@ -61,7 +61,8 @@ class Level(torch.Tensor):
         if func is _T.detach:
             return self
         if func is _T.__getitem__ and made is None:
-            return self._then(func, args, shape[1:]) if type(args[0]) is int else NotImplemented
+            of_one = type(args[0]) is int and 0 <= args[0] < shape[0]
+            return self._then(func, args, shape[1:]) if of_one else NotImplemented
         if func is _T.permute and made is _T.__getitem__ and args == (1, 2, 0):
             return self._then(func, args, (shape[1], shape[2], shape[0]))
         if func is _T.reshape and made is _T.permute and args[0] == -1 and len(args) <= 2:

@@ -55,11 +55,13 @@ def _of_one_cell(value: Tensor) -> Tensor | None:
 
 def run_on_windows(func: Callable, *args: Any, **kwargs: Any) -> Any:
     """Run a function on the windows, after bringing them to the same places."""
-    return _run_on_windows(func, func, args, kwargs)
+    return _run_on_windows(func, None, args, kwargs)
 
 
-def _run_on_windows(func: Callable, in_place: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """:func:`run_on_windows`, by ``in_place`` where the windows' own memory may be written to."""
+def _run_on_windows(
+    func: Callable, in_place: Callable | None, args: tuple, kwargs: dict[str, Any]
+) -> Any:
+    """:func:`run_on_windows`, by ``in_place`` where the first windows' own memory may be written to."""
     values = find((args, kwargs), Windowed)
     first = values[0]
     if any(value.clean.shape[-2:] != first.clean.shape[-2:] for value in values):
@@ -76,15 +78,14 @@ def _run_on_windows(func: Callable, in_place: Callable, args: tuple, kwargs: dic
     if tape.idle(step):
         return Windowed.equal(step.clean, len(first), tape)
     rows, cols = tape.narrowed(step, rows, cols)
-    own = first.owned and not first.is_view and first.at(rows, cols) is first.patch
-    patch = run(in_place if own else func, lambda value: value.at(rows, cols))
-    result = Windowed(step.clean, patch, rows, cols, tape, owned=True)
-    if in_place is func:
-        for value in values:
-            if value.patch is patch:
-                # It did nothing, and what is written to one of them must show in the other.
-                value.is_view = result.is_view = True
-    return result
+    if in_place and first.owned and first.rows.same_windows(rows) and first.cols.same_windows(cols):
+        func = in_place
+    patch = run(func, lambda value: value.at(rows, cols))
+    same = [value for value in values if value.clean.data_ptr() == step.clean.data_ptr()]
+    for value in same:
+        # It did nothing: what is written to one of them would have to show in the other.
+        value.is_view, value.owned = True, False
+    return Windowed(step.clean, patch, rows, cols, tape, is_view=bool(same), owned=not same)
 
 
 @handles(

@@ -96,7 +96,7 @@ class _Chance:
         tied: Scores that are equal to others of another fate.
         candidates: What non-maximum suppression chose from: boxes (N, 4), scores (N,), best first, and
             its threshold; of many boxes, one for each class.
-        kept: The scores it kept of each, best first; at least one more than are taken, if there are.
+        kept: The scores it kept of each, best first; one more than are taken, if there are.
     """
 
     def __init__(self, count: int) -> None:
@@ -148,7 +148,7 @@ class _BestOfLevels:
     def __init__(self, chance: _Chance, suppressed: bool) -> None:
         self.chance, self.suppressed = chance, suppressed
         self._found: dict[tuple, tuple[Windowed, list[Best]]] = {}
-        self._taken: dict[tuple, tuple[Windowed, list[Tensor]]] = {}
+        self._taken: dict[tuple, tuple[Windowed, dict[int, Tensor]]] = {}
 
     def __call__(
         self,
@@ -171,13 +171,16 @@ class _BestOfLevels:
             self.chance.tied += best.scores[1:][best.scores[1:] == best.scores[:-1]][:1].tolist()
 
         def filtered(value: Tensor) -> Tensor:
-            if not isinstance(value, Level) or not value.is_lazy or not value.as_rows:
+            lazy_rows = isinstance(value, Level) and value.is_lazy and value.as_rows
+            if not lazy_rows or value.sample != scores.sample:
                 return value[best.rows]
             of_all = id(value.windowed), value.key, *key
             if of_all not in self._taken:
                 taken = value.take_each([each.rows for each in bests])
-                self._taken[of_all] = value.windowed, taken
-            return self._taken[of_all][1][scores.sample]
+                self._taken[of_all] = value.windowed, dict(enumerate(taken))
+            # Who asks twice gets memory of his own.
+            taken = self._taken[of_all][1].pop(scores.sample, None)
+            return value[best.rows] if taken is None else taken
 
         return best.scores, best.columns, best.rows, replace(results, Tensor, filtered)
 
@@ -209,14 +212,17 @@ class _Nms:
             return self.nms(boxes, scores, iou_threshold, *args, **kwargs)
         order = scores.sort(stable=True, descending=True).indices
         boxes, scores = boxes[order], scores[order]
+        # No two are equal: which comes first must not hang on how many are sorted.
+        ranks = torch.arange(len(order), 0, -1, device=boxes.device, dtype=torch.float32)
         kept, begin, end = order[:0], 0, self._enough
         while len(kept) <= self.chance.count and begin < len(order):
             taken = torch.arange(begin, min(end, len(order)), device=order.device)
             taken = torch.cat([kept, taken])
-            kept = taken[self.nms(boxes[taken], scores[taken], iou_threshold)[1]]
+            kept = taken[self.nms(boxes[taken], ranks[taken], iou_threshold)[1]]
             begin, end = end, 2 * end
+        kept = kept[: self.chance.count + 1]
         if len(kept) > self.chance.count:
-            self._enough = int(int(kept[self.chance.count]) * _MARGIN) + 1
+            self._enough = int(int(kept[-1]) * _MARGIN) + 1
         self.chance.candidates.append((boxes, scores, iou_threshold))
         self.chance.kept.append(scores[kept])
         return torch.cat([boxes[kept], scores[kept, None]], 1), order[kept]

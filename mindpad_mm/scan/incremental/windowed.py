@@ -41,7 +41,8 @@ class Windowed(torch.Tensor):
         tape: The clean run that ``clean`` belongs to.
         is_view: Whether this is a part of other maps, or a part of it is about: then nothing may be
             written in place, because the other would not change with it.
-        owned: Whether ``patch`` is memory of its own: what is written in place may be written there.
+        owned: Whether ``patch`` is known to be memory of its own, as a fresh result is: what is written
+            in place may be written there, unless this is a view.
     """
 
     clean: Tensor

@@ -37,8 +37,9 @@ _POINTS = (0, 0.75, -0.75, 1.5, -1.5)
 class WinogradConvolution(Convolution):
     """A convolution that takes the way of fewer multiplications where it is the quicker one.
 
-    Results are those of :class:`Convolution` within rounding. The root of the mean square of what they
-    are off is less than 2e-6 of that of the results themselves; torch's own are off by about 2e-7.
+    Results are those of :class:`Convolution` within rounding. Of independent values, the root of the
+    mean square of what they are off is less than 2e-6 of that of the results; torch's own are off by
+    about 2e-7. Which way is taken, and so the last bits, can change with the number of images.
 
     Args:
         convolution: What to compute.
