@@ -105,8 +105,12 @@ _OF_TILE, _OF_SUMS = (torch.kron(each, each) for each in (_OF_CELLS, _OF_PRODUCT
 def transformed(weight: Tensor) -> Tensor:
     """(C_out, C_in, 3, 3) to (36, C_in, C_out), what :func:`convolve` takes."""
     left = _OF_KERNEL.to(weight.device)
-    kernel = torch.einsum('ai,ocij,bj->abco', left, weight.double(), left)
-    return kernel.flatten(0, 1).contiguous().to(weight.dtype)
+    kernel = weight.new_empty(_CELLS**2, weight.shape[1], weight.shape[0])
+    # In double precision, which would be the scan's peak of memory if done at once.
+    for taps, part in zip(weight.split(_CHANNELS, 1), kernel.split(_CHANNELS, 1)):
+        exact = torch.einsum('ai,ocij,bj->abco', left, taps.double(), left)
+        part.copy_(exact.flatten(0, 1))
+    return kernel
 
 
 def convolve(
