@@ -16,6 +16,7 @@ from mindpad_mm.benchmarks.detectors import FAMILIES, family_config, random_obje
 from mindpad_mm.loading import load_detector
 from mindpad_mm.padding import swap_padding
 from mindpad_mm.scan.engines import FullEngine, find_engine
+from mindpad_mm.scan.engines.focused import FocusedEngine
 from mindpad_mm.scan.engines.incremental import IncrementalEngine
 from mindpad_mm.scan.matching import match_each
 from mindpad_mm.scan.positions import position_boxes
@@ -117,6 +118,43 @@ def test_auto_picks_the_incremental_engine_in_input_space_only():
     assert find_engine('auto', 'image') is FullEngine
 
 
+class Compiled(nn.Module):
+    """Reads memory past torch, as mmcv's own operations do."""
+
+    __module__ = 'mmcv.ops.compiled'
+
+    def forward(self, x):
+        with torch._C.DisableTorchFunctionSubclass():
+            return torch.from_numpy(x.numpy() * 0.5)
+
+
+class WithCompiled(nn.Module):
+    """A backbone, and something compiled after its first map."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone, self.compiled = backbone, Compiled()
+
+    def forward(self, x):
+        first, *others = self.backbone(x)
+        return self.compiled(first), *others
+
+
+def test_what_is_compiled_past_torch_gets_whole_maps(ssdlite, monkeypatch):
+    model, scene = ssdlite
+    monkeypatch.setitem(model._modules, 'backbone', WithCompiled(model.backbone))
+    pixels = random_object(12, 8)
+    engine = assert_same(model, scene, spread_positions(scene, pixels, 2), pixels)
+    assert 'Compiled' in engine.notes()['whole_maps']
+    focused = FocusedEngine(model, scene, pixels, 4)
+    positions = spread_positions(scene, pixels, 2)
+    boxes = position_boxes(positions, pixels.shape[:2])
+    wanted = match_each(engine.detect(positions), 0, boxes, 0.5)[0]
+    np.testing.assert_allclose(
+        match_each(focused.detect(positions), 0, boxes, 0.5)[0], wanted, atol=1e-3
+    )
+
+
 class Stencil(nn.Module):
     """Adds to a model's backbone something that writes into a part of a map."""
 
@@ -132,7 +170,7 @@ class Stencil(nn.Module):
 
 def test_a_detector_that_windows_cannot_follow_runs_on_the_full_engine(ssdlite, monkeypatch):
     model, scene = ssdlite
-    monkeypatch.setattr(model, 'backbone', Stencil(model.backbone))
+    monkeypatch.setitem(model._modules, 'backbone', Stencil(model.backbone))
     pixels = random_object(12, 8)
     engine = assert_same(model, scene, spread_positions(scene, pixels, 2), pixels)
     assert '__setitem__' in engine.notes()['full_engine_because']

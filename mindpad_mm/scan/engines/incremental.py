@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mindpad_mm.scan.engines.base import ENGINES, Engine
 from mindpad_mm.scan.engines.full import FullEngine
 from mindpad_mm.scan.incremental import NotFollowed, Tape, Windowed
+from mindpad_mm.scan.incremental.compiled import whole_maps_for_compiled
 from mindpad_mm.scan.incremental.levels import as_levels
 from mindpad_mm.scan.incremental.shortcuts import shortcuts
 from mindpad_mm.scan.matching import match_each
@@ -104,7 +105,8 @@ class IncrementalEngine(Engine):
 
         with torch.inference_mode(), shortcuts(self.model, floor=score), self._levels_from_heads():
             samples = self._data_samples(len(corners))
-            results = self.model(self._inputs(corners), samples, mode='predict')
+            with whole_maps_for_compiled(self.model):
+                results = self.model(self._inputs(corners), samples, mode='predict')
         return [result.pred_instances for result in results]
 
     def _inputs(self, corners: np.ndarray) -> Windowed:
