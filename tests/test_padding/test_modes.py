@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mindpad_mm.errors import UserError
@@ -48,6 +48,8 @@ def test_every_width_at_every_size_equals_numpy_on_both_axes(mode, size):
     channels_last=st.booleans(),
 )
 def test_pairs_of_modes_equal_numpy_axis_by_axis(modes, size, pads, channels_last):
+    # numpy 1 errs where it has to mirror several times.
+    assume(np.lib.NumpyVersion(np.__version__) >= '2.0.0' or max(pads) < min(size))
     x = torch.rand(2, 3, *size)
     if channels_last:
         x = x.to(memory_format=torch.channels_last)

@@ -238,7 +238,7 @@ class ShapeRunner:
             with torch.no_grad():
                 result = Subject(self.model, size).dense(image)
         except (NotImplementedError, RuntimeError) as error:
-            if 'meta' not in str(error):
+            if 'meta' not in str(error).lower():
                 raise
             raise UserError(
                 f'{self.name} cannot be run on shapes alone: {str(error).splitlines()[0]}'
