@@ -47,6 +47,22 @@ def test_the_first_boxes_kept_of_each_image_are_the_same(images, kept, threshold
         assert not chance.decides(0.0)
 
 
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float16])
+def test_suppression_runs_in_the_precision_it_is_given(dtype):
+    boxes, scores = (each.to(dtype) for each in boxes_and_scores(0, 300))
+    given = []
+
+    def own(boxes, scores, iou_threshold):
+        given.extend([boxes.dtype, scores.dtype])
+        return nms(boxes.float(), scores.float(), iou_threshold)
+
+    quick = shortcuts._Nms(shortcuts._Chance(5))
+    quick.nms = own
+    dets, found = quick(boxes, scores, iou_threshold=0.5)
+    assert torch.equal(found[:5], own(boxes, scores, 0.5)[1][:5])
+    assert {dets.dtype, *given} == {dtype}
+
+
 def test_what_was_enough_for_one_image_is_taken_at_once_for_the_next(monkeypatch):
     boxes, scores = boxes_and_scores(0, 2000)
     quick, calls = shortcuts._Nms(shortcuts._Chance(20)), []

@@ -212,8 +212,10 @@ class _Nms:
             return self.nms(boxes, scores, iou_threshold, *args, **kwargs)
         order = scores.sort(stable=True, descending=True).indices
         boxes, scores = boxes[order], scores[order]
-        # No two are equal: which comes first must not hang on how many are sorted.
-        ranks = torch.arange(len(order), 0, -1, device=boxes.device, dtype=torch.float32)
+        ranks = scores
+        if torch.finfo(boxes.dtype).bits >= 32:
+            # No two are equal: which comes first must not hang on how many are sorted.
+            ranks = torch.arange(len(order), 0, -1, device=boxes.device, dtype=boxes.dtype)
         kept, begin, end = order[:0], 0, self._enough
         while len(kept) <= self.chance.count and begin < len(order):
             taken = torch.arange(begin, min(end, len(order)), device=order.device)
