@@ -11,6 +11,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from mindpad_mm.scan.engines.base import ENGINES, Engine
+from mindpad_mm.scan.incremental.compiled import plain_maps_for_compiled
 from mindpad_mm.scan.scenes import SPACES, Scene
 
 AUTO_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
@@ -51,7 +52,8 @@ class FullEngine(Engine):
         for start in range(0, len(positions), self.batch_size):
             batch = positions[start : start + self.batch_size]
             images = [self.image(row, col) for row, col in batch]
-            detections += detect_images(self.model, self.scene, images)
+            with plain_maps_for_compiled(self.model):
+                detections += detect_images(self.model, self.scene, images)
         return detections
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mindpad_mm.scan.engines.base import ENGINES, Engine
 from mindpad_mm.scan.engines.full import FullEngine
 from mindpad_mm.scan.incremental import NotFollowed, Tape, Windowed
-from mindpad_mm.scan.incremental.compiled import whole_maps_for_compiled
+from mindpad_mm.scan.incremental.compiled import plain_maps_for_compiled
 from mindpad_mm.scan.incremental.levels import as_levels
 from mindpad_mm.scan.incremental.shortcuts import shortcuts
 from mindpad_mm.scan.matching import match_each
@@ -105,7 +105,7 @@ class IncrementalEngine(Engine):
 
         with torch.inference_mode(), shortcuts(self.model, floor=score), self._levels_from_heads():
             samples = self._data_samples(len(corners))
-            with whole_maps_for_compiled(self.model):
+            with plain_maps_for_compiled(self.model):
                 results = self.model(self._inputs(corners), samples, mode='predict')
         return [result.pred_instances for result in results]
 

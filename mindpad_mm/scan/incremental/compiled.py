@@ -1,11 +1,11 @@
-"""Modules of mmcv whose compiled functions torch does not see: they are given whole maps."""
+"""Modules of mmcv whose compiled functions torch does not see: they are given plain maps."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import Any, Iterator
 
-from torch import nn
+from torch import Tensor, nn
 
 from mindpad_mm.scan.incremental.nested import find, replace
 from mindpad_mm.scan.incremental.windowed import Windowed
@@ -14,20 +14,24 @@ _COMPILED = 'mmcv.ops.'
 
 
 @contextlib.contextmanager
-def whole_maps_for_compiled(model: nn.Module) -> Iterator[None]:
+def plain_maps_for_compiled(model: nn.Module) -> Iterator[None]:
     """While active, modules from ``mmcv.ops`` get whole maps: RoIAlign, deformable convolutions.
 
-    Their functions read a tensor's memory directly, and windows have none of their own.
+    Their functions read a tensor's memory directly, and windows have none of their own. Some refuse
+    what is not contiguous, as maps in channels_last are.
     """
 
-    def whole(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple:
+    def plain(value: Tensor) -> Tensor:
+        return (value.dense() if isinstance(value, Windowed) else value).contiguous()
+
+    def give_plain(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple:
         for value in find((args, kwargs), Windowed):
             value.tape.fallbacks.add(type(module).__name__)
             value.tape.escape(value.clean)
-        return replace((args, kwargs), Windowed, Windowed.dense)
+        return replace((args, kwargs), Tensor, plain)
 
     hooks = [
-        module.register_forward_pre_hook(whole, with_kwargs=True)
+        module.register_forward_pre_hook(give_plain, with_kwargs=True)
         for module in model.modules()
         if any(kind.__module__.startswith(_COMPILED) for kind in type(module).__mro__)
     ]
