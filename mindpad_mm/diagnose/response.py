@@ -15,6 +15,7 @@ from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.errors import UserError
 from mindpad_mm.scan.detector import SCORE_THR, find_label
 from mindpad_mm.scan.engines.full import detect_images
+from mindpad_mm.scan.incremental.compiled import to_channels_last
 from mindpad_mm.scan.matching import match_each
 from mindpad_mm.scan.scenes import Scene
 
@@ -76,7 +77,8 @@ class DetectorScore(Response):
         self.label = classes[self.index]
         self.iou_thr = iou_thr
         # Convolutions on a CPU run up to twice as fast in this format.
-        self.model = copy.deepcopy(subject.model).to(memory_format=torch.channels_last)
+        self.model = copy.deepcopy(subject.model)
+        to_channels_last(self.model)
         for module in self.model.modules():
             _lower_thresholds(getattr(module, 'test_cfg', None))
         size = subject.input_size

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mindpad_mm.scan.engines.base import ENGINES, Engine
 from mindpad_mm.scan.engines.full import FullEngine
 from mindpad_mm.scan.incremental import NotFollowed, Tape, Windowed
-from mindpad_mm.scan.incremental.compiled import plain_maps_for_compiled
+from mindpad_mm.scan.incremental.compiled import plain_maps_for_compiled, to_channels_last
 from mindpad_mm.scan.incremental.levels import as_levels
 from mindpad_mm.scan.incremental.shortcuts import shortcuts
 from mindpad_mm.scan.matching import match_each
@@ -41,7 +41,7 @@ class IncrementalEngine(Engine):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.model.to(memory_format=torch.channels_last)
+        to_channels_last(self.model)
         self._tape = Tape()
         self._samples: list[Any] = []
         self._checked = False
