@@ -15,12 +15,15 @@ from mindpad_mm.report.heatmap import map_figures
 from mindpad_mm.scan.images import read_image
 from mindpad_mm.scan.paired import paired_difference
 from mindpad_mm.scan.phase import GridPhase
+from mindpad_mm.scan.positions import position_boxes
 from mindpad_mm.scan.result import ScanResult
 from mindpad_mm.scan.statistics import interior_phase
 
 # Scores and IoUs to 4 decimals in 2 bytes; 65535 where the box does not fit the scene.
 _STEPS = 10_000
 _OUTSIDE = 65_535
+# Edges of detected boxes to tenths of pixels, from those of the pasted box.
+_NO_BOX = -(2**31)
 _DRAWN = ('worst', 'worst_row', 'worst_col', 'border_effect', 'border_profiles')
 
 
@@ -70,6 +73,7 @@ def _scan(result: ScanResult, name: str) -> dict[str, Any]:
         'name': name,
         'scores': _packed(_fixed_point(result.scores)),
         'ious': _packed(_fixed_point(result.ious)),
+        'boxes': _packed(_offsets(result)),
         'flags': _packed(result.flags.astype(np.uint8)),
         'maps': [_map(result, index) for index in result.indices()],
     }
@@ -125,6 +129,18 @@ def _fixed_point(values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), _OUTSIDE, np.rint(values.astype(np.float64) * _STEPS)).astype(
         np.uint16
     )
+
+
+def _offsets(result: ScanResult) -> np.ndarray:
+    """(4, B, O, S, R, C) int32: how far each edge of the detected box is from the pasted one's."""
+    places = np.stack(np.meshgrid(result.rows, result.cols, indexing='ij'), -1)
+    offsets = np.full(result.boxes.shape, np.nan)
+    for _, obj, size in result.indices():
+        pasted = position_boxes(places.reshape(-1, 2), result.info['objects'][obj]['boxes'][size])
+        found = result.boxes[:, obj, size]
+        offsets[:, obj, size] = found - pasted.reshape(found.shape[1:])
+    offsets = np.moveaxis(np.rint(10 * offsets), -1, 0)
+    return np.nan_to_num(offsets, nan=_NO_BOX).astype(np.int32)
 
 
 def _packed(values: np.ndarray) -> str:

@@ -112,7 +112,7 @@ class _Runner:
         self._notes: list[dict[str, Any]] = []
 
     def run(self, chunk: Chunk) -> Values:
-        """Scores, ious and seconds of a chunk, the engine warm."""
+        """What a chunk gives, the engine warm."""
         if chunk.map is not self._map:
             self._build(chunk.map)
             self._engine.batch_size = self.batch_size
@@ -121,8 +121,8 @@ class _Runner:
         targets = chunk.map.targets(chunk.start, chunk.stop)
         begin = time.perf_counter()
         detections = self._engine.detect(positions)
-        scores, ious = match_each(detections, self._task.label, targets, self._task.iou_thr)
-        return scores, ious, time.perf_counter() - begin
+        matches = match_each(detections, self._task.label, targets, self._task.iou_thr)
+        return matches, time.perf_counter() - begin
 
     def measure(self, current: ScanMap) -> int:
         """The batch size at which a map runs fastest."""

@@ -13,9 +13,12 @@ import numpy as np
 
 from mindpad_mm.errors import UserError
 from mindpad_mm.scan.images import PathLike
+from mindpad_mm.scan.matching import Matches
 
 FOLDER = '.progress'
 _DIGEST_BYTES = hashlib.sha256().digest_size
+# Of a position: score, IoU and box.
+_COLUMNS = 6
 
 
 def prepare_folder(out: PathLike, resume: bool) -> Path:
@@ -90,8 +93,8 @@ class Journal:
             self.folder.mkdir(exist_ok=True)
             _write_whole(state, json.dumps(fingerprint, indent=1).encode())
 
-    def read(self, name: str, count: int) -> tuple[np.ndarray, np.ndarray, float] | None:
-        """A chunk's scores (count,) and ious (count,), float32, and the seconds it took."""
+    def read(self, name: str, count: int) -> tuple[Matches, float] | None:
+        """What was found at a chunk's ``count`` positions, and the seconds it took."""
         path = self.folder / name
         if not path.is_file():
             return None
@@ -99,16 +102,17 @@ class Journal:
         digest, payload = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
         if hashlib.sha256(name.encode() + payload).digest() != digest:
             return None
-        values = np.frombuffer(payload, '<f4', offset=8).reshape(2, -1)
-        if values.shape[1] != count:
+        values = np.frombuffer(payload, '<f4', offset=8)
+        if values.size != count * _COLUMNS:
             return None
-        return values[0], values[1], float(np.frombuffer(payload, '<f8', 1)[0])
+        values = values.reshape(count, _COLUMNS)
+        matches = Matches(values[:, 0], values[:, 1], values[:, 2:])
+        return matches, float(np.frombuffer(payload, '<f8', 1)[0])
 
-    def write(self, name: str, scores: np.ndarray, ious: np.ndarray, seconds: float) -> None:
+    def write(self, name: str, matches: Matches, seconds: float) -> None:
         """Keep a chunk; when this returns, a kill or a power failure cannot lose it."""
-        payload = (
-            np.array(seconds, '<f8').tobytes() + np.stack([scores, ious]).astype('<f4').tobytes()
-        )
+        values = np.column_stack(matches).astype('<f4')
+        payload = np.array(seconds, '<f8').tobytes() + values.tobytes()
         digest = hashlib.sha256(name.encode() + payload).digest()
         _write_whole(self.folder / name, digest + payload)
 

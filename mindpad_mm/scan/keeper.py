@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from mindpad_mm.scan.journal import Journal
-from mindpad_mm.scan.matching import match_all
+from mindpad_mm.scan.matching import Matches, match_all
 from mindpad_mm.scan.plan import Chunk, ScanMap, ScanTask
 from mindpad_mm.scan.positions import common_grid
 from mindpad_mm.scan.result import ScanResult
 
-# Scores and ious (N,) float32 of a chunk's positions, and the seconds it took.
-Values = Tuple[np.ndarray, np.ndarray, float]
+# What was found at a chunk's positions, and the seconds it took.
+Values = Tuple[Matches, float]
 
 # Boxes compared with a clean scene's detections at once.
 _BOXES_AT_ONCE = 1 << 16
@@ -52,13 +52,14 @@ class Keeper:
         boxes = [current.pixels.shape[:2] for current in maps]
         rows, cols = common_grid([scene.size for scene in task.scenes], boxes, task.stride)
         shape = (len(task.scenes), len(task.objects), len(task.sizes), len(rows), len(cols))
-        scores, ious, found = (np.full(shape, np.nan, np.float32) for _ in range(3))
+        scores, ious, found = np.full((3, *shape), np.nan, np.float32)
+        detected = np.full((*shape, 4), np.nan, np.float32)
         for current in maps:
             for start in range(0, len(current), _BOXES_AT_ONCE):
                 targets = current.targets(start, start + _BOXES_AT_ONCE)
                 best = match_all(clean[current.index[0]], task.label, targets, task.iou_thr)
                 _place(found, Chunk(current, start, start + len(best)), best)
-        self.result = ScanResult(scores, ious, found >= task.clean_thr, found, rows, cols)
+        self.result = ScanResult(scores, ious, detected, found >= task.clean_thr, found, rows, cols)
         self.seconds = 0.0
         self._seconds_before = 0.0
         self._done_before = 0
@@ -87,12 +88,12 @@ class Keeper:
 
     def keep(self, chunk: Chunk, values: Values) -> None:
         """Keep a chunk that one of the processes has done."""
-        scores, ious, seconds = values
-        values = scores, ious, seconds / self.processes
+        matches, seconds = values
+        values = matches, seconds / self.processes
         self.journal.write(chunk.name, *values)
         self._take(chunk, values)
         task = self.bar.tasks[0]
-        done = task.completed + len(scores)
+        done = task.completed + len(matches.scores)
         # What an earlier run did may have been done by more processes, or fewer.
         speed = (done - self._done_before) / (self.seconds - self._seconds_before)
         left = datetime.timedelta(seconds=round((task.total - done) / speed))
@@ -101,9 +102,10 @@ class Keeper:
         )
 
     def _take(self, chunk: Chunk, values: Values) -> None:
-        _place(self.result.scores, chunk, values[0])
-        _place(self.result.ious, chunk, values[1])
-        self.seconds += values[2]
+        matches, seconds = values
+        for name, found in matches._asdict().items():
+            _place(getattr(self.result, name), chunk, found)
+        self.seconds += seconds
 
 
 def _place(array: np.ndarray, chunk: Chunk, values: np.ndarray) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from mmengine.structures import InstanceData
 
@@ -27,9 +29,23 @@ def paired_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
 
 
+class Matches(NamedTuple):
+    """The best detection of each of N pasted boxes, float32.
+
+    Attributes:
+        scores: (N,) its confidence, 0..1; 0 where none counts.
+        ious: (N,) its IoU with the pasted box; 0 where none counts.
+        boxes: (N, 4) its box, ``x1, y1, x2, y2``; NaN where none counts.
+    """
+
+    scores: np.ndarray
+    ious: np.ndarray
+    boxes: np.ndarray
+
+
 def match_each(
     detections: list[InstanceData], label: int, targets: np.ndarray, iou_thr: float
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Matches:
     """The best detection of each pasted box, one image a box.
 
     Args:
@@ -39,11 +55,10 @@ def match_each(
         iou_thr: A detection counts where its IoU with the pasted box is at least this.
 
     Returns:
-        ``scores`` and ``ious``, (N,) float32: the highest confidence among the detections that
-        count and that detection's IoU (the larger one where confidences tie); 0 and 0 if none.
+        Of those that count the most confident; where confidences tie, that of the larger IoU.
     """
-    scores = np.zeros(len(targets), np.float32)
-    ious = np.zeros(len(targets), np.float32)
+    scores, ious = np.zeros((2, len(targets)), np.float32)
+    found = np.full((len(targets), 4), np.nan, np.float32)
     for index, (instances, target) in enumerate(zip(detections, targets)):
         boxes, confidences = _of_label(instances, label)
         overlaps = paired_iou(boxes, target)
@@ -51,7 +66,8 @@ def match_each(
         if len(counted):
             best = counted[np.lexsort((overlaps[counted], confidences[counted]))[-1]]
             scores[index], ious[index] = confidences[best], overlaps[best]
-    return scores, ious
+            found[index] = boxes[best]
+    return Matches(scores, ious, found)
 
 
 def match_all(

@@ -14,7 +14,7 @@ from mindpad_mm.errors import UserError
 from mindpad_mm.scan.images import PathLike
 from mindpad_mm.scan.statistics import ScoreMap
 
-ARRAYS = ('scores', 'ious', 'flags', 'clean', 'rows', 'cols')
+ARRAYS = ('scores', 'ious', 'boxes', 'flags', 'clean', 'rows', 'cols')
 
 
 @dataclass
@@ -22,12 +22,13 @@ class ScanResult:
     """Confidence maps, indexed [background, object, size, row, col].
 
     Scenes and objects of several sizes share one grid of rows and columns. Where a box does not
-    fit its scene, ``scores``, ``ious`` and ``clean`` are NaN and ``flags`` is False.
+    fit its scene, all are NaN and ``flags`` is False.
 
     Attributes:
         scores: float32 in 0..1, the best confidence of the label among the detections that
             overlap the pasted box enough; 0 if none.
         ious: float32, that detection's IoU with the pasted box; 0 if none.
+        boxes: float32, [..., 4], that detection's box ``x1, y1, x2, y2`` in scene pixels; NaN if none.
         flags: bool, True where the clean background alone has such a detection of confidence
             ``clean_thr`` or more. Flagged positions are left out of the statistics.
         clean: float32, the best confidence of such a detection in the clean background.
@@ -39,6 +40,7 @@ class ScanResult:
 
     scores: np.ndarray
     ious: np.ndarray
+    boxes: np.ndarray
     flags: np.ndarray
     clean: np.ndarray
     rows: np.ndarray

@@ -35,7 +35,11 @@ def scan(tmp_path):
         'objects': [{'source': 'white', 'files': ['object_0_10.png'], 'boxes': [[10, 6]]}],
     }  # fmt: skip
     ious = np.zeros_like(scores)
-    result = ScanResult(scores, ious, flags, ious, rows, cols, info)
+    y, x = np.meshgrid(rows, cols, indexing='ij')
+    boxes = np.stack([x - 1.25, y + 0.5, x + 5.75, y + 10.125], -1).astype(np.float32)
+    boxes = np.tile(boxes, (2, 1, 1, 1, 1, 1))
+    boxes[..., 2, 8, :] = np.nan
+    result = ScanResult(scores, ious, boxes, flags, ious, rows, cols, info)
     info['statistics'] = scan_statistics(result)
     result.save(tmp_path)
     return result
@@ -89,7 +93,9 @@ def make_scan(tmp_path_factory):
             'positions_per_second': 1.0, 'versions': {}, 'backgrounds': backgrounds,
             'objects': objects,
         }  # fmt: skip
-        result = ScanResult(*values, flags, values[0], rows, cols, info)
+        boxes = rng.uniform(-20, 90, (*shape, 4)).astype(np.float32)
+        boxes[rng.uniform(0, 1, shape) < 0.1] = np.nan
+        result = ScanResult(*values, boxes, flags, values[0], rows, cols, info)
         info['statistics'] = scan_statistics(result)
         result.save(folder)
         # Drawing the real one takes seconds, and heatmaps have tests of their own.

@@ -27,6 +27,24 @@ def test_scores_and_ious_are_those_of_the_scan_to_four_decimals(make_scan):
     np.testing.assert_array_equal(unpacked(carried['flags'], '<u1', scan.flags.shape), scan.flags)
 
 
+def test_detected_boxes_are_those_of_the_scan_to_a_tenth_of_a_pixel(make_scan):
+    scan = make_scan('one')
+    (carried,) = page_data([scan], ['one'])['scans']
+    tenths = unpacked(carried['boxes'], '<i4', (4, *scan.scores.shape))
+    for background, obj, size, r, c in np.ndindex(scan.scores.shape):
+        wanted, found = (
+            scan.boxes[background, obj, size, r, c],
+            tenths[:, background, obj, size, r, c],
+        )
+        if np.isnan(wanted).any():
+            assert (found == -(2**31)).all()
+            continue
+        height, width = scan.info['objects'][obj]['boxes'][size]
+        y, x = scan.rows[r], scan.cols[c]
+        edges = np.array([x, y, x + width, y + height]) + found / 10
+        np.testing.assert_allclose(edges, wanted, rtol=0, atol=0.0501)
+
+
 def test_everything_is_json_without_nan(make_scan):
     data = page_data([make_scan('one'), make_scan('two', scores=1)], ['one', 'two'])
     json.dumps(data, allow_nan=False)

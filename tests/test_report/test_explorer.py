@@ -116,7 +116,11 @@ def test_hovering_reads_the_score_and_the_iou_that_the_file_holds(browser, scan)
     row, col = unflagged(scan)
     point_at(browser, '[data-score="0"]', scan, row, col)
     score, iou = (arrays[name][0, 0, 0, row, col] for name in ('scores', 'ious'))
-    assert said(browser, scan, row, col) == [f'score {score:.4f}, IoU {iou:.4f}']
+    (line,) = said(browser, scan, row, col)
+    told, box = line.split(', found at ')
+    assert told == f'score {score:.4f}, IoU {iou:.4f}'
+    edges = [float(edge) for corner in box.split(' to ') for edge in corner.split(', ')]
+    np.testing.assert_allclose(edges, arrays['boxes'][0, 0, 0, row, col], rtol=0, atol=0.0501)
     label = browser.wait_for('document.querySelector(".hoverlayer")?.textContent')
     assert f'score {score:.4f}' in label
     assert f'IoU {iou:.3f}' in label

@@ -7,21 +7,23 @@ import pytest
 
 from mindpad_mm.errors import UserError
 from mindpad_mm.scan.journal import FOLDER, Journal, prepare_folder
+from mindpad_mm.scan.matching import Matches
 
-SCORES, IOUS = np.array([0.25, 0.5, 1], np.float32), np.array([0, 0.75, 0.5], np.float32)
+BOXES = np.array([[np.nan] * 4, [1, 2, 3.5, 4], [0, 0, 8, 9]], np.float32)
+FOUND = Matches(np.array([0, 0.5, 1], np.float32), np.array([0, 0.75, 0.5], np.float32), BOXES)
 
 
 def test_chunk_comes_back_bit_by_bit(tmp_path):
-    Journal(tmp_path, {'a': 1}).write('0-0', SCORES, IOUS, 1.25)
-    scores, ious, seconds = Journal(tmp_path, {'a': 1}).read('0-0', 3)
-    assert scores.tobytes() == SCORES.tobytes()
-    assert ious.tobytes() == IOUS.tobytes()
+    Journal(tmp_path, {'a': 1}).write('0-0', FOUND, 1.25)
+    found, seconds = Journal(tmp_path, {'a': 1}).read('0-0', 3)
+    for values, wanted in zip(found, FOUND):
+        assert values.tobytes() == wanted.tobytes()
     assert seconds == 1.25
 
 
 def test_torn_or_altered_chunk_counts_as_not_there(tmp_path):
     journal = Journal(tmp_path, {})
-    journal.write('0-0', SCORES, IOUS, 1.0)
+    journal.write('0-0', FOUND, 1.0)
     path = tmp_path / FOLDER / '0-0'
     whole = path.read_bytes()
     for position in range(len(whole)):

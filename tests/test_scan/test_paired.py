@@ -15,7 +15,7 @@ def noise(seed, scenes):
     rng = np.random.default_rng(seed)
     scores = rng.uniform(0, 1, (scenes, 1, 2, 5, 4)).astype(np.float32)
     flags = np.zeros(scores.shape, bool)
-    return ScanResult(scores, scores, flags, scores, np.arange(5), np.arange(4))
+    return ScanResult(scores, scores, None, flags, scores, np.arange(5), np.arange(4))
 
 
 def test_interval_of_each_position_is_the_paired_t_test_over_scenes():

@@ -33,7 +33,7 @@ def scan(files, out, **options):
 
 
 def recompute(result, files, background, size, row, col):
-    """Score and IoU at a position from the saved files, with MMDetection's own functions."""
+    """Score, IoU and box at a position from the saved files, with MMDetection's own functions."""
     info = result.info
     model = load_detector(
         str(files / 'config.py'), str(files / 'weights.pth'), cfg_options=info['cfg_options']
@@ -47,7 +47,8 @@ def recompute(result, files, background, size, row, col):
     window[...] = (alpha * light[..., :3] + (255 - alpha) * window + 127) // 255
     found = inference_detector(model, scene).pred_instances
     target = position_boxes(np.array([[row, col]]), (height, width))
-    return np.concatenate(match_each([found], info['label_index'], target, info['iou_thr']))
+    matches = match_each([found], info['label_index'], target, info['iou_thr'])
+    return [values[0] for values in matches]
 
 
 @pytest.fixture(scope='module')
@@ -65,9 +66,10 @@ def test_any_position_can_be_recomputed_with_mmdetection_alone(files, whole, spa
         size = rng.integers(2)
         fits = np.argwhere(~np.isnan(result.scores[0, 0, size]))
         r, c = fits[rng.integers(len(fits))]
-        score, iou = recompute(result, files, 0, size, result.rows[r], result.cols[c])
+        score, iou, box = recompute(result, files, 0, size, result.rows[r], result.cols[c])
         assert result.scores[0, 0, size, r, c] == pytest.approx(score, abs=1e-4)
         assert result.ious[0, 0, size, r, c] == pytest.approx(iou, abs=1e-3)
+        np.testing.assert_allclose(result.boxes[0, 0, size, r, c], box, rtol=0, atol=0.05)
 
 
 def test_folder_holds_the_arrays_the_account_and_the_inputs(files, whole):
@@ -77,6 +79,7 @@ def test_folder_holds_the_arrays_the_account_and_the_inputs(files, whole):
     }  # fmt: skip
     with np.load(whole.folder / 'scan.npz') as arrays:
         assert arrays['scores'].dtype == arrays['ious'].dtype == np.float32
+        assert arrays['boxes'].shape == (*arrays['scores'].shape, 4)
         assert arrays['flags'].dtype == bool
         assert arrays['scores'].shape == (1, 1, 2, len(arrays['rows']), len(arrays['cols']))
     info = json.loads((whole.folder / 'scan.json').read_text())

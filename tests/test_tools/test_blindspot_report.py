@@ -43,7 +43,8 @@ def folders(tmp_path):
             'objects': [{'source': 'o', 'files': ['object_0_6.png'], 'boxes': [[6, 4]]}],
         }  # fmt: skip
         rows, cols = np.arange(0, 15, 2), np.arange(0, 27, 2)
-        result = ScanResult(scores, scores, scores < 0, scores * 0, rows, cols, info)
+        boxes = np.full((*scores.shape, 4), np.nan, np.float32)
+        result = ScanResult(scores, scores, boxes, scores < 0, scores * 0, rows, cols, info)
         info['statistics'] = scan_statistics(result)
         result.save(folder)
     return tmp_path / 'zeros', tmp_path / 'reflect'

@@ -1,7 +1,7 @@
 'use strict';
 // One position is looked at in every panel at once; what is shown where comes from the page's data.
 const page = JSON.parse(document.getElementById('data').textContent);
-const OUTSIDE = 65535, STEPS = 10000;  // as the maps are written
+const OUTSIDE = 65535, STEPS = 10000, NO_BOX = -(2 ** 31);  // as the maps are written
 const [BACKGROUNDS, OBJECTS, SIZES, ROWS, COLS] = page.shape;
 const byId = id => document.getElementById(id);
 const all = (selector, visit) => document.querySelectorAll(selector).forEach(visit);
@@ -15,6 +15,7 @@ async function unpack() {
   for (const scan of page.scans) {
     scan.scores = await numbers(scan.scores, Uint16Array);
     scan.ious = await numbers(scan.ious, Uint16Array);
+    scan.boxes = await numbers(scan.boxes, Int32Array);
     scan.flags = await numbers(scan.flags, Uint8Array);
   }
   for (const change of page.changes) {
@@ -28,6 +29,13 @@ const mapIndex = () => (now.background * OBJECTS + now.object) * SIZES + now.siz
 const meanIndex = () => now.object * SIZES + now.size;
 const cellIndex = (map, row, col) => (map * ROWS + row) * COLS + col;
 const box = () => page.objects[now.object].boxes[now.size];
+const here = () => cellIndex(mapIndex(), now.row, now.col);
+// What the detector found at the present position: [x1, y1, x2, y2], or null.
+function detected(scan) {
+  const [height, width] = box(), x = page.cols[now.col], y = page.rows[now.row];
+  const edges = [x, y, x + width, y + height].map((edge, k) => [edge, scan.boxes[k * scan.scores.length + here()]]);
+  return edges[0][1] === NO_BOX ? null : edges.map(([edge, tenths]) => edge + tenths / 10);
+}
 const fixed = value => value === OUTSIDE ? NaN : value / STEPS;
 const signed = (value, digits = 4) => (value < 0 ? '\u2212' : '+') + Math.abs(value).toFixed(digits);
 
@@ -69,6 +77,17 @@ function paint(canvas, frame) {
     draw.lineWidth = line * pixel;
     draw.strokeRect(x - 2 * pixel, y - 2 * pixel, width + 4 * pixel, height + 4 * pixel);
   }
+  page.scans.forEach((scan, k) => {
+    const found = detected(scan);
+    if (!found) return;
+    const [left, top, right, bottom] = found;
+    for (const [colour, dash] of [['#fff', []], [page.lines[k % page.lines.length], [5 * pixel, 3 * pixel]]]) {
+      draw.strokeStyle = colour;
+      draw.setLineDash(dash);
+      draw.strokeRect(left, top, right - left, bottom - top);
+    }
+    draw.setLineDash([]);
+  });
 }
 function drawScene() {
   const scene = page.scenes[now.background], [height, width] = box();
@@ -173,15 +192,17 @@ function drawBorders() {
 
 // ---- words
 function say() {
-  const row = page.rows[now.row], col = page.cols[now.col], i = cellIndex(mapIndex(), now.row, now.col);
+  const row = page.rows[now.row], col = page.cols[now.col], i = here();
   const scores = page.scans.map(scan => {
     const name = page.scans.length > 1 ? scan.name + ' ' : '';
+    const found = detected(scan)?.map(edge => edge.toFixed(1));
     return `${name}score ${fixed(scan.scores[i]).toFixed(4)}, IoU ${fixed(scan.ious[i]).toFixed(4)}`
+      + (found ? `, found at ${found[0]}, ${found[1]} to ${found[2]}, ${found[3]}` : ', not found')
       + (scan.flags[i] ? ' (flagged: the clean scene scores here by itself)' : '');
   });
   page.changes.forEach(({mean, half}, k) => {
-    const here = change(page.scans[k + 1], i), j = cellIndex(meanIndex(), now.row, now.col);
-    if (!isNaN(here)) scores.push(`${page.scans[k + 1].name} minus ${page.scans[0].name} ${signed(here)}`);
+    const changed = change(page.scans[k + 1], i), j = cellIndex(meanIndex(), now.row, now.col);
+    if (!isNaN(changed)) scores.push(`${page.scans[k + 1].name} minus ${page.scans[0].name} ${signed(changed)}`);
     if (half[j] >= 0) scores.push(`mean change ${signed(mean[j])}, 95 % interval `
       + `${signed(mean[j] - half[j])} to ${signed(mean[j] + half[j])}`);
   });
