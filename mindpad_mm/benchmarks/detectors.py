@@ -150,6 +150,8 @@ def settle(model: nn.Module, scene: Scene, label: int | None = None) -> None:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
     for norm in norms:
+        # Those that end a residual branch begin at 0, and would hide all that the branch does.
+        nn.init.ones_(norm.weight)
         norm.train().momentum = 1.0
     outputs: dict[nn.Module, float] = dict.fromkeys(_last_convs(head), 0.0)
 

@@ -145,8 +145,8 @@ class Race:
             step = max(1, len(positions) // _COMPARED)
             picked = positions[::step]
             boxes = position_boxes(picked, self.pixels.shape[:2])
-            scores, _ = match_each(detections[::step], self.label, boxes, 0.5)
-            wanted, _ = match_each(full.detect(picked), self.label, boxes, 0.5)
+            scores = match_each(detections[::step], self.label, boxes, 0.5).scores
+            wanted = match_each(full.detect(picked), self.label, boxes, 0.5).scores
             apart = max(apart, float(np.abs(scores - wanted).max()))
             found += int((wanted > 0).sum())
             count += len(picked)

@@ -47,7 +47,7 @@ class Query:
 
     def scores(self, detections: list[InstanceData], targets: np.ndarray) -> np.ndarray:
         """(N,) float32, the best score of each target box."""
-        return match_each(detections, self.label, targets, self.iou_thr)[0]
+        return match_each(detections, self.label, targets, self.iou_thr).scores
 
 
 def on_the_threshold(

@@ -10,6 +10,7 @@ from typing import Callable
 
 from .checkpoints import checkpoint_loading
 from .init_dist import init_dist_without_gpus
+from .memory_format import compiled_ops_memory_format
 from .mmcv_ops import mmcv_ops
 from .pkg_resources import pkg_resources
 from .ssd_head import ssd_head_loss_cls
@@ -17,6 +18,7 @@ from .ssd_head import ssd_head_loss_cls
 # In this order: nothing may import mmdet before mmcv has its operators.
 _WORKAROUNDS: tuple[Callable[[], bool], ...] = (
     mmcv_ops,
+    compiled_ops_memory_format,
     pkg_resources,
     checkpoint_loading,
     init_dist_without_gpus,

@@ -50,10 +50,15 @@ def mmcv_ops() -> bool:
     return True
 
 
+def ops_are_compiled() -> bool:
+    """Whether a real ``mmcv._ext`` is in use, not our stand-in."""
+    return hasattr(sys.modules['mmcv._ext'], '__file__')
+
+
 def nms_is_stable() -> bool:
     """Whether mmcv's ``nms`` takes the earlier one of equal scores: :func:`nms` does, the compiled one
     leaves that to torch's sort."""
-    return not hasattr(sys.modules['mmcv._ext'], '__file__')
+    return not ops_are_compiled()
 
 
 def nms(

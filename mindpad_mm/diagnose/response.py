@@ -15,7 +15,6 @@ from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.errors import UserError
 from mindpad_mm.scan.detector import SCORE_THR, find_label
 from mindpad_mm.scan.engines.full import detect_images
-from mindpad_mm.scan.incremental.compiled import to_channels_last
 from mindpad_mm.scan.matching import match_each
 from mindpad_mm.scan.scenes import Scene
 
@@ -77,8 +76,7 @@ class DetectorScore(Response):
         self.label = classes[self.index]
         self.iou_thr = iou_thr
         # Convolutions on a CPU run up to twice as fast in this format.
-        self.model = copy.deepcopy(subject.model)
-        to_channels_last(self.model)
+        self.model = copy.deepcopy(subject.model).to(memory_format=torch.channels_last)
         for module in self.model.modules():
             _lower_thresholds(getattr(module, 'test_cfg', None))
         size = subject.input_size
@@ -88,7 +86,7 @@ class DetectorScore(Response):
 
     def _batch(self, images: Sequence[np.ndarray], boxes: np.ndarray) -> np.ndarray:
         detections = detect_images(self.model, self.scene, list(images))
-        return match_each(detections, self.index, boxes, self.iou_thr)[0]
+        return match_each(detections, self.index, boxes, self.iou_thr).scores
 
 
 class ClassProbability(Response):

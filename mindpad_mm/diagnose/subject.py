@@ -15,7 +15,6 @@ from mindpad_mm.errors import UserError
 from mindpad_mm.loading import load_config, load_detector, to_device
 from mindpad_mm.padding import swap_padding
 from mindpad_mm.padding.modes import ModeSpec
-from mindpad_mm.scan.incremental.compiled import plain_maps_for_compiled
 
 TORCHVISION = 'torchvision:'
 _LARGEST = 8192
@@ -88,10 +87,6 @@ class Subject:
         Returns:
             Whatever the last of these parts returns.
         """
-        with plain_maps_for_compiled(self.model):
-            return self._dense(images)
-
-    def _dense(self, images: Tensor) -> Any:
         if not hasattr(self.model, 'extract_feat'):
             return self.model(images)
         features = self.model.extract_feat(images)

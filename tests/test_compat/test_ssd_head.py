@@ -19,8 +19,8 @@ def test_a_head_without_the_attribute_gets_it_and_another_keeps_its_own(monkeypa
 def test_importing_the_package_runs_each_workaround_once(monkeypatch):
     before = compat.status()
     assert set(before) == {
-        'mmcv_ops', 'pkg_resources', 'checkpoint_loading', 'init_dist_without_gpus',
-        'ssd_head_loss_cls',
+        'mmcv_ops', 'compiled_ops_memory_format', 'pkg_resources', 'checkpoint_loading',
+        'init_dist_without_gpus', 'ssd_head_loss_cls',
     }  # fmt: skip
     assert all(isinstance(acted, bool) for acted in before.values())
     compat.apply()

@@ -125,7 +125,7 @@ class FocusedEngine(IncrementalEngine):
         self, detections: list[InstanceData], positions: np.ndarray, iou_thr: float
     ) -> np.ndarray:
         boxes = position_boxes(positions, self.pixels.shape[:2])
-        return match_each(detections, self.label, boxes, iou_thr)[0]
+        return match_each(detections, self.label, boxes, iou_thr).scores
 
     def _detect_focused(self, corners: np.ndarray) -> list[InstanceData]:
         """Final detections of one batch, of which only the focus is new."""

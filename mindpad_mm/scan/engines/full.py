@@ -11,7 +11,6 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from mindpad_mm.scan.engines.base import ENGINES, Engine
-from mindpad_mm.scan.incremental.compiled import plain_maps_for_compiled, to_channels_last
 from mindpad_mm.scan.scenes import SPACES, Scene
 
 AUTO_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
@@ -30,7 +29,7 @@ def detect_images(model: nn.Module, scene: Scene, images: list[np.ndarray]) -> l
     Returns:
         N final detections, boxes in scene pixels.
     """
-    with torch.inference_mode(), plain_maps_for_compiled(model):
+    with torch.inference_mode():
         results = model.test_step(scene.pack(images))
     return [result.pred_instances for result in results]
 
@@ -44,7 +43,8 @@ class FullEngine(Engine):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        to_channels_last(self.model)
+        # oneDNN and cuDNN run convolutions up to five times faster in this format.
+        self.model.to(memory_format=torch.channels_last)
 
     def detect(self, positions: np.ndarray) -> list[InstanceData]:
         detections: list[InstanceData] = []

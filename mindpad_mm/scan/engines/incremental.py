@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mindpad_mm.scan.engines.base import ENGINES, Engine
 from mindpad_mm.scan.engines.full import FullEngine
 from mindpad_mm.scan.incremental import NotFollowed, Tape, Windowed
-from mindpad_mm.scan.incremental.compiled import plain_maps_for_compiled, to_channels_last
+from mindpad_mm.scan.incremental.compiled import whole_maps_for_compiled
 from mindpad_mm.scan.incremental.levels import as_levels
 from mindpad_mm.scan.incremental.shortcuts import shortcuts
 from mindpad_mm.scan.matching import match_each
@@ -41,7 +41,7 @@ class IncrementalEngine(Engine):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        to_channels_last(self.model)
+        self.model.to(memory_format=torch.channels_last)
         self._tape = Tape()
         self._samples: list[Any] = []
         self._checked = False
@@ -101,11 +101,11 @@ class IncrementalEngine(Engine):
         boxes = position_boxes(corners, self.pixels.shape[:2])
 
         def score(image: int, found: InstanceData) -> float:
-            return float(match_each([found], self.label, boxes[[image]], self.iou_thr)[0][0])
+            return float(match_each([found], self.label, boxes[[image]], self.iou_thr).scores[0])
 
         with torch.inference_mode(), shortcuts(self.model, floor=score), self._levels_from_heads():
             samples = self._data_samples(len(corners))
-            with plain_maps_for_compiled(self.model):
+            with whole_maps_for_compiled(self.model):
                 results = self.model(self._inputs(corners), samples, mode='predict')
         return [result.pred_instances for result in results]
 

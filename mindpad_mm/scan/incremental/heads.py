@@ -12,7 +12,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mindpad_mm.scan.incremental.compiled import plain_maps_for_compiled
+from mindpad_mm.scan.incremental.compiled import whole_maps_for_compiled
 from mindpad_mm.scan.incremental.demand import Cells, Demand
 from mindpad_mm.scan.incremental.focus import Grid, prior_grids
 from mindpad_mm.scan.incremental.levels import as_levels
@@ -52,7 +52,7 @@ class SingleStage:
 
     def outputs(self, inputs: Tensor) -> Outputs:
         """What the head gives for (B, 3, H, W)."""
-        with plain_maps_for_compiled(self.model):
+        with whole_maps_for_compiled(self.model):
             outputs = self.head(self.model.extract_feat(inputs))
         kinds = [kind for kind in outputs if isinstance(kind, (list, tuple))]
         if len(kinds) < len(outputs) or len({len(kind) for kind in kinds}) != 1:
