@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from mindpad_mm import zoo
 from mindpad_mm.evaluation import evaluate
+from mindpad_mm.files import save_json
 from mindpad_mm.report import report_scan, write_page
 from mindpad_mm.scan import ScanResult, blindspot_scan
 from mindpad_mm.traffic_lights.dataset import Recipe
@@ -49,7 +49,7 @@ def run_demo(out: Path, stride: int, num_images: int) -> list[dict[str, Any]]:
         rows.append(_row(mode, scan, metrics))
         scans.append(scan)
     write_page(scans, out / 'report.html', zoo.modes())
-    (out / 'demo.json').write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
+    save_json(out / 'demo.json', rows)
     _print(rows, num_images, out / 'report.html')
     return rows
 

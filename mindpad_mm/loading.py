@@ -10,13 +10,15 @@ import traceback
 from collections import OrderedDict
 from typing import Any, Iterator
 
+import cv2
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger, print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import nn
+from yaml import YAMLError
 
 from .errors import UserError
 
@@ -35,7 +37,26 @@ _CONFIG_ERRORS = (
     SyntaxError,
     TypeError,
     ValueError,
+    YAMLError,
 )
+# What building or running a part of a config raises for a key it does not take or lacks, or a value
+# that it refuses.
+_PART_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError, cv2.error)
+
+
+class CfgOptions(DictAction):
+    """MMEngine's action for ``--cfg-options KEY=VALUE ...`` that tells a pair that is none.
+
+    Raises:
+        UserError: a pair has no ``=``, or the brackets of its value do not match.
+    """
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (AssertionError, ValueError) as error:
+            told = ' '.join(values)
+            raise UserError(f'--cfg-options {told!r} is not KEY=VALUE ({error})') from error
 
 
 def load_config(config: str, cfg_options: dict[str, Any] | None = None) -> Config:
@@ -53,7 +74,8 @@ def load_config(config: str, cfg_options: dict[str, Any] | None = None) -> Confi
         UserError: the file is missing, or is no valid config, or an override does not fit it.
     """
     if not osp.isfile(config):
-        raise UserError(f'config {config} does not exist')
+        hint = f": write a file that says _base_ = '{config}'" if '::' in config else ''
+        raise UserError(f'config {config} does not exist{hint}')
     try:
         cfg = Config.fromfile(config)
     except UserError:
@@ -102,11 +124,13 @@ def load_detector(
         cfg = config.copy()
         cfg.merge_from_dict(cfg_options or {})
     name = cfg.filename or 'the config'
-    if 'test_dataloader' not in cfg:
+    if not cfg.get('test_dataloader'):
         raise UserError(f'{name} has no test_dataloader: a complete detector config is needed')
 
     loaded = None if checkpoint is None else CheckpointLoader.load_checkpoint(checkpoint, 'cpu')
     seed = (cfg.get('randomness') or {}).get('seed') or 0
+    if not isinstance(seed, int):
+        raise UserError(f'{name} has randomness.seed = {seed!r}: give a whole number')
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _build_model(cfg)
@@ -115,15 +139,20 @@ def load_detector(
                 model.init_weights()
             print_log(f'{name}: no checkpoint, random weights of seed {seed}', logger='current')
     # lazy_init: only its description is wanted, the annotations may be elsewhere.
-    test_set = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True))
+    with config_faults('the test_dataloader.dataset in the config cannot be built'):
+        test_set = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True))
     model.cfg = cfg
     model.dataset_meta = {'classes': get_classes('coco'), 'palette': 'random', **test_set.metainfo}
     if loaded is not None:
         load_weights(model, loaded, checkpoint)
-        meta = loaded.get('meta') or {}
+        meta = loaded.get('meta')
+        meta = meta if isinstance(meta, dict) else {}
         # Files of MMDetection 2 have CLASSES beside the rest of meta.
         stored = meta.get('dataset_meta') or {k: meta[k] for k in ('CLASSES',) if k in meta}
-        model.dataset_meta.update({k.lower(): v for k, v in stored.items()})
+        known = {k.lower(): v for k, v in stored.items() if v is not None}
+        model.dataset_meta.update(known)
+    if isinstance(model.dataset_meta['classes'], str):  # ('person') is no tuple
+        model.dataset_meta['classes'] = (model.dataset_meta['classes'],)
     return to_device(model, device).eval()
 
 
@@ -168,10 +197,12 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], name: str) -> Non
         name: what to call the checkpoint in the error.
 
     Raises:
-        UserError: a weight is missing, left over or of another shape. Counters of batch norms may
-            be missing and keys old MMDetection left in published files may be left over.
+        UserError: a weight is missing, left over, of another shape or NaN. Counters of batch norms
+            may be missing and keys old MMDetection left in published files may be left over.
     """
     stored = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(stored, dict):
+        raise UserError(f'checkpoint {name} holds a {type(stored).__name__}, not a dict of weights')
     weights = OrderedDict((re.sub(r'^module\.', '', str(k)), v) for k, v in stored.items())
     weights._metadata = getattr(stored, '_metadata', None)  # versions, for renamed keys
     try:
@@ -186,6 +217,12 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], name: str) -> Non
         problem = '; '.join(_some(*p) for p in (('missing', missing), ('left over', extra)) if p[1])
     if problem:
         raise UserError(f'checkpoint {name} is not of the detector in the config: {problem}')
+    broken = [k for k, v in model.state_dict().items() if v.is_floating_point() and v.isnan().any()]
+    if broken:
+        raise UserError(
+            f'checkpoint {name} is of a training that diverged; {_some("NaN", broken)}: '
+            f'take an earlier one'
+        )
 
 
 def _some(what: str, keys: list[str], shown: int = 3) -> str:
@@ -196,22 +233,31 @@ def _some(what: str, keys: list[str], shown: int = 3) -> str:
 def _build_model(cfg: Config) -> nn.Module:
     from mmdet.registry import MODELS
 
-    if 'model' not in cfg:
+    if not isinstance(cfg.get('model'), dict):
         raise UserError(f'{cfg.filename or "the config"} has no model: is it a detector config?')
     init_default_scope(cfg.get('default_scope') or 'mmdet')
+    with config_faults('the model in the config cannot be built'):
+        model = MODELS.build(_without_pretrained(cfg.model))
+    return revert_sync_batchnorm(model)
+
+
+@contextlib.contextmanager
+def config_faults(problem: str) -> Iterator[None]:
+    """Turn what MMDetection raises for a part of a config to UserError, unless we are to blame.
+
+    Args:
+        problem: the beginning of the message, e.g. ``'the model in the config cannot be built'``.
+    """
     try:
         with users_faults():
-            model = MODELS.build(_without_pretrained(cfg.model))
+            yield
     except UserError:
         raise
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
-        # A key no module takes, one that it needs, or a value it refuses; unless we are to blame.
+    except _PART_ERRORS as error:
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         if frame.f_globals.get('__name__', '').startswith('mindpad_mm'):
             raise
-        told = _one_line(error)
-        raise UserError(f'the model in the config cannot be built: {told}') from error
-    return revert_sync_batchnorm(model)
+        raise UserError(f'{problem}: {_one_line(error)}') from error
 
 
 @contextlib.contextmanager
@@ -233,7 +279,10 @@ def _without_pretrained(node: Any) -> Any:
     """Copy of a model's config that downloads and reads no weights to start from."""
     if isinstance(node, dict):
         copy = type(node)({k: _without_pretrained(v) for k, v in node.items()})
-        if 'Pretrained' in str(copy.get('init_cfg')):
+        # PVT's has a checkpoint and no type.
+        if 'Pretrained' in str(copy.get('init_cfg')) or 'checkpoint' in (
+            copy.get('init_cfg') or ()
+        ):
             copy['init_cfg'] = None
         if isinstance(copy.get('pretrained'), str):
             copy['pretrained'] = None

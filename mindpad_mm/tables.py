@@ -30,7 +30,9 @@ class Table:
 
     def rich(self) -> RichTable:
         """For ``rich.console.Console.print``."""
-        table = RichTable(title=self.title or None, box=box.SIMPLE_HEAD)
+        # As text, a title is never read as markup, either.
+        title = Text(self.title, 'table.title')
+        table = RichTable(title=title or None, box=box.SIMPLE_HEAD)
         for column in self.columns:
             table.add_column(Text(str(column)), overflow='fold')  # a narrow terminal hides no digit
         for row in self.rows:

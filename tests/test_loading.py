@@ -50,6 +50,7 @@ def test_overrides_reach_the_config_they_are_for_and_no_other(config):
         ('model = dict(', r'SyntaxError'),
         ("_base_ = 'mmdet::ssd/no_such.py'", r'no_such'),
         ("_base_ = './gone.py'", r'gone\.py'),
+        ("_base_ = 'broken.yaml'", r'ParserError'),
         ('model = undefined', r'NameError.*undefined'),
         ("custom_imports = dict(imports=['no_such_module'])", r'no_such_module'),
     ],
@@ -57,6 +58,7 @@ def test_overrides_reach_the_config_they_are_for_and_no_other(config):
 def test_a_config_that_cannot_be_read_is_told_in_one_line(tmp_path, text, told):
     path = tmp_path / 'bad.py'
     path.write_text(text + '\n')
+    (tmp_path / 'broken.yaml').write_text('a: [')
     with pytest.raises(UserError, match=rf'bad\.py cannot be read: .*{told}') as info:
         load_config(str(path))
     assert '\n' not in str(info.value)
@@ -65,6 +67,8 @@ def test_a_config_that_cannot_be_read_is_told_in_one_line(tmp_path, text, told):
 def test_a_missing_config_an_unfit_override_and_a_config_of_no_detector_are_told(tmp_path, config):
     with pytest.raises(UserError, match=r'gone\.py does not exist'):
         load_config(str(tmp_path / 'gone.py'))
+    with pytest.raises(UserError, match=r"says _base_ = 'mmdet::ssd/a\.py'"):
+        load_config('mmdet::ssd/a.py')
     with pytest.raises(UserError, match='--cfg-options'):
         load_config(config.filename, {'model.type.name': 1})
     (tmp_path / 'empty.py').write_text('')
@@ -133,6 +137,34 @@ def test_all_weights_are_loaded_and_the_checkpoints_classes_win(tmp_path, config
     assert loaded.dataset_meta['classes'] == ('a', 'b')
     old = save(tmp_path, weights, meta={'CLASSES': ('c',), 'epoch': 3})
     assert load_detector(config, old).dataset_meta['classes'] == ('c',)
+
+
+@pytest.mark.parametrize(
+    ('meta', 'classes'),
+    [
+        ({'CLASSES': 'lamp'}, ('lamp',)),  # ('lamp') is no tuple
+        ({'CLASSES': None}, None),
+        ('of another tool', None),
+    ],
+)
+def test_odd_names_of_classes_in_a_checkpoint_are_understood(
+    tmp_path, config, detector, meta, classes
+):
+    loaded = load_detector(config, save(tmp_path, detector.state_dict(), meta=meta))
+    assert loaded.dataset_meta['classes'] == (classes or detector.dataset_meta['classes'])
+
+
+def test_weights_of_a_training_that_diverged_are_refused_by_name(tmp_path, config, detector):
+    weights = dict(detector.state_dict())
+    key = 'bbox_head.cls_convs.0.1.weight'
+    weights[key] = weights[key].clone()
+    weights[key][0] = float('nan')
+    with pytest.raises(UserError, match=f'diverged; NaN: {key}: take an earlier one'):
+        load_detector(config, save(tmp_path, weights))
+    path = str(tmp_path / 'nothing.pth')
+    torch.save({'state_dict': None}, path)
+    with pytest.raises(UserError, match='holds a NoneType'):
+        load_detector(config, path)
 
 
 @pytest.mark.parametrize('change', ['missing', 'left over', 'of another shape'])

@@ -12,6 +12,10 @@ def test_a_terminal_shows_every_cell_as_it_is():
     assert 'Unused' in lines[0]
 
 
+def test_a_title_is_never_read_as_markup():
+    assert 'a[/b] and [red]' in str(Table(['a heading that is wide'], [], 'a[/b] and [red]'))
+
+
 def test_markdown_has_one_line_a_row_and_no_stray_columns():
     assert TABLE.markdown() == (
         'Unused\n\n| layer | rows |\n| --- | --- |\n| conv[b] | 3 |\n| a\\|b | -1 |\n'

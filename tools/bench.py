@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from mindpad_mm.benchmarks.figures import figures_table
 from mindpad_mm.benchmarks.runs import write_ssd300
 from mindpad_mm.benchmarks.suite import GROUPS, Effort
 from mindpad_mm.errors import one_line_errors
+from mindpad_mm.files import save_json
 from mindpad_mm.scan.detector import versions
 
 EXAMPLE = """\
@@ -52,12 +52,11 @@ def main() -> None:
         return
     effort = Effort.least() if args.quick else Effort(race=args.repeats)
     figures = []
-    args.json.parent.mkdir(parents=True, exist_ok=True)
     for group in args.only:
         figures += GROUPS[group](effort)
         print(figures_table(figures[-1:]), flush=True)
         found = {'versions': versions(), 'figures': [figure.to_json() for figure in figures]}
-        args.json.write_text(json.dumps(found, indent=1) + '\n')
+        save_json(args.json, found)
     print(figures_table(figures, 'goals and figures'))
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from rich.console import Console
 
 from mindpad_mm.benchmarks.agreement import MODES, SCANS, agreement_table, compare
 from mindpad_mm.errors import one_line_errors
+from mindpad_mm.files import save_json
+from mindpad_mm.padding.modes import describe, get_modes, parse_modes
 from mindpad_mm.scan.detector import versions
 
 EXAMPLE = """\
@@ -35,9 +36,9 @@ def parse_args() -> argparse.Namespace:
     add = parser.add_argument
     add('--families', nargs='+', default=list(SCANS), choices=list(SCANS), metavar='NAME',
         help=f'{", ".join(SCANS)} (all)')  # fmt: skip
-    names = ['/'.join(mode) if isinstance(mode, tuple) else mode for mode in MODES]
-    add('--modes', nargs='+', default=names, metavar='MODE',
-        help="padding modes, 'reflect/circular' for a pair (%(default)s)")  # fmt: skip
+    names = ', '.join(describe(get_modes(mode)) for mode in MODES)
+    add('--modes', nargs='+', type=parse_modes, default=list(MODES), metavar='MODE',
+        help=f"padding modes, 'reflect/circular' for a pair ({names})")  # fmt: skip
     add('--stride', type=int, help='pixels between positions (each detector its own)')
     add('--threads', type=int, default=1, help='threads to run on (%(default)s)')
     add('--json', type=Path, metavar='FILE', help='write the outcome here, after every scan')
@@ -49,11 +50,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
-    modes = [tuple(mode.split('/')) if '/' in mode else mode for mode in args.modes]
     console = Console()
     done = []
     for family in args.families:
-        for agreement in compare(family, modes, args.stride):
+        for agreement in compare(family, args.modes, args.stride):
             done.append(agreement)
             verdict = 'agree' if agreement.holds else 'DIFFER'
             console.print(
@@ -68,8 +68,7 @@ def main() -> None:
                     'threads': args.threads,
                     'scans': [each.to_json() for each in done],
                 }
-                args.json.parent.mkdir(parents=True, exist_ok=True)
-                args.json.write_text(json.dumps(found, indent=1) + '\n')
+                save_json(args.json, found)
     print(agreement_table(done))
     if args.markdown:
         args.markdown.write_text(agreement_table(done).markdown())

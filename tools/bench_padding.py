@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from mindpad_mm.benchmarks.padding import LAYOUTS, MODES, Settings, measure, table
 from mindpad_mm.errors import one_line_errors
+from mindpad_mm.files import save_json
 
 EXAMPLE = """examples:
   forward pass:
@@ -66,7 +66,7 @@ def main() -> None:
             'clock': 'process_time',
             'timings': [dataclasses.asdict(timing) for timing in timings],
         }
-        args.out.write_text(json.dumps(found, indent=2) + '\n')
+        save_json(args.out, found)
 
 
 if __name__ == '__main__':

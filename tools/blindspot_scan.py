@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 
-from mmengine.config import DictAction
-
-from mindpad_mm.errors import one_line_errors
+from mindpad_mm.errors import UserError, one_line_errors
+from mindpad_mm.loading import CfgOptions
 from mindpad_mm.report import report_scan
 from mindpad_mm.scan import ENGINES, LAUNCHERS, blindspot_scan
 
@@ -107,7 +107,7 @@ def parse_args() -> argparse.Namespace:
     )
     run.add_argument('--seed', type=int, default=0, help='seed of what is drawn (0)')
     run.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='overrides of the config, key=value'
+        '--cfg-options', nargs='+', action=CfgOptions, help='overrides of the config, key=value'
     )
     run.add_argument('--out', metavar='DIR', help='output folder (outputs/<config>_scan)')
     run.add_argument(
@@ -117,12 +117,17 @@ def parse_args() -> argparse.Namespace:
 
 
 def _batch_size(text: str) -> int | str:
+    if text != 'auto' and not text.lstrip('-').isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} is neither a whole number nor auto')
     return text if text == 'auto' else int(text)
 
 
 @one_line_errors
 def main() -> None:
     args = parse_args()
+    # torchrun's own name for a run; each of its processes would scan it all, into the same folder.
+    if args.launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ:
+        raise UserError('torchrun started this process: add --launcher pytorch, or leave it out')
     result = blindspot_scan(
         args.config,
         args.checkpoint,

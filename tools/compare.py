@@ -15,10 +15,12 @@ try:
     from mindpad_mm.evaluation.compare import compare
     from mindpad_mm.evaluation.regions import BORDER_PX
     from mindpad_mm.evaluation.runs import Entry, Group, Run, swapped_runs
+    from mindpad_mm.loading import CfgOptions
+    from mindpad_mm.padding.modes import parse_modes
     from mindpad_mm.report.comparison_page import report_comparison
+    from mindpad_mm.scan import ENGINES
 except ValueError as error:  # mmcv is missing
     sys.exit(f'error: {error}')
-from mmengine.config import DictAction
 
 EXAMPLE = """\
 a RUN is CONFIG:CHECKPOINT[:KEY=VALUE,...] or a finished work dir of MMEngine[:KEY=VALUE,...]; the
@@ -54,7 +56,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--name', nargs='+', default=[], help='what to call the RUNs, one each')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='overrides of every config, key=value'
+        '--cfg-options', nargs='+', action=CfgOptions, help='overrides of every config, key=value'
     )
     parser.add_argument('--out', default='outputs/comparison', help='folder (%(default)s)')
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda:0, ...')
@@ -62,6 +64,7 @@ def parse_args() -> argparse.Namespace:
     swap.add_argument(
         '--modes',
         nargs='+',
+        type=parse_modes,
         default=[],
         metavar='MODE',
         help="evaluate every RUN under these padding modes as well: 'all', names, or pairs such as "
@@ -77,7 +80,12 @@ def parse_args() -> argparse.Namespace:
         'leaves them, several numbers give a row each',
     )
     sure = parser.add_argument_group('how sure')
-    sure.add_argument('--draws', type=int, default=1000, help='of the bootstrap (%(default)s)')
+    sure.add_argument(
+        '--draws',
+        type=int,
+        default=1000,
+        help='of the bootstrap (%(default)s); below 40 there are no intervals',
+    )
     sure.add_argument('--seed', type=int, default=0, help='of the draws (%(default)s)')
     sure.add_argument(
         '--border-px',
@@ -94,7 +102,7 @@ def parse_args() -> argparse.Namespace:
     scan.add_argument('--stride', type=int, help='pixels between positions (4)')
     scan.add_argument('--label', help='class to look for')
     scan.add_argument('--iou-thr', type=float, help='least IoU with the pasted box (0.5)')
-    scan.add_argument('--engine', help='auto (default), incremental, full')
+    scan.add_argument('--engine', help=f'auto (default), {", ".join(ENGINES.module_dict)}')
     return parser.parse_args()
 
 
@@ -109,12 +117,10 @@ def entries(args: argparse.Namespace) -> list[Entry]:
     names = args.name or [''] * len(args.runs)
     found: list[Entry] = [Run.parse(text, name) for text, name in zip(args.runs, names)]
     if args.modes:
-        modes: Any = [tuple(mode.split('/')) if '/' in mode else mode for mode in args.modes]
-        modes = 'all' if modes == ['all'] else modes
+        modes: Any = 'all' if args.modes == ['all'] else list(dict.fromkeys(args.modes))
+        images = list(dict.fromkeys(args.recalibrate))
         found = [
-            each
-            for run in found
-            for each in swapped_runs(run, modes, args.recalibrate, args.cfg_options)
+            each for run in found for each in swapped_runs(run, modes, images, args.cfg_options)
         ]
     for name, *texts in args.group:
         found.append(Group(name, [Run.parse(text) for text in texts]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
-
 from mindpad_mm.diagnose import CHECKS, Subject, diagnose
 from mindpad_mm.errors import UserError, one_line_errors
+from mindpad_mm.loading import CfgOptions
+from mindpad_mm.padding.modes import parse_modes
 from mindpad_mm.report.diagnosis_page import make_folder, report_diagnosis
 from mindpad_mm.scan.images import list_images, read_image
 
@@ -49,6 +49,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--modes',
+        type=parse_modes,
         nargs='+',
         metavar='MODE',
         help='padding modes to compare (all; artifacts: one), or pairs such as reflect/circular, '
@@ -72,7 +73,7 @@ def parse_args() -> argparse.Namespace:
     shift.add_argument('--ann-id', type=int, metavar='ID', help='which annotation')
     shift.add_argument('--photo-root', metavar='DIR', help='folder of the photos of --from-coco')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='overrides of the config, key=value'
+        '--cfg-options', nargs='+', action=CfgOptions, help='overrides of the config, key=value'
     )
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda:0, ...')
     parser.add_argument('--seed', type=int, default=0, help='seed of what is drawn (0)')
@@ -108,12 +109,13 @@ def main() -> None:
         photos,
         args.seed,
         info,
-        modes=args.modes and [tuple(m.split('/')) if '/' in m else m for m in args.modes],
+        modes=args.modes,
         label=args.label,
         from_coco=args.from_coco,
         ann_id=args.ann_id,
         photo_root=args.photo_root,
     )
+    suite.insist_on([])
     report_diagnosis(suite, out)
     suite.print()
     if 'note' in info:

@@ -225,16 +225,14 @@ class Evenness(Diagnosis):
 
     def _sizes(self) -> str:
         if self.suggested is None:
-            low, high = self.search.sizes[0][0], self.search.sizes[0][-1]
-            best = max(self.search.even_until[0])
-            sizes = [
-                s for s, u in zip(self.search.sizes[0], self.search.even_until[0]) if u == best
+            found = [
+                (name, self._none_even(axis))
+                for axis, name in enumerate(('height', 'width'))
+                if not self.search.even_sizes(axis)
             ]
-            best_size = min(sizes, key=lambda size: abs(size - self.input_size[0]))
-            return (
-                f'No height of {low} to {high} is even throughout; at {best_size} the first '
-                f'{best:.0f} of {self.search.layers} strided layers are.'
-            )
+            if len({text for _, text in found}) == 1:
+                found = [(' or '.join(name for name, _ in found), found[0][1])]
+            return ' '.join(f'No {name} of {text}' for name, text in found)
         text = []
         for axis, name in enumerate(('heights', 'widths')):
             sizes = ', '.join(map(str, self.search.nearest(axis, self.input_size[axis])))
@@ -243,6 +241,19 @@ class Evenness(Diagnosis):
         if text[0].replace('heights', '') == text[1].replace('widths', ''):
             text = [text[0].replace('heights', 'heights and widths')]
         return f'Even throughout nearby: {"; ".join(text)}. {self.how}'
+
+    def _none_even(self, axis: int) -> str:
+        sizes, until = self.search.sizes[axis], self.search.even_until[axis]
+        best = max(until)
+        nearest = min(
+            (size for size, layers in zip(sizes, until) if layers == best),
+            key=lambda size: abs(size - self.input_size[axis]),
+        )
+        where = ' at which it runs' if min(until) < 0 else ''
+        return (
+            f'{sizes[0]} to {sizes[-1]}{where} is even throughout; at {nearest} the first {best:.0f} '
+            f'of {self.search.layers} strided layers are.'
+        )
 
 
 def _by(size: tuple[int, int]) -> str:

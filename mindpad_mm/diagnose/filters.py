@@ -242,7 +242,8 @@ class FilterAsymmetry(Diagnosis):
             else:
                 text += 'So few can be chance.'
         elif uneven:
-            text = f'{len(uneven)} convolutions pad unevenly; their filters lean no more than by chance.'
+            count = '1 convolution pads' if len(uneven) == 1 else f'{len(uneven)} convolutions pad'
+            text = f'{count} unevenly; no filters there lean to one side more than by chance.'
         else:
             text = 'No convolution pads unevenly at this size.'
         return (

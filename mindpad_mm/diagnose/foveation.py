@@ -12,9 +12,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mindpad_mm.diagnose.maps import own_modes
+from mindpad_mm.diagnose.refusal import CannotRun
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
-from mindpad_mm.diagnose.tracing import FULL, SAME, VALID, ShapeRunner, TooSmall, without_numbers
+from mindpad_mm.diagnose.tracing import FULL, SAME, VALID, ShapeRunner, without_numbers
 from mindpad_mm.diagnose.usage import Usage, pixel_usage
 from mindpad_mm.errors import UserError
 from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
@@ -44,7 +45,8 @@ def check_foveation(
         upto: Count the paths to the results of this layer. Default: to the network's results.
 
     Raises:
-        UserError: An unknown mode or layer, or a function whose reads are not known.
+        UserError: An unknown mode or layer, a function whose reads are not known, or the network cannot
+            run at this size.
 
     Source: Mind the Pad (ICLR 2021), section and appendix on foveation.
     """
@@ -89,8 +91,10 @@ class Scheme:
 def _run(subject: Subject, scheme: str, label: str, upto: str | None) -> Scheme:
     try:
         trace = ShapeRunner(subject).run(subject.input_size, scheme)
-    except TooSmall as error:
-        return Scheme(label, None, str(error))
+    except CannotRun as error:
+        if scheme == SAME:  # no mode changes a size: nothing can be counted
+            raise
+        return Scheme(label, None, str(error.__cause__ or error).splitlines()[0])
     slides = [slide for slide in trace.slides if max(slide.kernel) > 1 and not slide.field.pooled]
     outputs = None
     if upto is not None:
@@ -253,17 +257,19 @@ class Foveation(Diagnosis):
 
     def advice(self) -> str:
         usage = self.own.usage
-        if usage is None:
-            return f'The network cannot run as it is: {self.own.problem}.'
         sides = dict(zip(_SIDES, usage.sides()))
         weakest = min(sides, key=sides.get)
-        text = (
-            f'With {self.own.label.replace(" (as it is)", "")} padding the most used pixel is used '
-            f'{_number(usage.disparity)} times as often as the least used; use is '
-            f'lowest at the {weakest} border ({sides[weakest]:.2f} of the middle).'
-        )
+        # "zeros (as it is)", or "as it is" where layers differ or none pads.
+        mode = self.own.label.replace('as it is', '').rstrip(' ()')
+        text = f'With {mode} padding' if mode else 'As it is,'
         if usage.unused:
-            text += f' {usage.unused} pixels are not used at all.'
+            text += f' {usage.unused} pixels are not used at all'
+        else:
+            text += (
+                f' the most used pixel is used {_number(usage.disparity)} times as often as the '
+            )
+            text += 'least used'
+        text += f'; use is lowest at the {weakest} border ({sides[weakest]:.2f} of the middle).'
         differ = [
             f'{one} and {other} ({sides[one]:.2f}, {sides[other]:.2f})'
             for one, other in (('top', 'bottom'), ('left', 'right'))
@@ -276,7 +282,7 @@ class Foveation(Diagnosis):
             )
         text += ''.join(
             f' {_SCHEMES.get(scheme.label, f"With {scheme.label}")} it cannot run: '
-            f'{scheme.problem.split(":")[0]}.'
+            f'{scheme.problem.split(": take a larger")[0]}.'
             for scheme in self.schemes
             if scheme.usage is None
         )

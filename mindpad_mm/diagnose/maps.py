@@ -9,6 +9,7 @@ from typing import Callable, Sequence, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mindpad_mm.diagnose.refusal import refusals_told
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.errors import UserError
 from mindpad_mm.padding.layers import mode_of, padded_type, pads_of
@@ -64,14 +65,8 @@ def visit_maps(
     try:
         for name in wanted:
             handles.append(subject.model.get_submodule(name).register_forward_hook(hook_for(name)))
-        with torch.no_grad():
+        with torch.no_grad(), refusals_told(subject.name, tuple(images.shape[-2:])):
             subject.dense(images)
-    except RuntimeError as error:
-        height, width = images.shape[-2:]
-        raise UserError(
-            f'{subject.name} cannot run on an input of {height} x {width} pixels (h x w): '
-            f'{str(error).strip().splitlines()[0]}'
-        ) from error
     finally:
         for handle in handles:
             handle.remove()

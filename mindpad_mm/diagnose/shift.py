@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from mindpad_mm.diagnose.inputs import photos_or_streets
 from mindpad_mm.diagnose.progress import steps
+from mindpad_mm.diagnose.refusal import refusals_told
 from mindpad_mm.diagnose.response import Response, find_response
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.shift_scene import ShiftScene, annotated_scene, pasted_scene
@@ -259,8 +260,8 @@ def check_shift(
         seed: Of the drawn object and streets.
 
     Raises:
-        UserError: No such class, annotation or photo; a photo that is smaller than the input; a
-            network that is neither detector nor classifier.
+        UserError: No such class, annotation or photo; a photo that is smaller than the input; an object
+            that is larger; a network that is neither detector nor classifier, or cannot run at this size.
     """
     if step is not None and step < 1:
         raise UserError(f'step {step} is not possible: it must be at least 1 pixel')
@@ -279,7 +280,8 @@ def check_shift(
     first = scenes[0]
     top, left = first.start
     example = first.frame(top, left)
-    respond = find_response(subject, label, iou_thr, example)
+    with refusals_told(subject.name, subject.input_size):
+        respond = find_response(subject, label, iou_thr, example)
     if step is None:
         step = math.ceil((max(subject.input_size) // 2 + max(first.box[2:])) / SHIFTS)
         step += 1 - step % 2

@@ -112,7 +112,8 @@ def annotated_scene(
         The scene, and the name of the annotation's class.
 
     Raises:
-        UserError: No such file, annotation or photo; the photo is smaller than the frame.
+        UserError: No such file, annotation or photo; the photo is smaller than the frame, or the object
+            larger; the annotation lies outside its photo.
     """
     coco = read_coco(ann_file)
     if ann_id not in coco.anns:
@@ -127,7 +128,19 @@ def annotated_scene(
             'must be larger than the input'
         )
     x1, y1, width, height = annotation['bbox']
-    left, top = round(x1), round(y1)
-    box = (top, left, max(1, round(y1 + height) - top), max(1, round(x1 + width) - left))
+    # Boxes may reach beyond their photo by a fraction of a pixel, and badly made ones by more.
+    left, top = max(round(x1), 0), max(round(y1), 0)
+    bottom = min(max(round(y1 + height), top + 1), photo.shape[0])
+    right = min(max(round(x1 + width), left + 1), photo.shape[1])
+    box = top, left, bottom - top, right - left
+    if min(box[2:]) < 1:
+        raise UserError(
+            f'the box of annotation {ann_id} lies outside its photo: {annotation["bbox"]}'
+        )
+    if box[2] > input_size[0] or box[3] > input_size[1]:
+        raise UserError(
+            f'the object of annotation {ann_id} has {box[2]} x {box[3]} pixels (h x w), more than the '
+            f'input of {input_size[0]} x {input_size[1]}: take a smaller one or a larger --input-size'
+        )
     source = f'annotation {ann_id} of {ann_file}'
     return ShiftScene(photo, box, input_size, source), coco.cats[annotation['category_id']]['name']

@@ -8,8 +8,10 @@ from typing import Sequence
 
 from torch import nn
 
+from mindpad_mm.diagnose.refusal import CannotRun
 from mindpad_mm.diagnose.subject import Subject
-from mindpad_mm.diagnose.tracing import ShapeRunner, Slide, TooSmall, Trace
+from mindpad_mm.diagnose.tracing import ShapeRunner, Slide, Trace
+from mindpad_mm.padding.windows import by_axis, get_windows
 
 _SMALLEST_RADIUS, _LARGEST_RADIUS = 32, 512
 
@@ -37,11 +39,10 @@ class StridedLayer:
     def of(cls, slide: Slide) -> StridedLayer:
         unused: list[int] = []
         consumed: list[int] = []
-        for axis, size in enumerate(slide.size):
-            before, after = slide.pads[2 * axis : 2 * axis + 2]
-            reach = slide.dilation[axis] * (slide.kernel[axis] - 1) + 1
-            reach += slide.stride[axis] * (slide.results[axis] - 1)
-            rest = before + size + after - reach
+        windows = get_windows(slide.kernel, slide.stride, slide.dilation)
+        axes = zip(slide.size, by_axis(slide.pads), windows, slide.results)
+        for size, (before, after), window, results in axes:
+            rest = before + size + after - window.spans(results)
             unused += [0, rest]
             consumed += [before, after - rest]
         return cls(slide, tuple(unused), tuple(consumed))
@@ -82,7 +83,8 @@ class SizeSearch:
     Attributes:
         sizes: (heights, widths) that were run, ascending.
         even_until: For each of them the number of strided layers before the first uneven one;
-            infinite where none is; -1 where the network cannot run.
+            infinite where none is; -1 where the network cannot run, as far as that was found out:
+            no run goes on beyond what makes both axes uneven.
         layers: Strided layers of the network.
     """
 
@@ -148,15 +150,36 @@ def search_sizes(runner: ShapeRunner, trace: Trace, radius: int | None = None) -
     height, width = trace.source.size
     sizes: tuple[list[int], list[int]] = ([], [])
     until: tuple[list[float], list[float]] = ([], [])
-    for change in range(-min(radius, height // 2, width // 2), radius + 1):
+    changes = range(-min(radius, height // 2, width // 2), radius + 1)
+    for change in changes:
         watch = _FirstUneven()
         try:
             runner.run((height + change, width + change), on_slide=watch)
         except _BothUneven:
             pass
-        except TooSmall:
+        except CannotRun:
             watch.until = [-1, -1]
         for axis, size in enumerate((height, width)):
             sizes[axis].append(size + change)
             until[axis].append(watch.until[axis])
+    for axis in (0, 1):
+        if math.inf not in until[axis]:
+            _confirm_best(runner, sizes, until, axis, changes.index(0))
     return SizeSearch(sizes, until, len(strided_layers(trace)))
+
+
+def _confirm_best(
+    runner: ShapeRunner,
+    sizes: tuple[list[int], list[int]],
+    until: tuple[list[float], list[float]],
+    axis: int,
+    own: int,
+) -> None:
+    """Mark as refused those of the best sizes at which the whole network does not run."""
+    for at in sorted(range(len(sizes[axis])), key=lambda at: (-until[axis][at], abs(at - own))):
+        try:
+            runner.run((sizes[0][at], sizes[1][at]), on_slide=lambda _: None)
+        except CannotRun:
+            until[0][at] = until[1][at] = -1
+        else:
+            return

@@ -22,7 +22,7 @@ from mindpad_mm.diagnose.shift import check_shift
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import FULL, VALID
 from mindpad_mm.errors import UserError
-from mindpad_mm.padding.modes import PADDING_MODES, ModeSpec, get_modes
+from mindpad_mm.padding.modes import PADDING_MODES, ModeSpec, describe, get_modes, parse_modes
 from mindpad_mm.scan.detector import versions
 from mindpad_mm.scan.images import PathLike
 
@@ -82,8 +82,9 @@ def _padding_error(subject: Subject, ask: Request) -> Diagnosis:
     modes = None if ask.modes is None else list(ask.modes)
     own = own_mode(subject.model)
     # Without the network's own mode there is nothing to recommend a change from.
-    if modes and own in PADDING_MODES and own not in modes:
-        modes.insert(0, own)
+    known = own and all(name in PADDING_MODES for name in own.split('/'))
+    if modes and known and own not in [describe(get_modes(mode)) for mode in modes]:
+        modes.insert(0, parse_modes(own))
     return check_padding_error(subject, ask.photos, modes, seed=ask.seed)
 
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Sequence
 
 import numpy as np
-from torch.nn.modules.utils import _pair
 
 from mindpad_mm.diagnose.tracing import FULL, VALID, Field, Reads, Trace, window_reads
 from mindpad_mm.errors import UserError
 from mindpad_mm.padding.modes import ModeSpec, get_modes
+from mindpad_mm.padding.windows import Pair, get_windows, pair
 
 _LARGEST = np.iinfo(np.int64).max
 
@@ -88,11 +88,11 @@ def _middle(size: int) -> slice:
 
 def layer_usage(
     size: tuple[int, int],
-    kernel: int | tuple[int, int],
+    kernel: Pair,
     mode: ModeSpec = 'zeros',
-    padding: str | int | tuple[int, int] = 'same',
-    stride: int | tuple[int, int] = 1,
-    dilation: int | tuple[int, int] = 1,
+    padding: Pair | str = 'same',
+    stride: Pair = 1,
+    dilation: Pair = 1,
 ) -> Usage:
     """Uses of each cell of a map by one convolution.
 
@@ -106,17 +106,18 @@ def layer_usage(
     Raises:
         UserError: An unknown mode, or a map too small for the kernel.
     """
-    kernel, stride, dilation = _pair(kernel), _pair(stride), _pair(dilation)
-    reaches = [d * (k - 1) for d, k in zip(dilation, kernel)]
+    windows = get_windows(kernel, stride, dilation)
+    reaches = [window.reach() - 1 for window in windows]
     named = {'same': [r // 2 for r in reaches], VALID: [0, 0], FULL: reaches}
-    pads = named[padding] if isinstance(padding, str) else _pair(padding)
+    pads = named[padding] if isinstance(padding, str) else pair(padding)
     axes = []
-    for axis, axis_mode in enumerate(get_modes(mode)):
-        results = (size[axis] + 2 * pads[axis] - reaches[axis] - 1) // stride[axis] + 1
+    for axis_mode, cells, pad, window in zip(get_modes(mode), size, pads, windows):
+        results = window.fits(cells + 2 * pad)
         if results < 1:
-            raise UserError(f'a map of {size[0]} x {size[1]} is too small for the kernel {kernel}')
-        window = kernel[axis], stride[axis], dilation[axis]
-        axes.append(window_reads(axis_mode, size[axis], (pads[axis],) * 2, *window, results))
+            raise UserError(
+                f'a map of {size[0]} x {size[1]} is too small for the kernel {pair(kernel)}'
+            )
+        axes.append(window_reads(axis_mode, cells, (pad, pad), window, results))
     return _back(Usage(np.ones([len(reads) for reads in axes], np.int64)), *axes)
 
 

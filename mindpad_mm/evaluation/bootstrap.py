@@ -9,7 +9,6 @@ interleave them.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Sequence
 
@@ -22,6 +21,7 @@ from mindpad_mm.evaluation.spatial import (
     threshold_indices,
     with_zone_summary,
 )
+from mindpad_mm.files import written_whole
 
 BLOCK = 50
 """Draws that are computed, and kept, together."""
@@ -90,11 +90,8 @@ class Draws:
     def compute(self, resampler: Resampler, block: int) -> None:
         """Draw a block and keep it."""
         figures = resampler.figures(image_counts(resampler.images, block, self.seed))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._file(block).with_suffix('.tmp')
-        with open(temporary, 'wb') as file:
+        with written_whole(self._file(block)) as temporary, open(temporary, 'wb') as file:
             np.save(file, np.stack([figures[name] for name in self.names], axis=1))
-        os.replace(temporary, self._file(block))
 
     def load(self, draws: int) -> np.ndarray:
         """(draws, figures) float64, NaN where a draw has nothing to find."""

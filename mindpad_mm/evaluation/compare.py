@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
+import torch
 from mmengine.config import Config
 from pycocotools.coco import COCO
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from mindpad_mm.errors import UserError
@@ -29,7 +30,7 @@ from mindpad_mm.evaluation.comparison import (
     scan_figure,
 )
 from mindpad_mm.evaluation.detections import TestSet, detect, detections_digest, file_digest
-from mindpad_mm.evaluation.recalibrate import recalibrated_checkpoint
+from mindpad_mm.evaluation.recalibrate import recalibrated_checkpoint, training_digest
 from mindpad_mm.evaluation.regions import BORDER_PX, Zones
 from mindpad_mm.evaluation.runs import Entry, Run, runs_of, told_apart
 from mindpad_mm.evaluation.spatial import (
@@ -38,10 +39,11 @@ from mindpad_mm.evaluation.spatial import (
     place,
     spatial_precisions,
 )
-from mindpad_mm.loading import load_config
+from mindpad_mm.files import save_json, written_whole
+from mindpad_mm.loading import check_model, load_config
 from mindpad_mm.scan import ScanResult, blindspot_scan
 from mindpad_mm.scan.detector import versions
-from mindpad_mm.scan.images import PathLike
+from mindpad_mm.scan.images import PathLike, list_images
 from mindpad_mm.scan.statistics import over_backgrounds
 from mindpad_mm.version import __version__
 
@@ -102,7 +104,7 @@ def compare(
         entries: :class:`Run` and :class:`Group`; the first is the reference of every difference.
         out: Folder for ``comparison.json`` and the cache; see
             :func:`mindpad_mm.report.comparison_page.report_comparison` for tables and page.
-        draws: Of the bootstrap over images, the same for all runs.
+        draws: Of the bootstrap over images, the same for all runs; below 40 there is no interval.
         seed: Of the draws.
         border_px: Edges of the bins of distance to the border, pixels of the original image.
         scan: Options of :func:`mindpad_mm.scan.blindspot_scan`, e.g.
@@ -120,6 +122,8 @@ def compare(
     start = time.perf_counter()
     if draws < 1:
         raise UserError(f'draws {draws} is not possible: it must be at least 1')
+    if seed < 0:
+        raise UserError(f'seed {seed} is not possible: it must be at least 0')
     if not entries:
         raise UserError('nothing to compare: give at least one run')
     entries = told_apart(entries)
@@ -135,7 +139,11 @@ def compare(
     test_set = _common_test_set(runs, configs)
     evaluator = _Evaluator(test_set, cache, partitions, draws, seed, device)
     # What may fail comes before what takes long.
-    checkpoints = [_checkpoint(run, cfg, cache, device) for run, cfg in zip(runs, configs)]
+    digests: dict[str, str] = {}
+    checkpoints = [_checkpoint(run, cfg, cache, device, digests) for run, cfg in zip(runs, configs)]
+    for cfg, checkpoint in zip(configs, checkpoints):
+        if not evaluator.detections_file(cfg, checkpoint).is_file():
+            check_model(cfg, checkpoint)
     evaluated = {}
     for run, cfg, checkpoint in zip(runs, configs, checkpoints):
         one = evaluator.evaluate(run, cfg, checkpoint)
@@ -210,12 +218,15 @@ class _Evaluator:
         enough.update(zone_SP=images['all'], zone_var=min(zones, default=0))
         return {name for name, count in enough.items() if count >= LEAST_IMAGES}
 
-    def evaluate(self, run: Run, cfg: Config, checkpoint: str) -> _Evaluated:
+    def detections_file(self, cfg: Config, checkpoint: str) -> Path:
         digest = detections_digest(cfg, checkpoint, self.test_set, self.device)
-        detections = self.cache / f'{digest[:20]}.bbox.json'
+        return self.cache / f'{digest[:20]}.bbox.json'
+
+    def evaluate(self, run: Run, cfg: Config, checkpoint: str) -> _Evaluated:
+        detections = self.detections_file(cfg, checkpoint)
         if not detections.is_file():
             detect(cfg, checkpoint, detections, self.device, run.name)
-        of = f'{digest} {self.names} {__version__}'
+        of = f'{detections.name} {self.names} {__version__}'
         key = hashlib.sha256(of.encode()).hexdigest()[:20]
         figures_file = self.cache / f'{key}.figures.json'
         draws = Draws(self.cache / f'{key}.draws-{self.seed}', self.names, self.seed)
@@ -225,9 +236,9 @@ class _Evaluator:
             evaluation = SpatialEval(
                 self.gt, found, self.partitions, self.precisions, cat_ids=self.cat_ids
             )
-            _write_whole(figures_file, json.dumps(evaluation.figures()))
+            save_json(figures_file, evaluation.figures())
             resampler = Resampler(evaluation)
-            bar = track(missing, f'{run.name}: resampling', console=Console(stderr=True))
+            bar = track(missing, f'{escape(run.name)}: resampling', console=Console(stderr=True))
             for block in bar:
                 draws.compute(resampler, block)
         values = json.loads(figures_file.read_text(encoding='utf-8'))
@@ -249,28 +260,27 @@ def _common_test_set(runs: Sequence[Run], configs: Sequence[Config]) -> TestSet:
     return first[1]
 
 
-def _checkpoint(run: Run, cfg: Config, cache: Path, device: str) -> str:
-    """The run's checkpoint, or the one recalibrated from it."""
+def _checkpoint(run: Run, cfg: Config, cache: Path, device: str, digests: dict[str, str]) -> str:
+    """The run's checkpoint, or the one recalibrated from it.
+
+    Args:
+        digests: Of the images to recalibrate on, by how they are chosen; extended, as reading a
+            training set takes long.
+    """
     weights = file_digest(run.checkpoint)
     if not run.recalibrate:
         return run.checkpoint
     if cfg.get('train_dataloader') is None:
         raise UserError(f'{run.config} has no train_dataloader to recalibrate on')
-    parts = [
-        cfg.model.to_dict(),
-        cfg.train_dataloader.to_dict(),
-        cfg.test_dataloader.to_dict(),
-        weights,
-        run.recalibrate,
-        device,
-        versions(),
-    ]
+    chosen_by = repr([cfg.train_dataloader, cfg.test_dataloader, run.recalibrate])
+    if chosen_by not in digests:
+        digests[chosen_by] = training_digest(cfg, run.recalibrate)
+    parts = [cfg.model.to_dict(), chosen_by, digests[chosen_by], weights, device, versions()]
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
     path = cache / f'{digest}.pth'
     if not path.is_file():
-        temporary = path.with_suffix('.tmp')
-        recalibrated_checkpoint(cfg, run.checkpoint, run.recalibrate, temporary, device)
-        os.replace(temporary, path)
+        with written_whole(path) as file:
+            recalibrated_checkpoint(cfg, run.checkpoint, run.recalibrate, file, device)
     return str(path)
 
 
@@ -287,13 +297,18 @@ def _scan(
         cfg.to_dict(),
         file_digest(checkpoint),
         sorted((key, _jsonable(value)) for key, value in options.items()),
+        _contents(options),
         device,
+        # A scan is continued with as many as it was begun with.
+        torch.get_num_threads(),
         versions(),
     ]
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
     folder = cache / f'{digest}.scan'
     resume = folder.is_dir() and any(folder.iterdir())
-    Console(stderr=True).print(f'{run.name}: scan in {folder}', highlight=False, soft_wrap=True)
+    console = Console(stderr=True)
+    told = f'{run.name}: scan in {folder}'
+    console.print(told, highlight=False, soft_wrap=True, markup=False)
     return blindspot_scan(
         run.config,
         checkpoint,
@@ -303,6 +318,14 @@ def _scan(
         resume=resume,
         **options,
     )
+
+
+def _contents(options: Mapping[str, Any]) -> list[str]:
+    """Digests of the images a scan is asked to read. What is not there, the scan itself will tell."""
+    folders = [Path(path) for key in ('backgrounds', 'objects') for path in options.get(key) or ()]
+    files = list_images([path for path in folders if path.exists()])
+    files += [Path(path) for path in [options.get('from_coco')] if path and Path(path).is_file()]
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
 
 
 def _rows(
@@ -350,9 +373,3 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_jsonable(one) for one in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(text, encoding='utf-8')
-    os.replace(temporary, path)

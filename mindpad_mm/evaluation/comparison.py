@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
 
+from mindpad_mm.files import save_json
 from mindpad_mm.scan.statistics import t_interval
 
 Values = np.ndarray
 
 LEAST_IMAGES = 10
 """Images with objects that a region needs for an interval: resampled, fewer look surer than they are."""
+
+LEAST_DRAWS = 40
+"""Draws that a 95 % interval needs: of fewer, less than one lies beyond either end."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,7 @@ class Comparison:
             'entries': [asdict(entry) for entry in self.entries],
             **self.info,
         }
-        temporary = self.folder / 'comparison.json.tmp'
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + '\n', 'utf-8')
-        os.replace(temporary, self.folder / 'comparison.json')
+        save_json(self.folder / 'comparison.json', content)
 
 
 def draw_runs(draws: Sequence[Values], seed: int, stream: int) -> Values:
@@ -165,7 +165,7 @@ def _mean_sd(values: Sequence[float | None]) -> tuple[float | None, float | None
 def _percentiles(draws: Values) -> tuple[float, float] | None:
     known = draws[~np.isnan(draws)]
     # Where a draw lacks the objects it says nothing; of a minority nothing is said.
-    if 2 * known.size < draws.size or not known.size:
+    if known.size < max(LEAST_DRAWS, draws.size / 2):
         return None
     low, high = np.percentile(known, [2.5, 97.5])
     return _number(low), _number(high)

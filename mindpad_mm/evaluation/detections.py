@@ -10,7 +10,7 @@ import os
 import os.path as osp
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Iterable
 
 import torch
 from mmengine.config import Config
@@ -19,11 +19,19 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from pycocotools.coco import COCO
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from mindpad_mm.errors import UserError
 from mindpad_mm.loading import load_detector, users_faults
 from mindpad_mm.scan.detector import versions
+
+# What COCO's format asks for, and pycocotools and MMDetection read.
+_FIELDS = {
+    'images': ('id', 'file_name', 'width', 'height'),
+    'categories': ('id', 'name'),
+    'annotations': ('id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd'),
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class TestSet:
         """The test set of a config.
 
         Raises:
-            UserError: It is not in COCO's format, or not there.
+            UserError: It is not in COCO's format, incomplete, or not there.
         """
         from mmdet.datasets import CocoDataset
         from mmdet.registry import DATASETS
@@ -69,20 +77,31 @@ class TestSet:
         classes = tuple(dataset.metainfo['classes'])
         annotations = Path(dataset.ann_file).read_bytes()
         digest = hashlib.sha256(repr(classes).encode() + annotations).hexdigest()
-        images = _image_digest(json.loads(annotations), dataset.data_prefix.get('img') or '')
+        names = _image_names(annotations, dataset.ann_file)
+        folder = dataset.data_prefix.get('img') or ''
+        images = state_digest((osp.join(folder, file) for file in names), 'test set')
         return cls(dataset.ann_file, classes, digest, images)
 
     def load(self) -> tuple[COCO, list[int]]:
         """The annotations, and the category ids of the classes.
 
         Raises:
-            UserError: They have none of the classes.
+            UserError: They lack some of the classes.
         """
         with contextlib.redirect_stdout(io.StringIO()):
             gt = COCO(self.ann_file)
         cat_ids = gt.getCatIds(catNms=list(self.classes))
         if not cat_ids:
             raise UserError(f'{self.ann_file} has none of the classes {", ".join(self.classes)}')
+        known = {category['name'] for category in gt.loadCats(cat_ids)}
+        missing = [name for name in self.classes if name not in known]
+        if missing:
+            # CocoMetric gives the n-th class the n-th of the categories that are there.
+            raise UserError(
+                f'{self.ann_file} has no category {missing[0]!r} ({len(missing)} of the '
+                f"detector's {len(self.classes)} classes are not there): MMDetection would take one "
+                'class for another, so list all of them in it, with or without objects'
+            )
         return gt, cat_ids
 
 
@@ -139,7 +158,7 @@ def detect(cfg: Config, checkpoint: str, path: Path, device: str, name: str) -> 
         metric = CocoMetric(loader.dataset.ann_file, format_only=True, outfile_prefix=prefix)
         evaluator = Evaluator([metric])
         evaluator.dataset_meta = loader.dataset.metainfo
-        bar = track(loader, f'{name}: detecting', console=Console(stderr=True))
+        bar = track(loader, f'{escape(name)}: detecting', console=Console(stderr=True))
         for batch in bar:
             with torch.no_grad():
                 evaluator.process(model.test_step(batch), batch)
@@ -147,13 +166,46 @@ def detect(cfg: Config, checkpoint: str, path: Path, device: str, name: str) -> 
     os.replace(f'{prefix}.bbox.json', path)
 
 
-def _image_digest(annotations: dict[str, Any], folder: str) -> str:
-    """Contents are not read: that would take as long as detecting."""
+def state_digest(paths: Iterable[str], what: str) -> str:
+    """Digest of files' names, sizes and times. To read the contents would take as long as detecting.
+
+    Args:
+        paths: The files.
+        what: What they are parts of, for the error's sentence.
+
+    Raises:
+        UserError: One does not exist.
+    """
     digest = hashlib.sha256()
-    for image in annotations.get('images', ()):
-        path = osp.join(folder, image['file_name'])
+    for path in paths:
         if not osp.isfile(path):
-            raise UserError(f'the test set is incomplete: {path} does not exist')
+            raise UserError(f'the {what} is incomplete: {path} does not exist')
         status = os.stat(path)
         digest.update(f'{path} {status.st_size} {status.st_mtime_ns}\n'.encode())
     return digest.hexdigest()
+
+
+def _image_names(annotations: bytes, path: str) -> list[str]:
+    """The images' file names, once it is sure that the annotations are whole."""
+    try:
+        content = json.loads(annotations)
+    except ValueError as error:
+        raise UserError(f'annotations {path} are not JSON, or truncated: {error}') from error
+    for part, fields in _FIELDS.items():
+        entries = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise UserError(f"annotations {path} are not in COCO's format: no list of {part}")
+        for index, entry in enumerate(entries):
+            for field in fields:
+                if field not in entry:
+                    raise UserError(f'annotations {path} lack {field!r} in {part}[{index}]')
+    known = {image['id'] for image in content['images']}
+    if not known:
+        raise UserError(f'annotations {path} name no image: there is nothing to test on')
+    for annotation in content['annotations']:
+        if annotation['image_id'] not in known:
+            raise UserError(
+                f'annotations {path} have an object in image {annotation["image_id"]}, which they '
+                'do not list'
+            )
+    return [image['file_name'] for image in content['images']]

@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import track
 from torch import nn
 from torch.optim.swa_utils import update_bn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from mindpad_mm.errors import UserError
+from mindpad_mm.evaluation.detections import state_digest
 from mindpad_mm.loading import load_detector, users_faults
 
 
@@ -89,6 +90,13 @@ def recalibrated_checkpoint(
     torch.save({'state_dict': model.cpu().state_dict(), 'meta': meta}, path)
 
 
+def training_digest(cfg: Config, images: int, seed: int = 0) -> str:
+    """Digest of the names, sizes and times of the images that :func:`training_batches` takes."""
+    chosen = _training_images(cfg, images, seed)
+    paths = [chosen.dataset.get_data_info(index)['img_path'] for index in chosen.indices]
+    return state_digest(paths, 'training set')
+
+
 def training_batches(cfg: Config, images: int, seed: int = 0) -> Iterable[dict[str, Any]]:
     """Batches of a config's training images, undistorted, with a progress bar.
 
@@ -100,6 +108,14 @@ def training_batches(cfg: Config, images: int, seed: int = 0) -> Iterable[dict[s
     Raises:
         UserError: There are not as many, or no training set.
     """
+    chosen = _training_images(cfg, images, seed)
+    # One image alone may leave a batch norm with a single value.
+    batch_size = min(images, max(2, cfg.train_dataloader.get('batch_size', 1)))
+    loader = DataLoader(chosen, batch_size, collate_fn=pseudo_collate, drop_last=True)
+    return track(loader, 'recalibrating', console=Console(stderr=True))
+
+
+def _training_images(cfg: Config, images: int, seed: int) -> Subset[Dataset]:
     from mmdet.registry import DATASETS
 
     if cfg.get('train_dataloader') is None:
@@ -116,12 +132,7 @@ def training_batches(cfg: Config, images: int, seed: int = 0) -> Iterable[dict[s
             'of the training set'
         )
     chosen = np.random.default_rng(seed).choice(len(dataset), images, replace=False)
-    # One image alone may leave a batch norm with a single value.
-    batch_size = min(images, max(2, cfg.train_dataloader.get('batch_size', 1)))
-    loader = DataLoader(
-        Subset(dataset, chosen.tolist()), batch_size, collate_fn=pseudo_collate, drop_last=True
-    )
-    return track(loader, 'recalibrating', console=Console(stderr=True))
+    return Subset(dataset, chosen.tolist())
 
 
 def _norms(model: nn.Module) -> list[nn.Module]:

@@ -92,7 +92,9 @@ class BorderBins(Partition):
     keeps_matches = True
 
     def __post_init__(self) -> None:
-        if not len(self.edges) or not np.all(np.diff([0, *self.edges]) > 0):
+        ascend = np.all(np.diff([0, *self.edges]) > 0)
+        # An infinite edge would be one bin too many, and JSON cannot keep it.
+        if not len(self.edges) or not ascend or not np.isfinite(self.edges).all():
             raise UserError(f'border_px {self.edges!r} must be pixels above 0 that ascend')
         ends = [*(f'{edge:g}' for edge in (0, *self.edges)), 'up']
         names = tuple(f'border_{low}_{high}' for low, high in zip(ends, ends[1:]))

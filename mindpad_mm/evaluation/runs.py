@@ -9,10 +9,10 @@ import re
 from pathlib import Path
 from typing import Any, Iterator, Sequence, Union
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mindpad_mm.errors import UserError
-from mindpad_mm.loading import load_config
+from mindpad_mm.loading import CfgOptions, load_config
 from mindpad_mm.padding.modes import PADDING_MODES, ModeSpec, describe, get_modes
 
 _KEY = 'padding_cfg'
@@ -50,31 +50,24 @@ class Run:
         Args:
             text: The options are ``key=value[,key=value...]``, values as ``--cfg-options`` takes
                 them. Of a work dir, its one config and the checkpoint that ``last_checkpoint``
-                names are taken, else its one ``best_*.pth``.
+                names are taken, else its one ``best_*.pth``. Paths may hold colons.
             name: Default: the work dir's name, or the config's and the options.
 
         Raises:
             UserError: It is neither.
         """
-        first, _, rest = text.partition(':')
-        if osp.isdir(first):
-            config, checkpoint = _work_dir_files(Path(first))
-            options = rest
-            name = name or Path(first).resolve().name
+        # A colon separates the options only before KEY=.
+        place, options = (*re.split(r':(?=[\w.]+=)', text, maxsplit=1), '')[:2]
+        if osp.isdir(place):
+            config, checkpoint = _work_dir_files(Path(place))
+            name = name or Path(place).resolve().name
         else:
-            config = first
-            # A URL's colon is no separator.
-            match = re.fullmatch(r'((?:https?:)?[^:]+)(?::(.+))?', rest)
-            if not (first and match):
-                raise UserError(
-                    f'run {text!r} is neither CONFIG:CHECKPOINT[:KEY=VALUE,...] nor a work dir'
-                )
-            checkpoint, options = match.group(1), match.group(2) or ''
+            config, checkpoint = _config_and_checkpoint(place, text)
         return cls(
             config,
             checkpoint,
             name or Path(config).stem + (f' {options}' if options else ''),
-            _parse_options(options, text),
+            _parse_options(options),
         )
 
 
@@ -180,17 +173,28 @@ def _padding_keys(node: Any, path: str) -> Iterator[str]:
             yield from _padding_keys(value, f'{path}.{key}')
 
 
-def _parse_options(text: str, run: str) -> dict[str, Any]:
+def _config_and_checkpoint(place: str, run: str) -> tuple[str, str]:
+    cuts = [match.start() for match in re.finditer(':', place)]
+    # The first colon, unless it stands in the path of a config that is there.
+    cut = next((cut for cut in cuts if osp.isfile(place[:cut])), cuts[0] if cuts else 0)
+    config, checkpoint = place[:cut], place[cut + 1 :]
+    is_address = checkpoint.startswith(('http://', 'https://'))
+    # A colon further on begins options that are none, or stands in the path of what is there.
+    is_clear = is_address or ':' not in checkpoint or osp.isfile(checkpoint)
+    if not (config and checkpoint and is_clear):
+        raise UserError(
+            f'run {run!r} is neither CONFIG:CHECKPOINT[:KEY=VALUE,...] nor a work dir that is there'
+        )
+    return config, checkpoint
+
+
+def _parse_options(text: str) -> dict[str, Any]:
     if not text:
         return {}
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions)
     # A comma inside a value is followed by no key.
-    pairs = re.split(r',(?=[\w.]+=)', text)
-    try:
-        return parser.parse_args(['--cfg-options', *pairs]).cfg_options
-    except ValueError as error:
-        raise UserError(f'run {run!r}: {text!r} is not KEY=VALUE[,KEY=VALUE...]') from error
+    return parser.parse_args(['--cfg-options', *re.split(r',(?=[\w.]+=)', text)]).cfg_options
 
 
 def _work_dir_files(folder: Path) -> tuple[str, str]:

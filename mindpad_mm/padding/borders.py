@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import torch
 from torch import Tensor
 
 from mindpad_mm.padding.modes import NOTHING, Modes, PaddingMode
+from mindpad_mm.padding.windows import Pads, Window, by_axis
+
+if TYPE_CHECKING:
+    from mindpad_mm.padding.functional import Convolution
 
 SMALLEST = 2_000_000
 """On maps of fewer cells (batch and channels and all), starting the strips takes longer than padding."""
@@ -70,33 +74,28 @@ class Axis:
 
 
 @functools.lru_cache(maxsize=1024)
-def axis_of(
-    mode: PaddingMode, size: int, pads: tuple[int, int], kernel: int, stride: int, dilation: int
-) -> Axis | None:
+def axis_of(mode: PaddingMode, size: int, pads: tuple[int, int], window: Window) -> Axis | None:
     """How an axis splits; None where no window lies on the map, or pads differ too much to be one."""
     before, after = pads
     if mode.empty and before == after:
         return Axis((), slice(None), slice(None), zeros=before)
-    reach = dilation * (kernel - 1) + 1
-    windows = (before + size + after - reach) // stride + 1
-    first = -(-before // stride)
-    last = windows - min(max((before + size - reach) // stride + 1, 0), windows)
+    windows = window.fits(before + size + after)
+    first = -(-before // window.stride)
+    last = windows - min(max(window.fits(before + size), 0), windows)
     starts = ([0] if first else []) + ([windows - max(first, last)] if last else [])
     count = max(first, last)
     if len(starts) * count >= windows or before != after:
         return None
-    padded = tuple(mode.padded_cells(size, before, after))
-    source = [*range(-before, size + after)]
-    for position, cell in padded:
-        source[position] = cell
+    source = mode.source(size, before, after).tolist()
     sides = []
     for start in starts:
-        begin, end = start * stride, (start + count - 1) * stride + reach
+        begin = start * window.stride
+        end = begin + window.spans(count)
         inside = slice(max(before - begin, 0), max(min(before + size, end) - begin, 0))
         sides.append(Side(slice(start, start + count), tuple(source[begin:end]), inside))
     outputs = slice(count if first else 0, windows - (count if last else 0))
-    cells = slice(outputs.start * stride - before, (outputs.stop - 1) * stride + reach - before)
-    return Axis(tuple(sides), outputs, cells, padded, before)
+    cells = slice(outputs.start * window.stride - before, window.spans(outputs.stop) - before)
+    return Axis(tuple(sides), outputs, cells, tuple(mode.padded_cells(size, before, after)), before)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,38 +230,29 @@ def layout_of(x: Tensor) -> torch.memory_format:
     return torch.contiguous_format
 
 
-def border_of(
-    x: Tensor,
-    fan_out: int,
-    modes: Modes,
-    pads: Sequence[int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-) -> Border | None:
+def border_of(x: Tensor, convolution: Convolution, modes: Modes, pads: Pads) -> Border | None:
     """The border, where recomputing it beats padding the map; None where it does not.
 
     Args:
         x: Map of shape (N, C, H, W).
-        fan_out: Multiply-accumulates for each cell and tap: output channels of a group.
+        convolution: What runs over it.
+        modes: The (vertical, horizontal) modes that continue it.
+        pads: Cells it is continued by.
     """
     if x.dim() != 4 or x.device.type != 'cpu' or x.numel() < SMALLEST:
         return None
-    reach = [step * (taps - 1) + 1 for taps, step in zip(kernel, dilation)]
-    smallest_strip = min(x.numel() // x.shape[axis - 2] * reach[axis] for axis in range(2))
-    if max(reach) > REACH or smallest_strip <= SMALLEST_STRIP:
+    windows, sizes = convolution.windows, x.shape[-2:]
+    smallest_strip = min(x.numel() // size * w.reach() for size, w in zip(sizes, windows))
+    if max(w.reach() for w in windows) > REACH or smallest_strip <= SMALLEST_STRIP:
         return None
-    axes = []
-    for axis, mode in enumerate(modes):
-        window = kernel[axis], stride[axis], dilation[axis]
-        axes.append(axis_of(mode, x.shape[axis - 2], tuple(pads[2 * axis : 2 * axis + 2]), *window))
-    if None in axes:
+    rows, columns = map(axis_of, modes, sizes, by_axis(pads), windows)
+    if rows is None or columns is None:
         return None
-    rows, columns = axes
-    height, width = ((size - 1) // step + 1 for size, step in zip(x.shape[-2:], stride))
+    height, width = ((size - 1) // w.stride + 1 for size, w in zip(sizes, windows))
     outputs = sum(side.outputs.stop - side.outputs.start for side in rows.sides) * width
     outputs += sum(side.outputs.stop - side.outputs.start for side in columns.sides) * height
-    work = outputs * fan_out * kernel[0] * kernel[1] / (x.shape[-2] * x.shape[-1])
+    taps = windows[0].kernel * windows[1].kernel
+    work = outputs * convolution.fan_out * taps / (sizes[0] * sizes[1])
     pays = work <= (WORK_IF_LARGE if x.numel() > LARGE else WORK)
     return Border(rows, columns) if pays else None
 
@@ -318,14 +308,15 @@ def _write(y: Tensor, strips: list[Rows | Columns], parts: Sequence[Tensor]) -> 
 
 
 def convolve_borders(
-    x: Tensor, bias: Tensor | None, convolve: Callable[..., Tensor], border: Border
+    x: Tensor, bias: Tensor | None, convolve: Convolution, border: Border
 ) -> Tensor:
     """The convolution over the continued map.
 
     Args:
         x: Map of shape (N, C, H, W).
         bias: Shape (C_out,), or None.
-        convolve: ``convolve(input, bias, zero_padding)``.
+        convolve: The convolution.
+        border: Of :func:`border_of`.
     """
     strips = border.strips()
     if not torch.is_grad_enabled():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, List, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -12,21 +12,16 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 from mindpad_mm.padding.borders import border_of, convolve_borders, layout_of
 from mindpad_mm.padding.modes import NOTHING, Modes
 from mindpad_mm.padding.reweigh import reweigh_borders, reweighted
-
-Pads = Tuple[int, int, int, int]
-"""Cells added at the (top, bottom, left, right)."""
+from mindpad_mm.padding.windows import Pads, Windows, by_axis, get_windows
 
 Cells = List[Tuple[int, int]]
 """Along one axis, (position in the padded map, cell that stands there) for each padded position."""
-
-Convolve = Callable[[Tensor, Optional[Tensor], Tuple[int, int]], Tensor]
-"""``convolve(input, bias, zero_padding)``: a convolution that can itself pad (rows, columns) of zeros."""
 
 _is_compiling = getattr(torch.compiler, 'is_compiling', torch._utils.is_compiling)
 
 
 class Convolution:
-    """:func:`torch.nn.functional.conv2d` as a :data:`Convolve`.
+    """:func:`torch.nn.functional.conv2d`, to be given its input, bias and (rows, columns) of zeros.
 
     Attributes:
         fan_out: Multiply-accumulates for each cell and tap: output channels of a group.
@@ -40,6 +35,14 @@ class Convolution:
         self.dilation = dilation
         self.groups = groups
         self.fan_out = weight.shape[0] // groups
+
+    @property
+    def windows(self) -> Windows:
+        """What its kernel reads at a time."""
+        kernel = [
+            int(size) for size in self.weight.shape[-2:]
+        ]  # torch.jit.trace makes them tensors
+        return get_windows(kernel, self.stride, self.dilation)
 
     def __call__(self, x: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
         return F.conv2d(x, self.weight, bias, self.stride, padding, self.dilation, self.groups)
@@ -102,8 +105,7 @@ class _Pad(torch.autograd.Function):
 
 def _select(x: Tensor, modes: Modes, pads: Pads) -> Tensor:
     """Pad by a few operations that leave ``x`` alone, as optimisers and exporters of graphs like it."""
-    for axis, mode in zip((-2, -1), modes):
-        before, after = pads[2 * axis + 4 : 2 * axis + 6]
+    for axis, mode, (before, after) in zip((-2, -1), modes, by_axis(pads)):
         size = x.shape[axis]
         source = [*range(-before, size + after)]
         for position, cell in mode.padded_cells(size, before, after):
@@ -146,79 +148,45 @@ def _pad2d(x: Tensor, modes: Modes, pads: Pads, owned: bool = False) -> Tensor:
 
 
 def padded_conv2d(
-    x: Tensor,
-    bias: Tensor | None,
-    convolve: Convolve,
-    modes: Modes,
-    pads: Pads,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
+    x: Tensor, bias: Tensor | None, convolution: Convolution, modes: Modes, pads: Pads
 ) -> Tensor:
     """A convolution over ``x`` continued by ``modes``.
 
     Args:
         x: Map of shape (N, C, H, W) or (C, H, W).
         bias: Shape (C_out,), or None.
-        convolve: The convolution itself; see :data:`Convolve`.
+        convolution: The convolution itself.
         modes: The (vertical, horizontal) modes.
         pads: Cells the map is continued by at the (top, bottom, left, right).
-        kernel, stride, dilation: Of the convolution, (vertical, horizontal).
 
     Returns:
         Shape (N, C_out, H_out, W_out), the same as with zeros of the same width.
     """
-    window = kernel, stride, dilation
     if _is_overridden(x):
-        return handle_torch_function(padded_conv2d, (x,), x, bias, convolve, modes, pads, *window)
-    size = x.shape[-2], x.shape[-1]
-    reweights = any(mode.reweight for mode in modes)
-    if reweights and _captured(x):
-        y = _convolve(x, None, convolve, modes, pads, *window)
-        y = reweighted(y, size, modes, pads, *window)
+        return handle_torch_function(padded_conv2d, (x,), x, bias, convolution, modes, pads)
+    if not any(mode.reweight for mode in modes):
+        return _convolve(x, bias, convolution, modes, pads)
+    geometry = (x.shape[-2], x.shape[-1]), modes, pads, convolution.windows
+    if _captured(x):
+        y = reweighted(_convolve(x, None, convolution, modes, pads), *geometry)
         return y if bias is None else y + bias.to(y.dtype).view(-1, 1, 1)
-    y = _convolve(x, bias, convolve, modes, pads, *window)
-    if reweights:
-        y = reweigh_borders(y, bias, size, modes, pads, *window)
-    return y
+    return reweigh_borders(_convolve(x, bias, convolution, modes, pads), bias, *geometry)
 
 
 def _convolve(
-    x: Tensor,
-    bias: Tensor | None,
-    convolve: Convolve,
-    modes: Modes,
-    pads: Pads,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
+    x: Tensor, bias: Tensor | None, convolution: Convolution, modes: Modes, pads: Pads
 ) -> Tensor:
     """:func:`padded_conv2d` without any reweighing."""
-    zero_padding = [0, 0]
-    explicit = list(pads)
-    for axis, mode in enumerate(modes):
-        before, after = pads[2 * axis : 2 * axis + 2]
-        if mode.empty and before == after:
-            zero_padding[axis] = before
-            explicit[2 * axis : 2 * axis + 2] = 0, 0
+    zero_padding: list[int] = []
+    explicit: list[int] = []
+    for mode, (before, after) in zip(modes, by_axis(pads)):
+        native = mode.empty and before == after
+        zero_padding += [before if native else 0]
+        explicit += [0, 0] if native else [before, after]
     if any(explicit) and not _captured(x):
-        fan_out = getattr(convolve, 'fan_out', x.shape[-3])
-        border = border_of(x, fan_out, modes, pads, kernel, stride, dilation)
+        border = border_of(x, convolution, modes, pads)
         if border:
-            return convolve_borders(x, bias, convolve, border)
+            return convolve_borders(x, bias, convolution, border)
     x = _pad2d(x, modes, tuple(explicit), owned=True)
-    return convolve(x, bias, tuple(zero_padding))
-
-
-def pool_extent(
-    size: int, padding: int, kernel: int, stride: int, dilation: int, ceil_mode: bool
-) -> int:
-    """Windows that torch's own pooling makes along an axis of ``size`` cells.
-
-    With ``ceil_mode``, a last window that would start beyond the map and its leading padding is dropped.
-    """
-    span = size + 2 * padding - dilation * (kernel - 1) - 1
-    if not ceil_mode:
-        return span // stride + 1
-    windows = -(-span // stride) + 1
-    return windows - 1 if (windows - 1) * stride >= size + padding else windows
+    # Spelt out: torch 2.1 compiles no other call of an object that the graph makes.
+    return convolution.__call__(x, bias, tuple(zero_padding))

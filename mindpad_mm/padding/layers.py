@@ -13,17 +13,10 @@ from typing import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.utils import _pair
 
-from mindpad_mm.padding.functional import (
-    Convolution,
-    Convolve,
-    Pads,
-    pad2d,
-    padded_conv2d,
-    pool_extent,
-)
+from mindpad_mm.padding.functional import Convolution, pad2d, padded_conv2d
 from mindpad_mm.padding.modes import Modes, describe
+from mindpad_mm.padding.windows import Pads, Windows, by_axis, get_pads, get_windows, pool_extent
 
 PADDED: dict[Callable, type[PaddedLayer]] = {}
 """From a layer's ``forward`` to the class that runs it in any mode."""
@@ -54,7 +47,7 @@ class PaddedLayer(nn.Module):
     @classmethod
     def pads_of(cls, layer: nn.Module) -> Pads | None:
         """What a stock layer pads by; None where that depends on the input's size."""
-        return _symmetric_pads(layer.padding)
+        return get_pads(layer.padding, layer_windows(layer))
 
     @classmethod
     def mode_of(cls, layer: nn.Module) -> str:
@@ -72,9 +65,9 @@ class PaddedLayer(nn.Module):
         return (_unpickled, type(self).__bases__[:2], *state)
 
 
-def _symmetric_pads(padding: int | tuple[int, int]) -> Pads:
-    rows, columns = _pair(padding)
-    return rows, rows, columns, columns
+def layer_windows(layer: nn.Module) -> Windows:
+    """What the kernel of a convolution or pooling layer reads at a time."""
+    return get_windows(layer.kernel_size, layer.stride, getattr(layer, 'dilation', 1))
 
 
 def _unpickled(padded: type[PaddedLayer], stock: type[nn.Module]) -> nn.Module:
@@ -142,25 +135,14 @@ class PaddedConv(PaddedLayer):
     is; a window on no real cell at all gives the bias.
     """
 
-    @classmethod
-    def pads_of(cls, layer: nn.Module) -> Pads | None:
-        if isinstance(layer.padding, str):  # 'same' or 'valid'
-            left, right, top, bottom = layer._reversed_padding_repeated_twice
-            return top, bottom, left, right
-        return super().pads_of(layer)
-
     def pads_at(self, height: int, width: int) -> Pads:
         """Cells added at the (top, bottom, left, right) of a map of this size."""
         return self.pads
 
-    def run(self, x: Tensor, bias: Tensor | None, convolve: Convolve) -> Tensor:
-        """Run ``convolve`` over ``x`` continued by the layer's modes."""
-        pads = self.pads_at(x.shape[-2], x.shape[-1])
-        window = self.kernel_size, self.stride, self.dilation
-        return padded_conv2d(x, bias, convolve, self.modes, pads, *window)
-
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return self.run(x, bias, Convolution(weight, self.stride, self.dilation, self.groups))
+        convolution = Convolution(weight, self.stride, self.dilation, self.groups)
+        pads = self.pads_at(x.shape[-2], x.shape[-1])
+        return padded_conv2d(x, bias, convolution, self.modes, pads)
 
 
 @pads_for(nn.MaxPool2d.forward)
@@ -213,18 +195,13 @@ def _pool(
     layer: nn.Module, x: Tensor, pool: Callable[..., Tensor], natively: Sequence[bool]
 ) -> Tensor:
     """Pool over ``x``, padding the axes that are not padded ``natively`` by the layer's modes."""
-    pads, padding, lengths = list(layer.pads), [0, 0], []
-    windows = [_pair(layer.kernel_size), _pair(layer.stride), _pair(getattr(layer, 'dilation', 1))]
-    for axis, native in enumerate(natively):
-        before, (kernel, stride, dilation) = pads[2 * axis], (each[axis] for each in windows)
-        size = x.shape[axis - 2]
-        if native:
-            padding[axis] = before
-            pads[2 * axis : 2 * axis + 2] = 0, 0
-            lengths.append(size)
-            continue
-        extent = pool_extent(size, before, kernel, stride, dilation, layer.ceil_mode)
-        lengths.append((extent - 1) * stride + dilation * (kernel - 1) + 1)
+    pads, padding, lengths = [], [], []
+    axes = zip(x.shape[-2:], by_axis(layer.pads), layer_windows(layer), natively)
+    for size, (before, after), window, native in axes:
+        pads += [0, 0] if native else [before, after]
+        padding += [before if native else 0]
+        count = pool_extent(size, before, window, layer.ceil_mode)
+        lengths += [size if native else window.spans(count)]
     x = pad2d(x, layer.modes, tuple(pads))
     # A last window that starts in the padding is dropped where torch itself pads, and only there. (The
     # result could be cropped instead, but would then be a part of a larger map.)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from mmcv.cnn.bricks.conv2d_adaptive_padding import Conv2dAdaptivePadding
-from mmcv.cnn.bricks.conv_ws import ConvAWS2d, ConvWS2d, conv_ws_2d
+from mmcv.cnn.bricks.conv_ws import ConvAWS2d, ConvWS2d
 from mmcv.cnn.bricks.wrappers import Conv2d
 from mmdet.models.layers.normed_predictor import NormedConv2d
 from torch import Tensor, nn
 
-from mindpad_mm.padding.functional import Pads
-from mindpad_mm.padding.layers import PaddedConv, pads_for
+from mindpad_mm.padding.layers import PaddedConv, layer_windows, pads_for
+from mindpad_mm.padding.windows import Pads
 
 # Their forward ends in nn.Conv2d._conv_forward, where PaddedConv stands.
 pads_for(Conv2d.forward, NormedConv2d.forward)(PaddedConv)
@@ -20,11 +20,9 @@ class PaddedConvWS(PaddedConv):
     """``ConvWS2d`` (weight standardisation) over a map continued by a mode."""
 
     def forward(self, x: Tensor) -> Tensor:
-        def convolve(x: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
-            window = self.stride, padding, self.dilation, self.groups
-            return conv_ws_2d(x, self.weight, bias, *window, self.eps)
-
-        return self.run(x, bias=self.bias, convolve=convolve)
+        mean = self.weight.mean((1, 2, 3), keepdim=True)
+        std = self.weight.std((1, 2, 3), keepdim=True)
+        return self._conv_forward(x, (self.weight - mean) / (std + self.eps), self.bias)
 
 
 @pads_for(ConvAWS2d.forward)
@@ -45,11 +43,8 @@ class PaddedAdaptiveConv(PaddedConv):
 
     def pads_at(self, height: int, width: int) -> Pads:
         pads = []
-        for size, kernel, stride, dilation in zip(
-            (height, width), self.kernel_size, self.stride, self.dilation
-        ):
-            windows = -(-size // stride)
-            total = max((windows - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+        for size, window in zip((height, width), layer_windows(self)):
+            total = max(window.spans(-(-size // window.stride)) - size, 0)
             pads += [total // 2, total - total // 2]
         return tuple(pads)
 

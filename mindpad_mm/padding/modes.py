@@ -15,6 +15,7 @@ import numpy as np
 from mmengine.registry import Registry
 
 from mindpad_mm.errors import UserError
+from mindpad_mm.padding.windows import Window
 
 NOTHING = -1
 """In a mode's answer: no cell stands here, the convolution sees a zero."""
@@ -76,20 +77,18 @@ class PaddingMode(abc.ABC):
             source[position] = cell
         return source
 
-    def taps(
-        self, size: int, before: int, after: int, kernel: int, stride: int, dilation: int
-    ) -> list[int]:
+    def taps(self, size: int, before: int, after: int, window: Window) -> list[int]:
         """For each window along the axis, how many of its taps stand on a cell (not on nothing)."""
         nothing = [
             position for position, cell in self.padded_cells(size, before, after) if cell == NOTHING
         ]
-        windows = (before + size + after - dilation * (kernel - 1) - 1) // stride + 1
-        taps = [kernel] * windows
+        windows = window.fits(before + size + after)
+        taps = [window.kernel] * windows
         for position in nothing:
-            for tap in range(kernel):
-                window, remainder = divmod(position - dilation * tap, stride)
-                if not remainder and 0 <= window < windows:
-                    taps[window] -= 1
+            for tap in range(window.kernel):
+                at, remainder = divmod(position - window.dilation * tap, window.stride)
+                if not remainder and 0 <= at < windows:
+                    taps[at] -= 1
         return taps
 
     def __repr__(self) -> str:
@@ -210,6 +209,11 @@ def get_modes(spec: ModeSpec) -> Modes:
         f'padding mode {spec!r} is neither a name nor a (vertical, horizontal) pair; '
         f'names are {", ".join(sorted(PADDING_MODES.module_dict))}'
     )
+
+
+def parse_modes(text: str) -> ModeSpec:
+    """The specification in what :func:`describe` gives."""
+    return tuple(text.split('/')) if '/' in text else text
 
 
 def describe(modes: Modes) -> str:

@@ -9,42 +9,31 @@ import torch
 from torch import Tensor
 
 from mindpad_mm.padding.modes import Modes
+from mindpad_mm.padding.windows import Pads, Windows, by_axis
 
 Pieces = Sequence['tuple[tuple[slice, slice], Tensor]']
 """Where windows are scaled, as (rows, columns), and by what, broadcast to (rows, columns)."""
 
 
-def _weights(
-    size: tuple[int, int],
-    modes: Modes,
-    pads: Sequence[int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
+def window_weights(
+    size: tuple[int, int], modes: Modes, pads: Pads, windows: Windows
 ) -> list[list[float] | None]:
     """What ``modes`` scale each window by, along either axis; None where they do not.
 
     A window on no real cell gets 0.
     """
     weights: list[list[float] | None] = []
-    for axis, mode in enumerate(modes):
-        before, after = pads[2 * axis : 2 * axis + 2]
-        if mode.reweight and (before or after):
-            taps = mode.taps(size[axis], before, after, kernel[axis], stride[axis], dilation[axis])
-            weights.append([kernel[axis] / count if count else 0.0 for count in taps])
+    for mode, length, padded, window in zip(modes, size, by_axis(pads), windows):
+        if mode.reweight and any(padded):
+            taps = mode.taps(length, *padded, window)
+            weights.append([window.kernel / count if count else 0.0 for count in taps])
         else:
             weights.append(None)
     return weights
 
 
 def reweighted(
-    y: Tensor,
-    size: tuple[int, int],
-    modes: Modes,
-    pads: Sequence[int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
+    y: Tensor, size: tuple[int, int], modes: Modes, pads: Pads, windows: Windows
 ) -> Tensor:
     """Scale each window by kernel area / area on real cells, along the axes whose mode asks for it.
 
@@ -52,7 +41,7 @@ def reweighted(
         y: Sums over the windows, without bias, shape (..., H_out, W_out).
         size: (H, W) of the map the windows slid over, before padding.
     """
-    rows, columns = _weights(size, modes, pads, kernel, stride, dilation)
+    rows, columns = window_weights(size, modes, pads, windows)
     if rows:
         y = y * torch.tensor(rows, dtype=torch.float64).to(y)[:, None]
     if columns:
@@ -73,7 +62,9 @@ def _pieces(
     outputs: tuple[int, int], dtype: torch.dtype, device: torch.device, *geometry: Any
 ) -> Pieces:
     """The windows at the border: rows over the full width, and columns between them."""
-    rows, columns = (each or [1.0] * count for each, count in zip(_weights(*geometry), outputs))
+    rows, columns = (
+        each or [1.0] * count for each, count in zip(window_weights(*geometry), outputs)
+    )
     (top, bottom), (left, right) = _core(rows), _core(columns)
     full, between = slice(0, outputs[1]), slice(top, bottom)
     places = [(slice(0, top), full), (slice(bottom, outputs[0]), full)]

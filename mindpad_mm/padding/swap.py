@@ -11,7 +11,6 @@ import numpy as np
 from torch import nn
 
 from mindpad_mm.errors import UserError
-from mindpad_mm.padding.functional import Pads
 from mindpad_mm.padding.layers import (
     PaddedLayer,
     mode_of,
@@ -21,6 +20,7 @@ from mindpad_mm.padding.layers import (
     stock_class,
 )
 from mindpad_mm.padding.modes import Modes, ModeSpec, describe, get_modes
+from mindpad_mm.padding.windows import Pads
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,12 +63,12 @@ def draw_differences(comparison: Comparison, names: Mapping[str, str]) -> Pictur
     for index, entry in enumerate(others):
         at = np.arange(len(keys)) + (index - (len(others) - 1) / 2) * step
         figures = [entry.differences[key] for key in keys]
-        _draw_points(axes, at, figures, index + 1, entry.name)
+        _draw_points(axes, at, figures, index + 1, _plain(entry.name))
     axes.set_yticks(range(len(keys)), [names[key] for key in keys])
     axes.set_ylim(len(keys) - 0.5, -0.5)
     for row in range(1, len(keys), 2):
         axes.axhspan(row - 0.5, row + 0.5, color='#8881', zorder=0, linewidth=0)
-    axes.set_xlabel(f'difference to {comparison.reference.name}')
+    axes.set_xlabel(f'difference to {_plain(comparison.reference.name)}')
     axes.grid(axis='x', color='#8883')
     picture.legend(loc='outside upper center', ncols=min(4, len(others)), frameon=False)
     return picture
@@ -86,7 +86,7 @@ def _draw_lines(axes: Axes, comparison: Comparison, keys: list[str]) -> None:
         values = [_nan(entry.figures[key].value) for key in keys]
         errors = [_error(entry.figures[key]) for key in keys]
         style = {**_style(index), 'markersize': 5, 'linewidth': 1.4, 'elinewidth': 0.9}
-        axes.errorbar(at, values, np.transpose(errors), label=entry.name, **style)
+        axes.errorbar(at, values, np.transpose(errors), label=_plain(entry.name), **style)
     regions = [key[: -len('_mAP')] for key in keys]
     objects = comparison.info['test_set']['objects_by_region']
     axes.set_xticks(range(len(keys)), [f'{_place(r)}\n({objects[r]})' for r in regions])
@@ -105,6 +105,11 @@ def _place(region: str) -> str:
     """``zone0`` -> ``0``, ``border_8_16`` -> ``8–16``, ``border_128_up`` -> ``128+``."""
     place = re.sub(r'^(zone|border_)', '', region)
     return place.replace('_up', '+').replace('_', '–')
+
+
+def _plain(name: str) -> str:
+    """A name that matplotlib takes neither for a formula nor, as a label, for one to hide."""
+    return name.replace('$', r'\$').lstrip('_') or name
 
 
 def _nan(value: float | None) -> float:

@@ -50,8 +50,8 @@ def report_comparison(comparison: Comparison) -> None:
         console = Console(width=_WIDTH)
     for table in tables:
         console.print(table.rich())
-    console.print(f'{note}\n', highlight=False)
-    console.print(f'{folder / "report.html"}', highlight=False, soft_wrap=True)
+    console.print(f'{note}\n', highlight=False, markup=False)
+    console.print(f'{folder / "report.html"}', highlight=False, soft_wrap=True, markup=False)
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import os
 import re
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.suite import Suite
 from mindpad_mm.errors import UserError
+from mindpad_mm.files import save_json
 from mindpad_mm.report.render import write_html
 from mindpad_mm.scan.images import PathLike
 
@@ -46,8 +46,7 @@ def report_diagnosis(suite: Suite, out: PathLike) -> None:
     out = Path(out)
     pictures = {key: draw_png(diagnosis) for key, diagnosis in suite.diagnoses.items()}
     try:
-        text = json.dumps(suite.to_json(), indent=1, allow_nan=False)
-        (out / 'diagnosis.json').write_text(text + '\n', encoding='utf-8')
+        save_json(out / 'diagnosis.json', suite.to_json())
         for key, picture in pictures.items():
             (out / f'{key}.png').write_bytes(picture)
     except OSError as error:

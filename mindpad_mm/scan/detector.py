@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from typing import Any, Iterator, Sequence
 
 from mmengine.config import Config
@@ -25,12 +26,19 @@ def lowered_thresholds(config: Config) -> dict[str, float]:
 
     Returns:
         Such as ``{'model.test_cfg.score_thr': 0.001}``; empty where all are low already.
+
+    Raises:
+        UserError: A threshold is no number.
     """
-    return {
-        key: SCORE_THR
-        for key, value in _leaves(config.get('model') or {}, 'model')
-        if '.test_cfg.' in key and key.endswith('.score_thr') and value > SCORE_THR
-    }
+    model = config.get('model')
+    lowered = {}
+    for key, value in _leaves(model, 'model') if isinstance(model, dict) else ():
+        if '.test_cfg.' in key and key.endswith('.score_thr'):
+            if not isinstance(value, (int, float)):
+                raise UserError(f'the config has {key} = {value!r}: give a number')
+            if value > SCORE_THR:
+                lowered[key] = SCORE_THR
+    return lowered
 
 
 def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
@@ -40,6 +48,29 @@ def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f'{key}.{name}')
         else:
             yield f'{key}.{name}', value
+
+
+def detector_classes(model: nn.Module) -> list[str]:
+    """Names of a detector's classes, in the order of its labels.
+
+    Args:
+        model: As :func:`mindpad_mm.loading.load_detector` gives it.
+
+    Raises:
+        UserError: They are not as many as the detector tells apart: they are another's.
+    """
+    classes = list(model.dataset_meta['classes'])
+    for name, module in model.named_modules():
+        if not re.search(r'(^|\.)bbox_head(\.\d+)?$', name):
+            continue
+        number = getattr(module, 'num_classes', len(classes))
+        if number != len(classes):
+            raise UserError(
+                f'the detector tells {number} classes apart ({name}.num_classes), but '
+                f'{len(classes)} are named ({", ".join(classes[:3])}{", ..." * (len(classes) > 3)}): '
+                f'name its own in the config, test_dataloader.dataset.metainfo.classes'
+            )
+    return classes
 
 
 def find_label(label: str | None, classes: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mindpad_mm.loading import config_faults
 from mindpad_mm.scan.engines import Engine, find_engine
 from mindpad_mm.scan.engines.full import AUTO_BATCH_SIZES, detect_images, fastest_batch_size
 from mindpad_mm.scan.images import write_png
@@ -48,8 +49,8 @@ def run_scan(
         ``positions_per_second`` (of all processes together, once warm).
 
     Raises:
-        UserError: No such engine, an object larger than a scene, or results of another
-            fingerprint in ``out``.
+        UserError: No such engine, an object larger than a scene, a detector that cannot predict, or
+            results of another fingerprint in ``out``.
     """
     team = team or Team()
     engine_class = find_engine(task.engine, task.space)
@@ -72,7 +73,11 @@ def run_scan(
     inputs = _save_inputs(task, pasted, out)
     # All clean scenes come first: an engine may change the model's memory format, and a resumed
     # scan that needs no engine for the first maps must still see the same bits.
-    clean = [detect_images(model, scene, [scene.pixels])[0] for scene in task.scenes]
+    with config_faults(
+        'the detector in the config cannot predict; does its test pipeline end with scale_factor '
+        'among the meta_keys, as Resize gives it, and has the model a test_cfg?'
+    ):
+        clean = [detect_images(model, scene, [scene.pixels])[0] for scene in task.scenes]
     keeper = Keeper(journal, task, maps, clean, team.size)
     todo = keeper.recall(chunks)
     if task.batch_size == AUTO:

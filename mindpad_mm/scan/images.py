@@ -13,10 +13,13 @@ from mindpad_mm.errors import UserError
 
 PathLike = Union[str, Path]
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+_EXIF_ORIENTATION = 0x0112
+# What it says of a picture that a camera stored lying or mirrored.
+_TRANSPOSED, _UPSIDE_DOWN, _MIRRORED = (5, 6, 7, 8), (3, 4, 7, 8), (2, 3, 6, 7)
 
 
 def read_image(path: PathLike, flags: int = cv2.IMREAD_COLOR, what: str = 'image') -> np.ndarray:
-    """Read an image file as uint8.
+    """Read an image file as uint8, upright as its EXIF orientation says.
 
     Args:
         path: The file.
@@ -33,6 +36,7 @@ def read_image(path: PathLike, flags: int = cv2.IMREAD_COLOR, what: str = 'image
         # OpenCV fills the missing part of a truncated file with grey; Pillow says so.
         with Image.open(path) as image:
             image.load()
+            orientation = image.getexif().get(_EXIF_ORIENTATION)
     except (OSError, SyntaxError) as error:
         raise UserError(
             f'{what} {str(path)!r} is not a readable image ({error}); is the file complete?'
@@ -42,7 +46,18 @@ def read_image(path: PathLike, flags: int = cv2.IMREAD_COLOR, what: str = 'image
         raise UserError(f'{what} {str(path)!r} is in a format that OpenCV cannot decode')
     if pixels.dtype != np.uint8:
         raise UserError(f'{what} {str(path)!r} holds {pixels.dtype} pixels; convert it to 8 bits')
-    return pixels
+    # OpenCV turns pictures by itself, but for IMREAD_UNCHANGED, which alone keeps alpha.
+    return _upright(pixels, orientation) if flags == cv2.IMREAD_UNCHANGED else pixels
+
+
+def _upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
+    if orientation in _TRANSPOSED:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in _UPSIDE_DOWN:
+        pixels = pixels[::-1]
+    if orientation in _MIRRORED:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def write_png(path: PathLike, pixels: np.ndarray) -> None:

@@ -125,14 +125,25 @@ def load_coco_objects(
             raise UserError(f'{str(ann_file)!r} has no annotation with id {ann_id}')
         annotation = coco.anns[ann_id]
         source = f'annotation {ann_id} of {ann_file}'
+        image = coco.imgs.get(annotation['image_id'], {})
+        lacking = [key for key in ('file_name', 'height', 'width') if key not in image]
+        if lacking:
+            raise UserError(
+                f'the photo of {source} has no {lacking[0]} among its images: complete the file'
+            )
         if annotation.get('iscrowd', 0):
             raise UserError(f'{source} is a crowd (iscrowd=1), not one object: choose another')
         if not annotation.get('segmentation'):
             raise UserError(f'{source} has no mask to cut it out by: choose another')
-        image = coco.imgs[annotation['image_id']]
         photo = find_photo(Path(ann_file), image['file_name'], photo_root)
         pixels = read_image(photo, what='photo')
-        mask = coco.annToMask(annotation).astype(bool)
+        try:
+            mask = coco.annToMask(annotation).astype(bool)
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f'{source} has a segmentation that is neither polygons nor run lengths ({error}): '
+                f'choose another'
+            ) from error
         if mask.shape != pixels.shape[:2]:
             raise UserError(
                 f'photo {str(photo)!r} is {pixels.shape[1]} x {pixels.shape[0]} pixels, '
@@ -159,7 +170,9 @@ def read_coco(path: Path) -> COCO:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
             return COCO(str(path))
     except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise UserError(f'{str(path)!r} is not a COCO annotation file: {error!r}') from error
+        # The repr of a decoding error holds the whole file.
+        problem = f'{type(error).__name__}: {error}'
+        raise UserError(f'{str(path)!r} is not a COCO annotation file: {problem}') from error
 
 
 def find_photo(ann_file: Path, file_name: str, photo_root: PathLike | None) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterator
@@ -11,6 +10,7 @@ from typing import Any, Iterator
 import numpy as np
 
 from mindpad_mm.errors import UserError
+from mindpad_mm.files import save_json, written_whole
 from mindpad_mm.scan.images import PathLike
 from mindpad_mm.scan.statistics import ScoreMap
 
@@ -74,12 +74,9 @@ class ScanResult:
         """
         folder = Path(folder)
         arrays = {name: getattr(self, name) for name in ARRAYS}
-        with open(folder / 'scan.npz.tmp', 'wb') as file:
+        with written_whole(folder / 'scan.npz') as temporary, open(temporary, 'wb') as file:
             np.savez_compressed(file, **arrays)
-        os.replace(folder / 'scan.npz.tmp', folder / 'scan.npz')
-        text = json.dumps(self.info, indent=1, allow_nan=False)
-        (folder / 'scan.json.tmp').write_text(text + '\n', encoding='utf-8')
-        os.replace(folder / 'scan.json.tmp', folder / 'scan.json')
+        save_json(folder / 'scan.json', self.info)
         self.folder = folder
 
     @classmethod

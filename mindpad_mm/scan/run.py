@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmengine.runner import set_random_seed
 
 from mindpad_mm.errors import UserError
 from mindpad_mm.loading import load_config, load_detector
 from mindpad_mm.scan.detector import (
     SCORE_THR,
+    detector_classes,
     find_label,
     lowered_thresholds,
     versions,
@@ -104,7 +107,7 @@ def blindspot_scan(
         UserError: Anything in the input that its user can mend.
     """
     with launched(launcher, device) as (team, own_device):
-        _check_numbers(sizes, stride, iou_thr, clean_thr, batch_size, tolerance)
+        _check_numbers(sizes, stride, iou_thr, clean_thr, batch_size, tolerance, periods, seed)
         if space not in SPACES:
             raise UserError(f'space {space!r} is unknown; choose one of: {", ".join(SPACES)}')
         engine_name = find_engine(engine, space).name
@@ -119,7 +122,7 @@ def blindspot_scan(
         model = load_detector(
             cfg, None if checkpoint is None else str(checkpoint), own_device, cfg_options=thresholds
         )
-        classes = list(model.dataset_meta['classes'])
+        classes = detector_classes(model)
         index = find_label(label, classes)
         scenes = [make_scene(background, model.cfg, space) for background in photo_backgrounds]
         task = ScanTask(
@@ -172,6 +175,7 @@ def blindspot_scan(
             'fingerprint': fingerprint,
         }
         result.info['statistics'] = scan_statistics(result)
+        _warn_of_nothing(result)
         result.save(out)
         discard(out)
         return result
@@ -185,6 +189,25 @@ def scan_statistics(result: ScanResult) -> dict[str, Any]:
         where = {'background': background, 'object': obj, 'size': result.info['sizes'][size]}
         maps.append({**where, **figures})
     return {'overall': over_backgrounds(maps), 'maps': maps}
+
+
+def _warn_of_nothing(result: ScanResult) -> None:
+    """Say what to look at where a scan has nothing to show."""
+    info, known = result.info, ~np.isnan(result.scores)
+    if not result.scores[known].any():
+        print_log(
+            f'{info["label"]!r} was found nowhere with an IoU of {info["iou_thr"]} or more: is that '
+            f'what is pasted, at a size that the detector finds (--object, --size, --label)?',
+            'current',
+            logging.WARNING,
+        )
+    if result.flags[known].all():
+        print_log(
+            f'the clean scene alone scores {info["clean_thr"]} or more at every position, so that '
+            f'none is left: take another --background or a higher --clean-thr',
+            'current',
+            logging.WARNING,
+        )
 
 
 def _check_alike(fingerprints: list[dict[str, Any]]) -> None:
@@ -204,15 +227,22 @@ def _check_numbers(
     clean_thr: float,
     batch_size: int | str,
     tolerance: float,
+    periods: Sequence[int] | None,
+    seed: int,
 ) -> None:
     if stride < 1:
         raise UserError(f'stride {stride} is not possible: it must be at least 1 pixel')
     if not 0 < iou_thr <= 1:
         raise UserError(f'iou-thr {iou_thr} is not possible: it must be above 0 and at most 1')
-    if not clean_thr > 0:
+    if not 0 < clean_thr < math.inf:
         raise UserError(f'clean-thr {clean_thr} is not possible: it must be above 0')
-    if not tolerance >= 0:
+    if not 0 <= tolerance < math.inf:
         raise UserError(f'tolerance {tolerance} is not possible: it must be at least 0')
+    if not 0 <= seed < 1 << 32:
+        raise UserError(f'seed {seed} is not possible: it must be from 0 to 2**32 - 1')
+    for period in periods or ():
+        if period < 2:
+            raise UserError(f'period {period} is not possible: it must be at least 2 pixels')
     for size in sizes:
         if size < 1:
             raise UserError(f'size {size} is not possible: it must be at least 1 pixel')
@@ -231,6 +261,8 @@ def _load_objects(
     if ann_file is None:
         if ann_ids:
             raise UserError('ann-id needs the annotation file that it is from: give --from-coco')
+        if photo_root is not None:
+            raise UserError('photo-root is the folder of --from-coco: give that, too')
         return objects or [ScanObject.drawn(seed)], {}
     if not ann_ids:
         raise UserError('from-coco needs the annotation to cut out: give --ann-id')

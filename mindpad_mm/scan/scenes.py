@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mindpad_mm.errors import UserError
+from mindpad_mm.loading import config_faults
 from mindpad_mm.scan.images import PathLike, list_images, read_image
 from mindpad_mm.traffic_lights.draw import draw_street
 
@@ -137,14 +138,21 @@ def make_scene(background: Background, config: Config, space: str = 'input') -> 
         space: ``'input'`` (default) or ``'image'``, see :class:`Scene`.
 
     Raises:
-        UserError: Space ``input`` is impossible with this pipeline: it does not end in 8-bit BGR
-            pixels, or would change them when given them as an image.
+        UserError: The pipeline cannot be built or run, or gives no single image that MMDetection can
+            take back to the scene. Space ``input`` is impossible with it: it does not end in 8-bit
+            BGR pixels, or would change them when given them as an image.
     """
     pipeline = _array_pipeline(config)
-    data = pipeline({'img': background.pixels, 'img_id': 0})
+    with config_faults(f'the test pipeline in the config fails on {background.source}'):
+        data = pipeline({'img': background.pixels, 'img_id': 0})
     advice = 'use --space image'
+    if not isinstance(data, dict) or 'inputs' not in data:
+        raise UserError('the test pipeline gives no input for the model: end it in PackDetInputs')
     if not isinstance(data['inputs'], torch.Tensor):
-        raise UserError('the test pipeline gives several images for one (test-time augmentation)')
+        raise UserError(
+            'the test pipeline gives several images for one (test-time augmentation): '
+            'a scan needs a plain one'
+        )
     inputs = data['inputs'].permute(1, 2, 0).contiguous().numpy()
     if space == 'image':
         scale = tuple(a / b for a, b in zip(inputs.shape, background.pixels.shape[:2]))
@@ -166,8 +174,11 @@ def make_scene(background: Background, config: Config, space: str = 'input') -> 
 def _array_pipeline(config: Config) -> Compose:
     from mmdet.utils import get_test_pipeline_cfg
 
-    steps = [dict(step) for step in get_test_pipeline_cfg(config)]
+    steps = [dict(step) for step in get_test_pipeline_cfg(config) or ()]
+    if not steps:
+        raise UserError('the test pipeline in the config is empty: it must load and pack an image')
     steps[0]['type'] = 'mmdet.LoadImageFromNDArray'
     steps = [step for step in steps if 'Annotations' not in str(step['type'])]
-    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmdet')):
+    scope = DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmdet'))
+    with scope, config_faults('the test pipeline in the config cannot be built'):
         return Compose(steps)

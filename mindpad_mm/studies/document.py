@@ -1,22 +1,11 @@
-"""Where results go: raw numbers into JSON files, tables into a marked section of a Markdown file."""
+"""Where tables go: a marked section of a Markdown file."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from pathlib import Path
-from typing import Any
 
 from mindpad_mm.errors import UserError
-
-
-def save_json(path: Path, content: Any) -> None:
-    """Write JSON, whole or not at all; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + '\n', 'utf-8')
-    os.replace(temporary, path)
 
 
 def put_section(path: Path, name: str, text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -18,8 +17,8 @@ from mindpad_mm.evaluation.detections import TestSet, detect
 from mindpad_mm.evaluation.recalibrate import recalibrated_checkpoint
 from mindpad_mm.evaluation.regions import BORDER_PX
 from mindpad_mm.evaluation.spatial import SpatialEval, default_partitions, spatial_precisions
+from mindpad_mm.files import save_json, written_whole
 from mindpad_mm.scan import blindspot_scan
-from mindpad_mm.studies.document import save_json
 from mindpad_mm.studies.training import Training
 from mindpad_mm.traffic_lights.compose import cut_out
 from mindpad_mm.traffic_lights.sources import read_crop
@@ -67,11 +66,9 @@ class Evaluation:
             return trained
         path = self.folder / f'recalibrated_{self.recalibrate}.pth'
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
             cfg = self.training.load(self.cfg_options)
-            temporary = path.with_suffix('.tmp')
-            recalibrated_checkpoint(cfg, str(trained), self.recalibrate, temporary)
-            os.replace(temporary, path)
+            with written_whole(path) as file:
+                recalibrated_checkpoint(cfg, str(trained), self.recalibrate, file)
         return path
 
     def figures(self, draws: int = 0) -> tuple[dict[str, float | None], np.ndarray | None]:

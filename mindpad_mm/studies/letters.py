@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -18,8 +17,8 @@ import torch
 from rich.progress import track
 
 from mindpad_mm.errors import UserError
+from mindpad_mm.files import save_json, written_whole
 from mindpad_mm.scan.detector import versions
-from mindpad_mm.studies.document import save_json
 from mindpad_mm.studies.letters_data import Letters, LetterSet
 from mindpad_mm.studies.letters_model import LetterSetting, enlarged, evaluate, shifted, train
 
@@ -110,10 +109,8 @@ def run_one(
     results['shift_errors'] = np.reshape(errors, (3, 3)).tolist()
     results['cpu_seconds'] = round(time.process_time() - start, 1)
     if checkpoint is not None:
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        temporary = checkpoint.with_suffix('.tmp')
-        torch.save(model.state_dict(), temporary)
-        os.replace(temporary, checkpoint)
+        with written_whole(checkpoint) as file:
+            torch.save(model.state_dict(), file)
     return results
 
 

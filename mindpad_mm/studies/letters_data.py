@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import string
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from PIL import ImageFont
 from rich.progress import track
 
 from mindpad_mm.errors import UserError
+from mindpad_mm.files import written_whole
 
 SIZE = 28
 SPLITS = ('train', 'val', 'test')
@@ -134,11 +134,9 @@ def font_letters(
         images = [_letter(faces, i, np.random.default_rng([seed, index, i])) for i in numbers]
         sets.append(Letters(np.stack(images), np.arange(counts[index]) % 26))
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
         arrays = {f'{p}_{what}': getattr(s, what) for p, s in zip(SPLITS, sets) for what in vars(s)}
-        with open(file.with_suffix('.tmp'), 'wb') as stream:
+        with written_whole(file) as temporary, open(temporary, 'wb') as stream:
             np.savez_compressed(stream, **arrays)
-        os.replace(file.with_suffix('.tmp'), file)
     return LetterSet(*sets, source)
 
 

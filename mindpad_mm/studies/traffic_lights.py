@@ -115,7 +115,7 @@ def run_study(study: Study, jobs: int = 1) -> dict[str, Any]:
     return collect(study)
 
 
-def collect(study: Study, draws: int = DRAWS) -> dict[str, Any]:
+def collect(study: Study) -> dict[str, Any]:
     """Evaluate the trainings that are finished, and compare those of one seed.
 
     Returns:
@@ -137,7 +137,7 @@ def collect(study: Study, draws: int = DRAWS) -> dict[str, Any]:
             missing.append(f'{name} seed {seed}')
             continue
         evaluation = Evaluation(training)
-        figures, resampled = evaluation.figures(draws)
+        figures, resampled = evaluation.figures(DRAWS)
         overall = evaluation.scan(options)['overall']
         runs.setdefault(name, {})[str(seed)] = {
             'figures': figures,
@@ -157,7 +157,7 @@ def collect(study: Study, draws: int = DRAWS) -> dict[str, Any]:
             'mean': round(float(np.mean(costs)), 1) if costs else None,
         },
         'seeds': list(study.seeds),
-        'draws': draws,
+        'draws': DRAWS,
         'scan': {k: _names(v) for k, v in options.items()},
         'versions': versions(),
     }

@@ -17,8 +17,8 @@ from mmengine.runner import Runner
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mindpad_mm.errors import UserError
+from mindpad_mm.files import save_json
 from mindpad_mm.loading import load_config
-from mindpad_mm.studies.document import save_json
 
 # What a finished training must share with its config to stand for it.
 _DECISIVE = (

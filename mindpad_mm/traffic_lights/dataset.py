@@ -28,7 +28,7 @@ class Recipe:
             ``min_size``, if that is larger). Heights are uniform in their logarithm.
         negatives: share of images without a light, 0..1.
         occluded: share of lights partly hidden, 0..1.
-        distractors: mean number of distractors an image, at least 0.
+        distractors: mean number of distractors an image, 0..1000.
         drawn: share of images whose scene and lights are drawn although there are photos or crops,
             0..1.
         val_fraction: share of photos and of crops kept for the val split, between 0 and 1.
@@ -57,7 +57,7 @@ class Recipe:
             ),
             (0 <= self.negatives <= 1, f'--negatives {self.negatives}: a share from 0 to 1'),
             (0 <= self.occluded <= 1, f'--occluded {self.occluded}: a share from 0 to 1'),
-            (self.distractors >= 0, f'--distractors {self.distractors}: at least 0'),
+            (0 <= self.distractors <= 1000, f'--distractors {self.distractors}: from 0 to 1000'),
             (0 <= self.drawn <= 1, f'--drawn {self.drawn}: a share from 0 to 1'),
             (
                 0 < self.val_fraction < 1,

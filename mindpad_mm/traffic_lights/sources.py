@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from mindpad_mm.errors import UserError
 from mindpad_mm.traffic_lights.compose import VISIBLE, cut_out
@@ -39,12 +40,26 @@ def read_picture(file: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
     return picture
 
 
+def check_picture(file: Path) -> None:
+    """See that a picture is whole: OpenCV fills what a torn file lacks with grey, without a word.
+
+    Raises:
+        UserError: it is torn, or no picture.
+    """
+    try:
+        with Image.open(file) as picture:
+            picture.load()
+    except (OSError, SyntaxError) as error:
+        raise UserError(f'{file}: cannot be read ({error}); repair or remove it') from error
+
+
 def read_crop(file: Path) -> np.ndarray:
     """Read a crop of a light: uint8 BGR, or BGRA where the file has an alpha channel.
 
     Raises:
         UserError: not readable, not of 8 bit, below 6 pixels a side, or fully transparent.
     """
+    check_picture(file)
     crop = read_picture(file, cv2.IMREAD_UNCHANGED)
     if crop.ndim == 2:
         crop = cv2.cvtColor(crop, cv2.COLOR_GRAY2BGR)

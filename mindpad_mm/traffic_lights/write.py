@@ -12,6 +12,7 @@ import cv2
 from rich.progress import track
 
 from mindpad_mm.errors import UserError
+from mindpad_mm.files import save_json
 from mindpad_mm.traffic_lights.dataset import (
     CATEGORY,
     SPLITS,
@@ -24,6 +25,7 @@ from mindpad_mm.traffic_lights.dataset import (
 from mindpad_mm.traffic_lights.sources import (
     Lights,
     Scenes,
+    check_picture,
     list_pictures,
     photos_with_lights,
     read_crop,
@@ -79,8 +81,9 @@ def make_traffic_lights(
             lit = photos_with_lights(photo_annotations)
             skipped = [name for name in names if Path(name).name in lit]
             names = [name for name in names if Path(name).name not in lit]
-        for name in names:  # an eighth of the size: enough to know that it can be decoded
-            read_picture(photos / name, cv2.IMREAD_REDUCED_COLOR_8)
+        for name in names:
+            check_picture(photos / name)
+            read_picture(photos / name, cv2.IMREAD_REDUCED_COLOR_8)  # OpenCV knows fewer formats
         photo_split = divide(names, recipe.val_fraction, set(val_photos) - lit, recipe.seed)
     light_split = None
     if lights is not None:
@@ -99,12 +102,12 @@ def make_traffic_lights(
         'counts': {},
     }
     # First of all, so that an interrupted set is recognised as ours and can be overwritten.
-    _write_json(out / _META, meta)
+    save_json(out / _META, meta)
     for split, number in zip(SPLITS, (recipe.num_train, recipe.num_val)):
         scenes = Scenes(photos, photo_split and photo_split[split])
         sources = Lights(lights, light_split and light_split[split])
         meta['counts'][split] = _write_split(out, recipe, split, number, scenes, sources)
-    _write_json(out / _META, meta)
+    save_json(out / _META, meta)
     return meta
 
 
@@ -137,10 +140,6 @@ def _is_ours(meta: Path) -> bool:
         return json.loads(meta.read_text()).get('made_by') == _MADE_BY
     except (FileNotFoundError, ValueError, AttributeError):
         return False
-
-
-def _write_json(file: Path, content: dict) -> None:
-    file.write_text(json.dumps(content, indent=1) + '\n')
 
 
 def _write_split(

@@ -199,7 +199,60 @@ def test_where_no_size_is_even_it_says_how_far_one_gets():
 
     found = check_evenness(Subject(Both(), (40, 40)))
     assert found.suggested is None
-    assert 'No height of 20 to 72 is even throughout' in found.advice()
+    assert 'No height or width of 20 to 72 is even throughout' in found.advice()
+
+
+def test_an_axis_alone_without_an_even_size_is_the_one_that_is_spoken_of():
+    class Sideways(nn.Module):
+        """Its widths must be even, and odd; its heights odd."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv, self.pool = nn.Conv2d(3, 3, 3, 2, 1), nn.AvgPool2d((1, 2))
+
+        def forward(self, x):
+            return self.conv(x), self.pool(x)
+
+    found = check_evenness(Subject(Sideways(), (41, 40)))
+    assert found.search.even_sizes(0)
+    assert found.suggested is None
+    assert 'No width of 20 to 72 is even throughout; at 39 the first 1 of 2 ' in found.advice()
+    assert 'height' not in found.advice()
+
+
+class Fastidious(nn.Module):
+    """It refuses heights other than 4 a + 2, as those do whose patches or branches must fit."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.Sequential(
+            nn.Conv2d(3, 3, 2, 2), nn.Conv2d(3, 3, 2, 2), nn.Conv2d(3, 3, 3, 2, 1)
+        )
+
+    def forward(self, x):
+        result = self.convs(x)
+        if x.shape[-2] % 4 != 2:
+            raise AssertionError
+        return result
+
+
+def test_a_size_at_which_the_network_does_not_run_is_not_spoken_of():
+    found = check_evenness(Subject(Fastidious(), (42, 42)))
+    # Multiples of 8 get one layer further before an uneven one, and those of 8 a + 4 are even throughout.
+    assert 'No height or width of 21 to 74 at which it runs is even throughout' in found.advice()
+    assert 'at 42 the first 1 of 3 strided layers are' in found.advice()
+    found.plot()
+
+
+def test_an_input_that_the_network_refuses_is_one_clear_line():
+    with pytest.raises(
+        UserError, match=r'cannot run on an input of 40 x 42 pixels .*AssertionError'
+    ):
+        check_evenness(Subject(Fastidious(), (40, 42)))
+    vit = torchvision.models.VisionTransformer(64, 16, 1, 1, 8, 8)
+    with pytest.raises(UserError, match=r'cannot run on .* Wrong image height'):
+        has_uneven_padding(vit, (48, 64))
+    assert check_evenness(Subject(vit.eval(), (64, 64))).is_even
 
 
 def test_the_pipelines_ratio_and_the_divisor_are_spoken_of(tmp_path):

@@ -290,6 +290,51 @@ def test_a_network_of_several_modes_is_counted_as_it_is_too():
     np.testing.assert_array_equal(found.own.usage.counts, expected)
 
 
+def test_advice_says_what_is_not_used_and_names_a_mode_only_where_there_is_one():
+    sparse = nn.Sequential(nn.Conv2d(3, 1, 3, 1, 1), nn.MaxPool2d(1, 2))
+    advice = check_foveation(Subject(sparse, (9, 9)), modes=['zeros']).advice()
+    assert 'With zeros padding the most used pixel is used' in advice
+    skipping = nn.Sequential(nn.MaxPool2d(1, 3), nn.Conv2d(3, 1, 3, 1, 1))
+    advice = check_foveation(Subject(skipping, (9, 9)), modes=['zeros']).advice()
+    assert advice.startswith('With zeros padding 72 pixels are not used at all; use is lowest')
+    assert 'unbounded' not in advice.split('.')[0]
+    model = chain(2)
+    swap_padding(model, 'circular', include=['0'])
+    advice = check_foveation(Subject(model, (8, 8)), modes=['zeros']).advice()
+    assert advice.startswith('As it is, the most used pixel')
+
+
+def test_a_network_that_refuses_larger_maps_is_told_to_under_full_padding():
+    patches = torchvision.models.VisionTransformer(32, 16, 1, 1, 8, 8).eval()
+    found = check_foveation(Subject(patches, (32, 32), 'torchvision:patches'))
+    assert [scheme.usage is None for scheme in found.schemes] == [False, True]
+    assert 'With full padding it cannot run: shape ' in found.advice()
+
+
+def test_a_network_that_divides_by_its_maps_is_told_to_refuse_those_that_vanish():
+    class Merges(nn.Module):
+        """As NAS-FPN's cells do: a larger map is pooled by its ratio to a smaller one."""
+
+        def __init__(self):
+            super().__init__()
+            self.large, self.small = nn.Conv2d(3, 1, 7, 2, 3), nn.Conv2d(3, 1, 1, 2)
+
+        def forward(self, x):
+            large, small = self.large(x), self.small(x)
+            ratio = large.shape[-1] // small.shape[-1]
+            return small + F.max_pool2d(large, ratio)
+
+    found = check_foveation(Subject(Merges(), (16, 16)), modes=['zeros', VALID])
+    assert 'Without any padding (valid) it cannot run: ' in found.advice()
+
+
+def test_an_input_too_small_is_one_clear_line():
+    with pytest.raises(UserError, match='too small for 1: take a larger'):
+        check_foveation(
+            Subject(nn.Sequential(nn.Conv2d(3, 1, 3), nn.Conv2d(1, 1, 5, padding=1)), (4, 9))
+        )
+
+
 class Rolls(nn.Module):
     def __init__(self):
         super().__init__()

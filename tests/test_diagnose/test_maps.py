@@ -87,6 +87,15 @@ def test_what_cannot_be_seen_is_said_in_one_line_and_no_hook_stays_behind():
     assert not subject.model[0]._forward_hooks
 
 
+def test_a_network_that_asserts_its_size_is_told_as_one_that_cannot_run():
+    class Asserts(nn.Conv2d):
+        def forward(self, x):
+            raise AssertionError
+
+    with pytest.raises(UserError, match=r'net cannot run on .* 5 x 6 pixels .*: AssertionError'):
+        copies(Subject(Asserts(3, 2, 3), (5, 6), 'net'), torch.zeros(1, 3, 5, 6))
+
+
 def test_the_mode_a_network_has_is_that_of_most_of_its_padded_convolutions():
     def net():
         return nn.Sequential(

@@ -154,14 +154,14 @@ def test_figures_table_picture_and_advice_agree(followed):
     assert picture.getvalue().startswith(b'\x89PNG')
 
 
-def annotations(folder):
+def annotations(folder, box=(30.2, 19.8, 5.9, 8.1)):
     photo = np.zeros((60, 70, 3), np.uint8)
     photo[20:28, 30:36] = 255
     cv2.imwrite(str(folder / 'photo.png'), photo)
     content = {
         'images': [{'id': 1, 'file_name': 'photo.png', 'height': 60, 'width': 70}],
         'categories': [{'id': 3, 'name': 'lamp'}],
-        'annotations': [{'id': 7, 'image_id': 1, 'category_id': 3, 'bbox': [30.2, 19.8, 5.9, 8.1]}],
+        'annotations': [{'id': 7, 'image_id': 1, 'category_id': 3, 'bbox': box}],
     }
     (folder / 'ann.json').write_text(json.dumps(content))
     return folder / 'ann.json'
@@ -203,6 +203,37 @@ def test_what_a_user_can_mend_is_said_in_one_line(tmp_path, zoo):
         with pytest.raises(UserError, match=message) as caught:
             check_shift(subject, **arguments)
         assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('box', 'message'),
+    [
+        ((2, 2, 60, 20), r'20 x 60 pixels .*, more than the input of 40 x 48'),
+        ((2, 2, 20, 50), r'50 x 20 pixels .*, more than the input of 40 x 48'),
+        ((100, 10, 5, 5), r'annotation 7 lies outside its photo: \[100, 10, 5, 5\]'),
+    ],
+)
+def test_an_annotated_object_that_cannot_be_followed_is_told(tmp_path, box, message):
+    with pytest.raises(UserError, match=message):
+        check_shift(
+            Subject(Whereabouts(1), SIZE), from_coco=annotations(tmp_path, box), ann_id=7, label='0'
+        )
+
+
+def test_an_annotated_box_ends_with_its_photo(tmp_path):
+    ann_file = annotations(tmp_path, (60, 50, 14.2, 10.3))
+    result = check_shift(Subject(Whereabouts(1), SIZE), from_coco=ann_file, ann_id=7, label='0')
+    assert result.box == (10, 10)
+    assert result.figures('left')['min'] > 0
+
+
+def test_a_size_that_the_classifier_refuses_is_told():
+    class Refuses(Whereabouts):
+        def forward(self, x):
+            raise AssertionError(f'wrong size {tuple(x.shape[-2:])}')
+
+    with pytest.raises(UserError, match=r'cannot run on an input of 40 x 48 .*wrong size'):
+        check_shift(Subject(Refuses(0), SIZE), [DARK], LAMP, 8, label='0')
 
 
 def test_of_an_object_that_the_network_does_not_know_nothing_is_claimed():

@@ -154,3 +154,14 @@ def test_modes_reach_the_checks_that_compare_them(subject):
     assert labels == ['as it is', 'circular', 'partial', 'valid', 'full']
     with pytest.raises(UserError, match="unknown padding mode 'circle'"):
         diagnose(subject, ['filters'], modes=['circle'])
+
+
+def test_the_mode_a_network_has_may_be_a_pair_or_none(subject):
+    pair = Subject(subject.padded_by(('reflect', 'circular')).model, subject.input_size)
+    for modes in (['zeros'], ['zeros', ('reflect', 'circular')]):
+        found = diagnose(pair, ['padding_error'], modes=modes).diagnoses['padding_error']
+        assert sorted(found.modes) == ['reflect/circular', 'zeros']
+        assert found.own == 'reflect/circular'
+    nothing = Subject(nn.Sequential(nn.Conv2d(3, 2, 3)).eval(), (32, 32))
+    refused = diagnose(nothing, ['padding_error'], modes=['zeros']).refused
+    assert 'none of its layers pads' in refused['padding_error']

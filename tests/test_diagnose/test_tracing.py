@@ -97,3 +97,21 @@ def test_a_map_whose_origin_is_lost_is_named():
 
     trace = ShapeRunner(Subject(Detour(), (8, 8))).run((8, 8))
     assert trace.lost == ['conv']
+
+
+@pytest.mark.parametrize('size', [(64, 96), (57, 70)])
+def test_strides_shrink_where_maps_are_enlarged(size):
+    class Pyramid(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 3, 3, 4, 1), nn.Conv2d(3, 3, 3, 2, 1)
+            self.down = nn.Conv2d(6, 3, 3, 2, 1)
+
+        def forward(self, x):
+            x = self.one(x)
+            up = nn.functional.interpolate(self.two(x), size=x.shape[-2:])
+            half = nn.functional.interpolate(x, scale_factor=0.5)
+            return up, self.down(torch.cat([up, x], 1)), half
+
+    trace = ShapeRunner(Subject(Pyramid(), size)).run(size)
+    assert [field.stride for field in trace.outputs] == [(4, 4), (8, 8), (8, 8)]

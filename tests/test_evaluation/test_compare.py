@@ -10,9 +10,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from mindpad_mm import zoo
 from mindpad_mm.errors import UserError
 from mindpad_mm.evaluation import evaluate
 from mindpad_mm.evaluation.compare import compare
@@ -64,6 +66,14 @@ def test_differences_are_of_the_values_and_inside_their_intervals(comparison):
     # Pairing is what makes it narrower than two values each by itself.
     alone = [np.diff(entry.figures['mAP'].interval)[0] for entry in comparison.entries]
     assert high - low < np.hypot(*alone)
+
+
+@pytest.mark.parametrize(('draws', 'has_interval'), [(39, False), (40, True)])
+def test_few_draws_make_no_interval(comparison, zoo_runs, overrides, draws, has_interval):
+    # Of one draw, the interval would be a point that leaves out 0.
+    found = again(comparison, zoo_runs, overrides, draws=draws)['reflect']
+    assert (found.figures['mAP'].interval is not None) == has_interval
+    assert (found.differences['mAP'].interval is not None) == has_interval
 
 
 def test_a_place_with_few_objects_gets_no_interval(comparison):
@@ -137,6 +147,41 @@ def test_recalibrated_run_is_kept_as_a_checkpoint(comparison, zoo_runs, override
     assert len(list((comparison.folder / 'cache').glob('*.pth'))) == 1
 
 
+def test_recalibration_follows_the_training_images(zoo_runs, overrides, lights, tmp_path):
+    folder = tmp_path / 'set'
+    shutil.copytree(lights, folder)
+    options = {**overrides, 'train_dataloader.dataset.data_root': f'{folder}/'}
+    run = dataclasses.replace(zoo_runs['zeros'], recalibrate=8)
+
+    def mean_ap():
+        found = compare([run], tmp_path / 'out', draws=1, cfg_options=options)
+        return found.reference.figures['mAP'].value
+
+    before = mean_ap()
+    for file in (folder / 'train').iterdir():
+        cv2.imwrite(str(file), 255 - cv2.imread(str(file)))
+    assert mean_ap() != before
+
+
+def test_scan_follows_the_photo_it_is_done_on(zoo_runs, overrides, tmp_path):
+    photo = tmp_path / 'photo.png'
+    options = {'scan': {**SCAN, 'backgrounds': [str(photo)]}, 'cfg_options': overrides, 'draws': 1}
+    found = []
+    for seed in (0, 1):
+        pixels = np.random.default_rng(seed).integers(0, 90, (256, 256, 3), dtype=np.uint8)
+        cv2.imwrite(str(photo), pixels)
+        comparison = compare([zoo_runs['zeros']], tmp_path / 'out', **options)
+        found.append(comparison.reference.runs[0]['scan'])
+    assert found[0] != found[1]
+
+
+def test_names_in_the_terminal_are_never_read_as_markup(zoo_runs, overrides, tmp_path, capsys):
+    run = dataclasses.replace(zoo_runs['zeros'], name='a [/b]')
+    compare([run], tmp_path, draws=1, scan=SCAN, cfg_options=overrides)
+    told = capsys.readouterr().err
+    assert told.count('a [/b]') >= 3  # detecting, resampling, scan
+
+
 def test_files_say_what_was_found(comparison, capsys):
     comparison.save()  # others compared in its folder
     report_comparison(comparison)
@@ -193,18 +238,28 @@ BAD_RUNS = {
         lambda run: dataclasses.replace(run, recalibrate=9999),
         'at most the',
     ),
+    'weights of another model': (
+        lambda run: dataclasses.replace(run, checkpoint=zoo.model_files('zeros', 'ssd128')[1]),
+        'not of the detector in the config',
+    ),
 }
 
 
 @pytest.mark.parametrize('case', BAD_RUNS)
-def test_bad_run_gets_one_clear_line(comparison, zoo_runs, overrides, case):
+def test_bad_run_gets_one_clear_line_before_anything_is_detected(
+    zoo_runs, overrides, case, tmp_path, monkeypatch
+):
+    monkeypatch.setattr('mindpad_mm.evaluation.compare.detect', None)
     change, message = BAD_RUNS[case]
     entries = [zoo_runs['zeros'], change(dataclasses.replace(zoo_runs['zeros'], name='bad'))]
     with pytest.raises(UserError, match=message):
-        again(comparison, zoo_runs, overrides, entries)
+        compare(entries, tmp_path, cfg_options=overrides)
 
 
-@pytest.mark.parametrize(('options', 'message'), [({'draws': 0}, 'draws 0'), ({}, 'nothing')])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [({'draws': 0}, 'draws 0'), ({'seed': -1}, 'seed -1'), ({}, 'nothing')],
+)
 def test_bad_numbers_are_told(options, message, zoo_runs, tmp_path):
     entries = [zoo_runs['zeros']] if options else []
     with pytest.raises(UserError, match=message):
@@ -226,7 +281,7 @@ def test_tool_compares_one_checkpoint_under_several_modes(
     run = zoo_runs['zeros']
     options = [f'{key}={value}' for key, value in overrides.items()]
     tool(
-        f'{run.config}:{run.checkpoint}', '--name', 'zeros', '--modes', 'zeros', 'circular',
+        f'{run.config}:{run.checkpoint}', '--name', 'zeros', '--modes', 'zeros', 'circular', 'zeros',
         '--draws', '20', '--out', comparison.folder, '--cfg-options', *options,
     )  # fmt: skip
     printed = capsys.readouterr().out
@@ -243,6 +298,8 @@ def test_tool_compares_one_checkpoint_under_several_modes(
         (['x'], 'neither'),
         (['a.py:b.pth', '--name', 'a', 'b'], '2 names to 1'),
         (['a.py:b.pth', '--recalibrate', '5'], '--modes'),
+        (['a.py:b.pth', '--cfg-options', 'model.neck'], "'model.neck' is not KEY=VALUE"),
+        (['a.py:b.pth', '--cfg-options', 'a=(1,2', 'b=2'], "'a=(1,2 b=2' is not KEY=VALUE"),
         (['a.py:b.pth', '--size', '5'], '--scan'),
         (['--group', 'g'], 'no runs'),
         ([], 'nothing to compare'),

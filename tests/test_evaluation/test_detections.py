@@ -82,6 +82,52 @@ def test_set_of_another_format_is_told(setting):
         TestSet.of(cfg)
 
 
+def test_a_class_without_a_category_is_told_and_not_taken_for_another(setting):
+    # MMDetection would write down what is found of the first class as the only category.
+    cfg, _, _ = setting
+    cfg.test_dataloader.dataset.metainfo = dict(classes=('car', 'traffic light'))
+    with pytest.raises(UserError, match=r"no category 'car' \(1 of the detector's 2 classes"):
+        TestSet.of(cfg).load()
+
+
+def _without(part, field):
+    def change(content):
+        for entry in content[part]:
+            del entry[field]
+
+    return change
+
+
+BROKEN = {
+    'no COCO': (lambda content: content.pop('annotations'), 'no list of annotations'),
+    'no image': (lambda content: content['images'].clear(), 'name no image'),
+    'no crowds': (_without('annotations', 'iscrowd'), r"'iscrowd' in annotations\[0\]"),
+    'no sizes': (_without('images', 'width'), r"'width' in images\[0\]"),
+    'image gone': (lambda content: content['images'].pop(), 'which they do not list'),
+}
+
+
+@pytest.mark.parametrize('case', BROKEN)
+def test_broken_annotations_are_told(setting, case):
+    cfg, _, folder = setting
+    change, message = BROKEN[case]
+    file = folder / 'annotations' / 'val.json'
+    content = json.loads(file.read_text())
+    content['annotations'][0]['image_id'] = content['images'][-1]['id']
+    change(content)
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf'val\.json .*{message}'):
+        TestSet.of(cfg)
+
+
+@pytest.mark.parametrize('text', ['{"images": [', '[]', ''])
+def test_annotations_that_are_no_annotations_are_told(setting, text):
+    cfg, _, folder = setting
+    (folder / 'annotations' / 'val.json').write_text(text)
+    with pytest.raises(UserError, match=r'val\.json are not'):
+        TestSet.of(cfg)
+
+
 def test_set_without_any_of_the_classes_is_told(setting):
     cfg, _, folder = setting
     file = folder / 'annotations' / 'val.json'

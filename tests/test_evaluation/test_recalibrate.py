@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 import torch
 from mmengine.model import BaseModel
@@ -10,6 +13,7 @@ from mindpad_mm.evaluation.recalibrate import (
     recalibrate,
     recalibrated_checkpoint,
     training_batches,
+    training_digest,
 )
 from mindpad_mm.loading import load_config, load_detector
 
@@ -109,6 +113,19 @@ def test_training_images_come_undistorted_by_the_test_pipeline(zoo_runs, overrid
     assert all('train' in sample.img_path for sample in found[0]['data_samples'])
     (again,) = training_batches(cfg, 10, seed=4)
     assert torch.equal(torch.stack(again['inputs']), torch.stack(found[0]['inputs']))
+
+
+def test_another_image_to_recalibrate_on_changes_the_digest(zoo_runs, overrides, lights, tmp_path):
+    folder = tmp_path / 'set'
+    shutil.copytree(lights, folder)
+    options = {**overrides, 'train_dataloader.dataset.data_root': f'{folder}/'}
+    cfg = load_config(zoo_runs['zeros'].config, options)
+    before = training_digest(cfg, 8)
+    assert training_digest(cfg, 8) == before
+    assert training_digest(cfg, 6) != before
+    (batch,) = training_batches(cfg, 8)
+    os.utime(batch['data_samples'][0].img_path, (1, 1))
+    assert training_digest(cfg, 8) != before
 
 
 @pytest.mark.parametrize('images', [1, 10_000])

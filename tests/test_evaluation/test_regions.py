@@ -71,7 +71,7 @@ def test_no_box_has_no_region(partition):
     assert partition.assign(np.zeros((0, 4)), np.zeros((0, 2))).shape == (0,)
 
 
-@pytest.mark.parametrize('edges', [(), (0, 8), (8, 8), (16, 8)])
+@pytest.mark.parametrize('edges', [(), (0, 8), (8, 8), (16, 8), (8, np.inf), (np.nan,)])
 def test_edges_that_do_not_ascend_are_told(edges):
     with pytest.raises(UserError, match='border_px'):
         BorderBins(edges)

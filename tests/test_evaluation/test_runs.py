@@ -37,6 +37,28 @@ def test_run_is_config_checkpoint_and_options(text, checkpoint, options, name):
     assert Run.parse(text, 'mine').name == 'mine'
 
 
+def test_a_port_in_an_address_is_no_option():
+    run = Run.parse('a.py:https://x.org:8443/c.pth:x.y=http://z:1')
+    assert (run.config, run.checkpoint) == ('a.py', 'https://x.org:8443/c.pth')
+    assert run.cfg_options == {'x.y': 'http://z:1'}
+
+
+def test_paths_may_hold_colons(tmp_path):
+    folder = tmp_path / 'run 12:30'
+    folder.mkdir()
+    config, checkpoint = folder / 'a.py', folder / 'c.pth'
+    for file in (config, checkpoint):
+        file.touch()
+    for text in (f'{config}:{checkpoint}', f'a.py:{checkpoint}', f'{config}:c.pth'):
+        run = Run.parse(f'{text}:x.y=1')
+        assert f'{run.config}:{run.checkpoint}' == text
+        assert run.cfg_options == {'x.y': 1}
+    (folder / 'last_checkpoint').write_text('c.pth')
+    run = Run.parse(f'{folder}:x.y=1')
+    assert (run.config, run.checkpoint) == (str(config), str(checkpoint))
+    assert (run.name, run.cfg_options) == ('run 12:30', {'x.y': 1})
+
+
 @pytest.fixture
 def work_dir(tmp_path):
     folder = tmp_path / 'reflect_1'

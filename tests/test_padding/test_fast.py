@@ -66,11 +66,10 @@ def test_border_strips_are_bit_equal_to_padding_the_whole_map(shape, layout, mon
     conv.to(memory_format=layout)
     x = torch.randn(2, channels, height, width).to(memory_format=layout)
     convolve = functional.Convolution(conv.weight, conv.stride, conv.dilation, groups)
-    window = conv.kernel_size, conv.stride, conv.dilation
     for mode in ('reflect', 'circular'):
         pads = (padding,) * 4
         modes = get_modes(mode)
-        border = borders.border_of(x, convolve.fan_out, modes, pads, *window)
+        border = borders.border_of(x, convolve, modes, pads)
         assert border is not None
         with torch.no_grad():
             expected = convolve(pad2d(x, modes, pads), conv.bias, (0, 0))
@@ -191,14 +190,14 @@ def test_an_activation_in_place_after_the_convolution_trains_the_same():
 @pytest.mark.parametrize('size', [(1, 64, 300, 300), (8, 128, 150, 150), (1, 96, 160, 160)])
 def test_strips_are_chosen_on_large_maps_and_not_on_small_ones(size, monkeypatch):
     monkeypatch.undo()
-    depthwise = size[1] == 96
+    groups = 96 if size[1] == 96 else 1
+    weight = torch.empty(size[1], size[1] // groups, 3, 3)
     chosen = {
         shrink: borders.border_of(
             torch.empty(size[0], size[1], size[2] // shrink, size[3] // shrink),
-            1 if depthwise else size[1],
+            functional.Convolution(weight, (1, 1), (1, 1), groups),
             get_modes('reflect'),
             (1, 1, 1, 1),
-            *((3, 3), (1, 1), (1, 1)),
         )
         for shrink in (1, 8)
     }

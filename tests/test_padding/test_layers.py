@@ -237,11 +237,15 @@ def test_training_in_bfloat16_autocast_keeps_its_dtype_and_finite_gradients(mode
     assert conv.weight.grad.isfinite().all()
 
 
-@pytest.mark.parametrize('mode', [*MODES, ('reflect', 'partial')])
-def test_torch_compile_traces_the_layer_whole_and_agrees(mode):
-    conv = nn.Conv2d(3, 4, 3, padding=1)
+COMPILED = [(nn.Conv2d, mode) for mode in [*MODES, ('reflect', 'partial')]]
+COMPILED += [(cls, 'partial') for cls in (ConvWS2d, ConvAWS2d, Conv2dAdaptivePadding)]
+
+
+@pytest.mark.parametrize(('cls', 'mode'), COMPILED)
+def test_torch_compile_traces_the_layer_whole_and_agrees(cls, mode):
+    conv = cls(3, 4, 3, padding=1).double()
     swap_padding(conv, mode)
-    x = torch.rand(2, 3, 8, 9)
+    x = torch.rand(2, 3, 8, 9, dtype=torch.float64)
     torch._dynamo.reset()
     compiled = torch.compile(conv, fullgraph=True, backend='aot_eager')
     torch.testing.assert_close(compiled(x), conv(x))

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from mindpad_mm.errors import UserError
 from mindpad_mm.padding import NOTHING, PADDING_MODES, PaddingMode, get_modes, pad2d
+from mindpad_mm.padding.modes import describe, parse_modes
+from mindpad_mm.padding.windows import Window
 
 NUMPY = {
     'zeros': 'constant',
@@ -103,7 +105,12 @@ def test_taps_counts_the_cells_under_each_window(size, pads, kernel, stride, dil
     expected = F.conv1d(
         ones, torch.ones(1, 1, kernel, dtype=torch.float64), None, stride, 0, dilation
     )
-    assert mode.taps(size, *pads, kernel, stride, dilation) == expected.flatten().tolist()
+    assert mode.taps(size, *pads, Window(kernel, stride, dilation)) == expected.flatten().tolist()
+
+
+@pytest.mark.parametrize('text', ['reflect', 'reflect/circular'])
+def test_what_describes_modes_names_them(text):
+    assert describe(get_modes(parse_modes(text))) == text
 
 
 def test_a_registered_mode_can_be_named_and_given_arguments():

@@ -8,6 +8,7 @@ import pytest
 
 from mindpad_mm.evaluation.comparison import Comparison, EntryResult, Figure
 from mindpad_mm.evaluation.regions import BorderBins, Zones
+from mindpad_mm.report.comparison_figures import draw_places
 from mindpad_mm.report.comparison_page import (
     comparison_tables,
     figure_names,
@@ -79,6 +80,27 @@ def test_a_single_run_is_shown_without_differences(comparison):
     report_comparison(alone)
     assert len(comparison_tables(alone)) == 1
     assert (comparison.folder / 'report.html').read_text().count('data:image/png') == 1
+
+
+def test_without_any_interval_nothing_is_said_to_be_told_apart_or_not(comparison):
+    for name in comparison.entries[1].differences:
+        for one in comparison.entries[1:]:
+            one.differences[name] = Figure(0.01)
+    report_comparison(comparison)
+    page = (comparison.folder / 'report.html').read_text(encoding='utf-8')
+    assert 'No difference to zeros has an interval' in page
+    assert 'does not tell them apart' not in page
+
+
+def test_names_are_neither_formulas_nor_markup(comparison, capsys):
+    names = ['$^$', '_[/b]', 'a[red]$_$']
+    entries = [entry(name, 0.1 * index) for index, name in enumerate(names)]
+    report_comparison(Comparison(entries, comparison.info, comparison.folder))
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in names)
+    assert 'Against $^$' in printed
+    picture = draw_places(comparison, dict(figure_names(comparison)))
+    assert len(picture.legends[0].get_texts()) == len(comparison.entries)
 
 
 def test_more_entries_than_colours_are_drawn(comparison):

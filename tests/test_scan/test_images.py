@@ -3,6 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from mindpad_mm.errors import UserError
 from mindpad_mm.scan.images import list_images, read_image
@@ -38,3 +39,17 @@ def test_folder_stands_for_its_images_sorted_by_name(tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(UserError, match='no image'):
         list_images([tmp_path / 'empty'])
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('flags', [cv2.IMREAD_COLOR, cv2.IMREAD_UNCHANGED])
+def test_a_picture_that_a_camera_stored_lying_or_mirrored_is_read_upright(
+    tmp_path, orientation, flags
+):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 9, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / 'photo.png', exif=exif)
+    with Image.open(tmp_path / 'photo.png') as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(read_image(tmp_path / 'photo.png', flags)[..., ::-1], upright)

@@ -112,6 +112,25 @@ def test_annotation_that_cannot_be_cut_out_is_refused(coco, ann_id, message):
         load_coco_objects(coco[0], [ann_id])
 
 
+@pytest.mark.parametrize(
+    ('segmentation', 'image', 'message'),
+    [
+        ([[1, 2, 3, 4]], {}, 'neither polygons nor run lengths'),
+        ('10 10 40', {}, 'neither polygons nor run lengths'),
+        (None, {'id': 2}, 'no file_name among its images'),
+        (None, {'height': None}, 'no height among its images'),
+    ],
+)
+def test_damaged_annotation_is_told_by_what_it_lacks(coco, segmentation, image, message):
+    content = json.loads(coco[0].read_text())
+    content['annotations'][0]['segmentation'] = segmentation or [[1, 1, 9, 1, 9, 9]]
+    content['images'][0].update(image)
+    content['images'] = [{k: v for k, v in content['images'][0].items() if v is not None}]
+    coco[0].write_text(json.dumps(content))
+    with pytest.raises(UserError, match=message):
+        load_coco_objects(coco[0], [7])
+
+
 def test_photo_that_is_not_found_names_the_option_to_give(coco, tmp_path):
     with pytest.raises(UserError, match='--photo-root'):
         load_coco_objects(coco[0], [7], tmp_path / 'nowhere')
@@ -119,6 +138,8 @@ def test_photo_that_is_not_found_names_the_option_to_give(coco, tmp_path):
 
 def test_file_that_is_no_coco_json_is_refused(tmp_path):
     (tmp_path / 'a.json').write_text('{"images": [')
-    for path in (tmp_path / 'a.json', tmp_path / 'missing.json'):
-        with pytest.raises(UserError):
-            load_coco_objects(path, [1])
+    (tmp_path / 'photo.png').write_bytes(b'\x89PNG' * 1000)
+    for name in ('a.json', 'photo.png', 'missing.json'):
+        with pytest.raises(UserError, match=name) as info:
+            load_coco_objects(tmp_path / name, [1])
+        assert len(str(info.value)) < 300

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.apis import inference_detector
+from mmengine.logging import MMLogger
 
 from mindpad_mm.errors import UserError
 from mindpad_mm.loading import load_detector
@@ -155,6 +156,12 @@ BAD_INPUT = {
     'IoU of 0': ({'iou_thr': 0}, 'iou-thr 0'),
     'object larger than the scene': ({'sizes': [97]}, 'smaller size'),
     'size 0': ({'sizes': [0]}, 'size 0'),
+    'threshold without end': ({'clean_thr': float('inf')}, 'clean-thr inf'),
+    'tolerance without end': ({'tolerance': float('inf')}, 'tolerance inf'),
+    'negative seed': ({'seed': -1}, 'seed -1'),
+    'seed beyond numpy': ({'seed': 1 << 32}, 'seed 4294967296'),
+    'period below 2': ({'periods': [16, 1]}, 'period 1 '),
+    'photo-root without its file': ({'photo_root': 'photos'}, '--from-coco|from-coco'),
     'unknown engine': ({'engine': 'warp'}, 'choose one of: auto, focused, full'),
     'unknown space': ({'space': 'time'}, 'choose one of: input, image'),
     'missing background': ({'backgrounds': ['no.png']}, "'no.png' does not exist"),
@@ -179,6 +186,51 @@ def test_tool_tells_bad_input_in_one_line_and_status_2(files, tmp_path, monkeypa
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error')]
     assert len(errors) == 1
     assert 'no.pth' in errors[0]
+
+
+WRONG_CONFIGS = {
+    'model of another kind': ({'model': 3}, 'no model'),
+    'threshold that is no number': ({'model.test_cfg.score_thr': 'low'}, "score_thr = 'low'"),
+    'no test set': ({'test_dataloader': None}, 'no test_dataloader'),
+    'unknown test set': ({'test_dataloader.dataset.type': 'Foo'}, 'Foo is not in'),
+    'seed that is no number': ({'randomness.seed': 'abc'}, "randomness.seed = 'abc'"),
+    'no test_cfg': ({'model.test_cfg': None}, 'cannot predict'),
+    'unknown step': ({'test_dataloader.dataset.pipeline.1.type': 'Resise'}, 'Resise is not in'),
+    'unknown option': ({'test_dataloader.dataset.pipeline.1.scael': 3}, "cannot be built.*'scael'"),
+    'no pixels left': ({'test_dataloader.dataset.pipeline.1.scale': (0, 0)}, 'fails on .*photo.png'),
+    'empty pipeline': ({'test_dataloader.dataset.pipeline': []}, 'pipeline in the config is empty'),
+    'nothing packed': (
+        {'test_dataloader.dataset.pipeline': [{'type': 'LoadImageFromFile'}]}, 'PackDetInputs'
+    ),
+    'classes of another detector': (
+        {'test_dataloader.dataset.metainfo.classes': ('a', 'b', 'c')},
+        r'tells 2 classes apart \(bbox_head.num_classes\), but 3 are named \(a, b, c\)',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', WRONG_CONFIGS)
+def test_a_config_that_cannot_be_scanned_gets_one_clear_line(files, tmp_path, case):
+    options, message = WRONG_CONFIGS[case]
+    with pytest.raises(UserError, match=message) as info:
+        scan(files, tmp_path / 'out', cfg_options=options)
+    assert '\n' not in str(info.value)
+
+
+def test_a_scan_that_finds_nothing_says_what_to_look_at(files, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'handlers', [caplog.handler])
+    scan(files, tmp_path / 'nothing', sizes=[40], stride=40, iou_thr=1.0)
+    assert "'traffic light' was found nowhere" in caplog.text
+    scan(files, tmp_path / 'flagged', sizes=[40], stride=40, iou_thr=0.01, clean_thr=1e-9)
+    assert 'the clean scene alone scores' in caplog.text
+
+
+def test_a_forgotten_launcher_is_told(files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'none')
+    monkeypatch.setattr(sys, 'argv', ['scan', str(files / 'config.py'), 'weights.pth'])
+    with pytest.raises(SystemExit, match='2'):
+        runpy.run_path(str(TOOL), run_name='__main__')
+    assert '--launcher pytorch' in capsys.readouterr().err
 
 
 def test_failed_start_leaves_a_folder_that_can_be_used_again(files, tmp_path):

@@ -142,13 +142,13 @@ def test_windows_of_many_channels_are_convolved_quickly_in_every_mode(mode, leng
     weight, bias = torch.randn(CHANNELS, CHANNELS, 3, 3) * 0.05, torch.randn(CHANNELS)
     weight = parameter(weight)
     x = Windowed.pasted(clean, patch, np.array([[2, 2], [1, 2]]), Tape())
-    dense, form = x.dense(), ((3, 3), (1, 1), (1, 1))
-    convolution = Convolution(weight, *form[1:], 1)
+    dense = x.dense()
+    convolution = Convolution(weight, (1, 1), (1, 1), 1)
     if mode == 'zeros':
         found, wanted = (F.conv2d(value, weight, bias, padding=1) for value in (x, dense))
     else:
         found, wanted = (
-            padded_conv2d(value, bias, convolution, get_modes(mode), (1, 1, 1, 1), *form)
+            padded_conv2d(value, bias, convolution, get_modes(mode), (1, 1, 1, 1))
             for value in (x, dense)
         )
     torch.testing.assert_close(found.dense(), wanted, rtol=1e-4, atol=1e-4)

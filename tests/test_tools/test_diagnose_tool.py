@@ -80,6 +80,19 @@ def test_a_mistake_is_one_line(monkeypatch, capsys, tmp_path, arguments, told):
     assert 'Traceback' not in error
 
 
+def test_where_nothing_is_possible_nothing_is_written_and_nothing_said_to_be(
+    monkeypatch, capsys, tmp_path
+):
+    status, printed, error = run(
+        monkeypatch, capsys, 'torchvision:alexnet', '--checks', 'foveation', '--input-size', 20, 20,
+        '--out', tmp_path / 'out',
+    )  # fmt: skip
+    assert status == 2
+    assert error.strip().splitlines()[-1].startswith('error: foveation: not possible: a map of 1 x')
+    assert 'written' not in printed
+    assert not [*(tmp_path / 'out').iterdir()]
+
+
 def test_help_shows_examples(monkeypatch, capsys):
     status, printed, _ = run(monkeypatch, capsys, '--help')
     assert not status

@@ -120,6 +120,7 @@ def test_a_deal_is_disjoint_complete_fair_by_group_and_depends_on_the_seed():
         ('negatives', 1.5, '--negatives 1.5'),
         ('occluded', -0.1, '--occluded -0.1'),
         ('distractors', -1, '--distractors -1'),
+        ('distractors', float('inf'), '--distractors inf'),
         ('val_fraction', 1.0, '--val-fraction 1.0'),
         ('val_fraction', float('nan'), '--val-fraction nan'),
         ('seed', -1, '--seed -1'),

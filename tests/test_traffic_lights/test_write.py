@@ -167,3 +167,13 @@ def test_real_crops_on_real_photos_leave_out_the_photos_with_lights(tmp_path):
     assert len(meta['skipped_photos']) == 3
     assert len(meta['photos']['train']) + len(meta['photos']['val']) == 93
     assert len(meta['lights']['train']) + len(meta['lights']['val']) == 600
+
+
+@pytest.mark.parametrize('what', ['photos', 'lights'])
+def test_a_torn_picture_is_refused_and_not_filled_with_grey(tmp_path, pictures, what):
+    file = sorted(pictures[what].rglob('*.png'))[0].with_name('torn.jpg')
+    cv2.imwrite(str(file), draw_street(70, 90, 7))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert cv2.imread(str(file)) is not None
+    with pytest.raises(UserError, match=r'torn\.jpg: cannot be read'):
+        make_traffic_lights(tmp_path / 'out', SMALL, **pictures)

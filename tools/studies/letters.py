@@ -12,7 +12,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 try:
     from mindpad_mm.errors import one_line_errors
-    from mindpad_mm.studies.document import put_section, save_json
+    from mindpad_mm.files import save_json
+    from mindpad_mm.studies.document import put_section
     from mindpad_mm.studies.letters import run_letters
     from mindpad_mm.studies.letters_data import emnist_letters, font_letters
     from mindpad_mm.studies.letters_tables import draw_shifts, letters_markdown

@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 try:
     from mindpad_mm.errors import one_line_errors
-    from mindpad_mm.studies.document import put_section, save_json
+    from mindpad_mm.files import save_json
+    from mindpad_mm.studies.document import put_section
     from mindpad_mm.studies.swap import RECALIBRATED, swap_matrix
     from mindpad_mm.studies.traffic_light_tables import swap_markdown, traffic_lights_markdown
     from mindpad_mm.studies.traffic_lights import Study, collect, run_study

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mindpad_mm.padding.modes import NOTHING, PaddingMode
+from mindpad_mm.padding.windows import Window
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,7 @@ class Reads:
 
 @functools.lru_cache(maxsize=4096)
 def window_reads(
-    mode: PaddingMode,
-    size: int,
-    pads: tuple[int, int],
-    kernel: int,
-    stride: int,
-    dilation: int,
-    results: int,
+    mode: PaddingMode, size: int, pads: tuple[int, int], window: Window, results: int
 ) -> Reads:
     """A kernel sliding over an axis that a mode continues.
 
@@ -82,15 +77,15 @@ def window_reads(
     """
     source = mode.source(size, *pads)
     cells = []
-    for window in range(results):
-        taps = range(window * stride, window * stride + (kernel - 1) * dilation + 1, dilation)
+    for first in range(0, results * window.stride, window.stride):
+        taps = range(first, first + window.reach(), window.dilation)
         found = (int(source[tap]) for tap in taps if tap < len(source))
         cells.append(tuple(cell for cell in found if cell != NOTHING))
     if not (mode.reweight and any(pads)):
         return Reads(tuple(cells), size)
     # A window's sum is scaled by kernel / taps on cells; a window on none of them is 0.
     common = _lcm(cells)
-    weights = tuple(kernel * common // len(c) if c else 0 for c in cells)
+    weights = tuple(window.kernel * common // len(c) if c else 0 for c in cells)
     shared = functools.reduce(math.gcd, weights, common)
     return Reads(tuple(cells), size, tuple(w // shared for w in weights), common // shared)
 
@@ -99,14 +94,12 @@ def _lcm(cells: list[tuple[int, ...]]) -> int:
     return functools.reduce(lambda a, b: a * b // math.gcd(a, b), (len(c) for c in cells if c), 1)
 
 
-def transposed_reads(
-    size: int, padding: int, kernel: int, stride: int, dilation: int, results: int
-) -> Reads:
+def transposed_reads(size: int, padding: int, window: Window, results: int) -> Reads:
     """A transposed convolution: cell ``i`` goes to results ``i * stride - padding + t * dilation``."""
     cells: list[list[int]] = [[] for _ in range(results)]
     for cell in range(size):
-        for tap in range(kernel):
-            result = cell * stride - padding + tap * dilation
+        for tap in range(window.kernel):
+            result = cell * window.stride - padding + tap * window.dilation
             if 0 <= result < results:
                 cells[result].append(cell)
     return Reads(tuple(map(tuple, cells)), size)

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from mindpad_mm.diagnose.tracing.cells import Reads, copied_reads
 from mindpad_mm.diagnose.tracing.combine import elsewhere
 from mindpad_mm.diagnose.tracing.trace import SAME, Traced, handles, moved, named, run_plain
-from mindpad_mm.padding.functional import Pads, pad2d
+from mindpad_mm.padding.functional import pad2d
 from mindpad_mm.padding.modes import Modes, get_modes
+from mindpad_mm.padding.windows import Pads, by_axis
 
 _T = torch.Tensor
 
@@ -21,8 +22,8 @@ def _continued(x: Traced, modes: Modes, pads: Pads) -> Traced:
     if x.trace.scheme != SAME or not any(pads):
         return x
     rows, cols = (
-        copied_reads(mode.source(size, *pads[2 * axis : 2 * axis + 2]), size)
-        for axis, (mode, size) in enumerate(zip(modes, x.field.size))
+        copied_reads(mode.source(size, *padded), size)
+        for mode, size, padded in zip(modes, x.field.size, by_axis(pads))
     )
     before, earlier = x.field.padded_from or (x.field, (0, 0, 0, 0))
     total = tuple(a + b for a, b in zip(earlier, pads))
@@ -85,7 +86,7 @@ def interpolate(
     **kwargs: Any,
 ) -> Traced:  # fmt: skip
     """Resizing: a result reads each cell that has any weight in it, once."""
-    reads = []
+    reads, steps = [], []
     for axis, cells in enumerate(input.field.size):
         # Which cells a result mixes is torch's affair: ask it, with one channel a cell.
         own_size, own_scale = (
@@ -94,8 +95,11 @@ def interpolate(
         mixed = func(torch.eye(cells)[None, :, :, None], own_size, own_scale, *args, **kwargs)
         weights = mixed[0, :, :, 0].T.numpy()
         reads.append(Reads(tuple(tuple(map(int, np.flatnonzero(w))) for w in weights), cells))
+        # To the size of another map, a cell of 32 px becomes two of 16 even where it is 7 to 13.
+        ratio = round(len(weights) / cells) or 1 / round(cells / len(weights))
+        steps.append(input.field.stride[axis] / ratio)
     plain = input.plain().new_empty((*input.shape[:-2], *map(len, reads)))
-    return input.like(plain, moved(input.field, *reads))
+    return input.like(plain, moved(input.field, *reads, stride=tuple(steps)))
 
 
 def _of_axis(value: Any, axis: int) -> Any:

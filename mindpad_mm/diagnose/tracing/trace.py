@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mindpad_mm.diagnose.refusal import CannotRun, refusals_told
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing.cells import Reads
 from mindpad_mm.errors import UserError
-from mindpad_mm.padding.functional import Pads
+from mindpad_mm.padding.windows import Pads
 from mindpad_mm.scan.incremental.nested import find, replace
 
 SAME, VALID, FULL = 'same', 'valid', 'full'
@@ -33,7 +34,7 @@ HANDLERS: dict[Callable, Handler] = {}
 _serial = itertools.count()
 
 
-class TooSmall(UserError):
+class TooSmall(CannotRun):
     """A map has fewer cells than a window of the layer that reads it."""
 
 
@@ -227,6 +228,7 @@ class ShapeRunner:
 
         Raises:
             TooSmall: A map vanishes on the way.
+            CannotRun: The network refuses this size.
             UserError: The network asks for the values of a map, which are not there.
         """
         height, width = size
@@ -235,14 +237,14 @@ class ShapeRunner:
         self._entered.clear()
         image = Traced.of(torch.empty(1, 3, height, width, device='meta'), trace.source, trace)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), refusals_told(self.name, size):
                 result = Subject(self.model, size).dense(image)
-        except (NotImplementedError, RuntimeError) as error:
-            if 'meta' not in str(error).lower():
+        except CannotRun as error:
+            # torch's word for what it has no values of.
+            if 'meta' not in str(error.__cause__).lower():
                 raise
-            raise UserError(
-                f'{self.name} cannot be run on shapes alone: {str(error).splitlines()[0]}'
-            ) from error
+            reason = str(error.__cause__).splitlines()[0]
+            raise UserError(f'{self.name} cannot be run on shapes alone: {reason}') from error
         found = [output.field for output in find(_plain_containers(result), Traced)]
         trace.outputs = found or ([trace.left] if trace.left else [])
         return trace

@@ -8,18 +8,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from mindpad_mm.padding.functional import Pads, pad2d
+from mindpad_mm.padding.functional import pad2d
 from mindpad_mm.padding.modes import Modes, get_modes
+from mindpad_mm.padding.windows import Pads, by_axis
 from mindpad_mm.scan.incremental.geometry import Reading, Source
 from mindpad_mm.scan.incremental.pointwise import everywhere
 from mindpad_mm.scan.incremental.windowed import Windowed, handles
 
 _T = torch.Tensor
-
-
-def padded_source(mode: Any, size: int, before: int, after: int) -> Source:
-    """The source of an axis that a padding mode continues."""
-    return Source(mode.source(size, before, after)) if before or after else Source.identity(size)
 
 
 def copy_cells(
@@ -51,10 +47,9 @@ def pad_by_modes(func: Callable, x: Windowed, modes: Modes, pads: Pads) -> Windo
 
 def padded_sources(x: Windowed, modes: Modes, pads: Pads) -> list[Source]:
     """The sources of both axes of a map continued by modes."""
-    sizes = x.clean.shape[-2:]
     return [
-        padded_source(mode, size, *pads[2 * axis : 2 * axis + 2])
-        for axis, (mode, size) in enumerate(zip(modes, sizes))
+        Source(mode.source(size, *padded)) if any(padded) else Source.identity(size)
+        for mode, size, padded in zip(modes, x.clean.shape[-2:], by_axis(pads))
     ]
 
 

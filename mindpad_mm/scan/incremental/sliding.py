@@ -8,10 +8,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.modules.utils import _pair
 
-from mindpad_mm.padding.functional import Convolution, Convolve, Pads, pad2d, padded_conv2d
+from mindpad_mm.padding.functional import Convolution, pad2d, padded_conv2d
 from mindpad_mm.padding.modes import Modes, get_modes
+from mindpad_mm.padding.reweigh import window_weights
+from mindpad_mm.padding.windows import Pads, Pair, Windows, get_pads, get_windows, pair
 from mindpad_mm.scan.incremental.geometry import Reading, Span
 from mindpad_mm.scan.incremental.resample import padded_sources
 from mindpad_mm.scan.incremental.tape import Step
@@ -26,15 +27,13 @@ _BY_CHANGES = 0.6
 # And of so many channels: with fewer it moves more than it multiplies.
 _CHANGED_CHANNELS = 32
 
-Pair = Sequence[int]
-
 
 def slide(
     x: Windowed,
     step: Step,
     modes: Modes,
     pads: Pads,
-    window: tuple[Pair, Pair, Pair],
+    windows: Windows,
     run: Callable[[Tensor], Tensor],
     run_whole: Callable[[Tensor], Tensor],
     fill: float = 0.0,
@@ -45,7 +44,7 @@ def slide(
     Args:
         step: The same over the clean map.
         modes, pads: How the map is continued, and by how much.
-        window: (kernel, stride, dilation), each (vertical, horizontal).
+        windows: What the kernel reads at a time.
         run: The function on maps that are continued already.
         run_whole: The function on maps as they are.
         fill: What stands where ``modes`` say that nothing does.
@@ -53,7 +52,10 @@ def slide(
     """
     if step.readings is None:
         sources = padded_sources(x, modes, pads)
-        step.readings = [Reading(*each) for each in zip(sources, step.clean.shape[-2:], *window)]
+        step.readings = [
+            Reading(source, size, *window)
+            for source, size, window in zip(sources, step.clean.shape[-2:], windows)
+        ]
     if x.tape.idle(step):
         x.tape.count(step, len(x), 0)
         return Windowed.equal(step.clean, len(x), x.tape)
@@ -143,23 +145,16 @@ def conv2d(
     input: Any,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: int | Pair = 1,
-    padding: int | Pair | str = 0,
-    dilation: int | Pair = 1,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
     groups: int = 1,
 ) -> Any:
     """Convolution padded by zeros."""
     if not isinstance(input, Windowed) or isinstance(weight, Windowed):
         return NotImplemented
-    kernel, stride, dilation = tuple(weight.shape[-2:]), _two(stride), _two(dilation)
-    if padding == 'same':
-        totals = [d * (k - 1) for d, k in zip(dilation, kernel)]
-        pads = tuple(p for total in totals for p in (total // 2, total - total // 2))
-    else:
-        vertical, horizontal = (0, 0) if padding == 'valid' else _two(padding)
-        pads = vertical, vertical, horizontal, horizontal
-
-    convolution = Convolution(weight, stride, dilation, groups)
+    convolution = Convolution(weight, pair(stride), pair(dilation), groups)
+    pads = get_pads(padding, convolution.windows)
     quick = WinogradConvolution(convolution, input.tape)
 
     def run(x: Tensor) -> Tensor:
@@ -174,12 +169,7 @@ def conv2d(
 
     step = input.tape.step(func, lambda: run_clean(input.clean), input.clean)
     zeros, own = get_modes('zeros'), weight if groups == 1 else None
-    return slide(input, step, zeros, pads, (kernel, stride, dilation), run, run_whole, weight=own)
-
-
-def _two(value: int | Pair) -> tuple[int, int]:
-    first, second = _pair(value) if isinstance(value, int) or len(value) != 1 else value * 2
-    return first, second
+    return slide(input, step, zeros, pads, convolution.windows, run, run_whole, weight=own)
 
 
 @handles(padded_conv2d)
@@ -187,88 +177,70 @@ def conv_by_modes(
     func: Callable,
     x: Windowed,
     bias: Tensor | None,
-    convolve: Convolve,
+    convolution: Convolution,
     modes: Modes,
     pads: Pads,
-    kernel: Pair,
-    stride: Pair,
-    dilation: Pair,
 ) -> Windowed:
     """Convolution padded by modes."""
-    window = kernel, stride, dilation
     reweights = any(mode.reweight for mode in modes)
-    weight, quick = None, convolve
-    if isinstance(convolve, Convolution):
-        quick = WinogradConvolution(convolve, x.tape)
-        if convolve.groups == 1 and not reweights:
-            weight = convolve.weight
+    quick = WinogradConvolution(convolution, x.tape)
+    weight = convolution.weight if convolution.groups == 1 and not reweights else None
 
     def run(x: Tensor) -> Tensor:
         return quick(x, None if reweights else bias, (0, 0))
 
     def run_whole(x: Tensor) -> Tensor:
-        return func(x, bias, quick, modes, pads, *window)
+        return func(x, bias, quick, modes, pads)
 
-    step = x.tape.step(func, lambda: func(x.clean, bias, convolve, modes, pads, *window), x.clean)
+    step = x.tape.step(func, lambda: func(x.clean, bias, convolution, modes, pads), x.clean)
+    windows = convolution.windows
     if reweights and 'scales' not in step.kept:
+        weights = window_weights(x.clean.shape[-2:], modes, pads, windows)
         step.kept['scales'] = [
-            _reweights(mode, size, pads[2 * axis : 2 * axis + 2], axis, window, step)
-            for axis, (mode, size) in enumerate(zip(modes, x.clean.shape[-2:]))
+            np.array(each or [1] * count, np.float32)
+            for each, count in zip(weights, step.clean.shape[-2:])
         ]
-    y = slide(x, step, modes, pads, window, run, run_whole, weight=weight)
+    y = slide(x, step, modes, pads, windows, run, run_whole, weight=weight)
     if reweights and bias is not None and not y.whole:
         y.patch = y.patch + bias.to(y.patch.dtype).view(-1, 1, 1)
     return y
-
-
-def _reweights(
-    mode: Any, size: int, pads: Pair, axis: int, window: tuple[Pair, Pair, Pair], step: Step
-) -> np.ndarray:
-    """What each window's sum is multiplied by along an axis."""
-    kernel, stride, dilation = (part[axis] for part in window)
-    if not (mode.reweight and any(pads)):
-        return np.ones(step.clean.shape[axis - 2], np.float32)
-    taps = np.asarray(mode.taps(size, *pads, kernel, stride, dilation))
-    return np.where(taps > 0, kernel / np.maximum(taps, 1), 0).astype(np.float32)
 
 
 @handles(torch.max_pool2d, F.max_pool2d)
 def max_pool2d(
     func: Callable,
     input: Windowed,
-    kernel_size: int | Pair,
-    stride: int | Pair | None = None,
-    padding: int | Pair = 0,
-    dilation: int | Pair = 1,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
     """Max pooling: beyond the map stands minus infinity."""
     if return_indices:
         return NotImplemented
-    kernel = _two(kernel_size)
-    window = kernel, _two(stride or kernel), _two(dilation)
-    padding = _two(padding)
+    stride = stride or kernel_size
+    windows = get_windows(kernel_size, stride, dilation)
 
     def run(x: Tensor) -> Tensor:
-        return func(x, *window[:2], 0, window[2])
+        return func(x, kernel_size, stride, 0, dilation)
 
     def run_whole(x: Tensor) -> Tensor:
-        return func(x, *window[:2], padding, window[2], ceil_mode=ceil_mode)
+        return func(x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
 
     step = input.tape.step(func, lambda: run_whole(input.clean), input.clean)
-    pads = _pooled_pads(input, step, padding, window)
+    pads = _pooled_pads(input, step, padding, windows)
     zeros = get_modes('zeros')
-    return slide(input, step, zeros, pads, window, run, run_whole, fill=-torch.inf)
+    return slide(input, step, zeros, pads, windows, run, run_whole, fill=-torch.inf)
 
 
-def _pooled_pads(x: Windowed, step: Step, padding: Pair, window: tuple[Pair, Pair, Pair]) -> Pads:
+def _pooled_pads(x: Windowed, step: Step, padding: Pair, windows: Windows) -> Pads:
     """What all windows reach beyond the map, that of ``ceil_mode`` included."""
     pads = []
-    for axis, before in enumerate(padding):
-        kernel, stride, dilation = (part[axis] for part in window)
-        last = (step.clean.shape[axis - 2] - 1) * stride + (kernel - 1) * dilation + 1
-        pads += [before, max(last - before - x.clean.shape[axis - 2], 0)]
+    sizes = x.clean.shape[-2:], step.clean.shape[-2:]
+    for before, window, size, results in zip(pair(padding), windows, *sizes):
+        pads += [before, max(window.spans(results) - before - size, 0)]
     return tuple(pads)
 
 
@@ -276,36 +248,35 @@ def _pooled_pads(x: Windowed, step: Step, padding: Pair, window: tuple[Pair, Pai
 def avg_pool2d(
     func: Callable,
     input: Windowed,
-    kernel_size: int | Pair,
-    stride: int | Pair | None = None,
-    padding: int | Pair = 0,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Any:
     """Average pooling."""
-    kernel = _two(kernel_size)
-    window = kernel, _two(stride or kernel), (1, 1)
-    padding = _two(padding)
+    stride = stride or kernel_size
+    windows = get_windows(kernel_size, stride)
 
     def run(x: Tensor) -> Tensor:
-        return func(x, *window[:2], 0, False, True, 1)
+        return func(x, kernel_size, stride, 0, False, True, 1)
 
     def run_whole(x: Tensor) -> Tensor:
-        return func(x, *window[:2], padding, ceil_mode, count_include_pad, divisor_override)
+        return func(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
     step = input.tape.step(func, lambda: run_whole(input.clean), input.clean)
     if 'scales' not in step.kept:
         step.kept['scales'] = []
-        for axis, before in enumerate(padding):
+        for axis, (before, window) in enumerate(zip(pair(padding), windows)):
             size, results = input.clean.shape[axis - 2], step.clean.shape[axis - 2]
-            first = np.arange(results) * window[1][axis] - before
-            last = np.minimum(first + kernel[axis], size + before)
+            first = np.arange(results) * window.stride - before
+            last = np.minimum(first + window.kernel, size + before)
             if not count_include_pad:
                 first, last = first.clip(0), last.clip(max=size)
             count = last - first
             if divisor_override:
                 count = np.full(results, divisor_override if axis == 0 else 1)
             step.kept['scales'].append((1 / count).astype(np.float32))
-    pads = _pooled_pads(input, step, padding, window)
-    return slide(input, step, get_modes('zeros'), pads, window, run, run_whole)
+    pads = _pooled_pads(input, step, padding, windows)
+    return slide(input, step, get_modes('zeros'), pads, windows, run, run_whole)
