@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from mindpad_mm import zoo
+from mindpad_mm.errors import UserError
 from mindpad_mm.evaluation import evaluate
 from mindpad_mm.files import save_json
 from mindpad_mm.report import report_scan, write_page
 from mindpad_mm.scan import ScanResult, blindspot_scan
-from mindpad_mm.traffic_lights.dataset import Recipe
+from mindpad_mm.traffic_lights.dataset import SPLITS, Recipe
 from mindpad_mm.traffic_lights.write import make_traffic_lights
 
 
@@ -30,11 +33,15 @@ def run_demo(out: Path, stride: int, num_images: int) -> list[dict[str, Any]]:
 
     Returns:
         A row of figures a checkpoint, as in ``demo.json``.
+
+    Raises:
+        UserError: A number is not possible, or ``out`` holds something else.
     """
-    data = out / 'set'
-    if not (data / 'meta.json').is_file():
-        recipe = Recipe(num_train=1, num_val=num_images, seed=1)
-        make_traffic_lights(data, recipe)
+    if num_images < 1:
+        raise UserError(f'--num-images {num_images}: at least 1')
+    data, recipe = out / 'set', Recipe(num_train=1, num_val=num_images, seed=1)
+    if not _is_made(data / 'meta.json', recipe):
+        make_traffic_lights(data, recipe, overwrite=True)
     options = {
         'test_dataloader.dataset.data_root': f'{data}/',
         'test_evaluator.ann_file': str(data / 'annotations' / 'val.json'),
@@ -52,6 +59,12 @@ def run_demo(out: Path, stride: int, num_images: int) -> list[dict[str, Any]]:
     save_json(out / 'demo.json', rows)
     _print(rows, num_images, out / 'report.html')
     return rows
+
+
+def _is_made(meta: Path, recipe: Recipe) -> bool:
+    """Whether the set of this recipe is there to its end."""
+    made = json.loads(meta.read_text('utf-8')) if meta.is_file() else {}
+    return made.get('recipe') == asdict(recipe) and set(made['counts']) == set(SPLITS)
 
 
 def _row(mode: str, scan: ScanResult, metrics: dict[str, float]) -> dict[str, Any]:

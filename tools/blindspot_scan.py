@@ -127,7 +127,9 @@ def main() -> None:
     args = parse_args()
     # torchrun's own name for a run; each of its processes would scan it all, into the same folder.
     if args.launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ:
-        raise UserError('torchrun started this process: add --launcher pytorch, or leave it out')
+        raise UserError(
+            'torchrun started this process: add --launcher pytorch, or start it with python'
+        )
     result = blindspot_scan(
         args.config,
         args.checkpoint,

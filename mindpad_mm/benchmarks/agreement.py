@@ -234,9 +234,7 @@ def agreement_table(agreements: Sequence[Agreement]) -> Table:
     rows = []
     for each in agreements:
         notes = each.notes
-        whole = notes.get('full_engine_because') or ', '.join(
-            name.rsplit('.', 1)[-1] for name in notes['whole_maps']
-        )
+        whole = notes.get('full_engine_because') or ', '.join(notes['whole_maps'])
         rows.append([
             each.family, each.mode, str(each.positions), str(each.found), f'{each.head:.1e}',
             f'{each.score:.1e}', str(len(each.differences) - len(each.unexplained)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Callable
 
 from .checkpoints import checkpoint_loading
+from .heatmaps import heatmap_memory_format
 from .init_dist import init_dist_without_gpus
 from .memory_format import compiled_ops_memory_format
 from .mmcv_ops import mmcv_ops
@@ -23,6 +24,7 @@ _WORKAROUNDS: tuple[Callable[[], bool], ...] = (
     checkpoint_loading,
     init_dist_without_gpus,
     ssd_head_loss_cls,
+    heatmap_memory_format,
 )
 _APPLIED: dict[str, bool] = {}
 

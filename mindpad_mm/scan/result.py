@@ -84,12 +84,17 @@ class ScanResult:
         """Read what :meth:`save` wrote.
 
         Raises:
-            UserError: The folder holds no complete scan.
+            UserError: The folder holds no complete scan, or one of another version.
         """
         folder = Path(folder)
         try:
             info = json.loads((folder / 'scan.json').read_text(encoding='utf-8'))
             with np.load(folder / 'scan.npz') as arrays:
                 return cls(**{name: arrays[name] for name in ARRAYS}, info=info, folder=folder)
-        except (OSError, ValueError, KeyError) as error:
+        except KeyError as error:
+            raise UserError(
+                f'the scan in {str(folder)!r} was kept by another version of mindpad_mm '
+                f'({error.args[0]}): scan again'
+            ) from error
+        except (OSError, ValueError) as error:
             raise UserError(f'{str(folder)!r} holds no complete scan: {error}') from error

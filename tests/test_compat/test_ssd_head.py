@@ -20,7 +20,7 @@ def test_importing_the_package_runs_each_workaround_once(monkeypatch):
     before = compat.status()
     assert set(before) == {
         'mmcv_ops', 'compiled_ops_memory_format', 'pkg_resources', 'checkpoint_loading',
-        'init_dist_without_gpus', 'ssd_head_loss_cls',
+        'init_dist_without_gpus', 'ssd_head_loss_cls', 'heatmap_memory_format',
     }  # fmt: skip
     assert all(isinstance(acted, bool) for acted in before.values())
     compat.apply()

@@ -6,6 +6,7 @@ import mindpad_mm  # noqa: F401  # isort: skip  # first, so that MMDetection imp
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
 
@@ -84,6 +85,20 @@ def test_layers_that_run_twice_are_told_apart():
     layer = nn.Conv2d(3, 3, 3, 2)
     trace = ShapeRunner(Subject(nn.Sequential(layer, layer), (20, 20))).run((20, 20))
     assert [slide.layer for slide in trace.slides] == ['0', '0#2']
+
+
+class Pooled(nn.Sequential):
+    """Pools to a given size as functions with names for their arguments."""
+
+    def forward(self, x):
+        x = F.adaptive_max_pool2d(self[0](x), output_size=(5, 4), return_indices=False)
+        return self[1](F.adaptive_avg_pool2d(x, output_size=(3, 2)))
+
+
+def test_pooling_to_a_size_by_named_arguments_has_the_size_that_torch_gives_it():
+    net = Pooled(nn.Conv2d(3, 2, 3), nn.Conv2d(2, 1, 1))
+    trace = ShapeRunner(Subject(net, (12, 9))).run((12, 9))
+    assert [field.size for field in trace.outputs] == [net(torch.zeros(1, 3, 12, 9)).shape[-2:]]
 
 
 def test_a_map_whose_origin_is_lost_is_named():

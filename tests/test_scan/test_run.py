@@ -23,6 +23,7 @@ from mindpad_mm.loading import load_detector
 from mindpad_mm.scan import ScanResult, blindspot_scan
 from mindpad_mm.scan.matching import match_each
 from mindpad_mm.scan.positions import position_boxes
+from mindpad_mm.scan.result import ARRAYS
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'blindspot_scan.py'
 OPTIONS = {'sizes': [24, 40], 'stride': 9, 'iou_thr': 0.3, 'clean_thr': 0.9}
@@ -98,9 +99,16 @@ def test_folder_holds_the_arrays_the_account_and_the_inputs(files, whole):
 
 def test_saved_scan_loads_as_it_was(whole):
     loaded = ScanResult.load(whole.folder)
-    for name in ('scores', 'ious', 'flags', 'clean', 'rows', 'cols'):
+    for name in ARRAYS:
         np.testing.assert_array_equal(getattr(loaded, name), getattr(whole, name))
     assert loaded.info == json.loads(json.dumps(whole.info))
+
+
+def test_scan_of_another_version_is_to_be_scanned_again(whole, tmp_path):
+    (tmp_path / 'scan.json').write_text('{}')
+    np.savez(tmp_path / 'scan.npz', scores=whole.scores)
+    with pytest.raises(UserError, match=r'another version of mindpad_mm.*ious.*: scan again'):
+        ScanResult.load(tmp_path)
 
 
 def test_killed_scan_resumes_to_the_same_bytes(files, whole, tmp_path):

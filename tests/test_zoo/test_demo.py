@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from mindpad_mm import demo as demo_module
 from mindpad_mm import zoo
 from mindpad_mm.demo import run_demo
+from mindpad_mm.errors import UserError
 from mindpad_mm.scan import ScanResult
 
 
@@ -37,3 +39,39 @@ def test_running_again_uses_what_is_there_and_prints_the_same(demo, capsys):
     printed = capsys.readouterr().out
     assert all(mode in printed for mode in zoo.modes())
     assert 'report.html' in printed
+
+
+@pytest.fixture
+def sizes(monkeypatch, tmp_path):
+    """Runs the demo without its scans and tests; gives the number of images of its set."""
+    monkeypatch.setattr(zoo, 'modes', lambda: [])
+    monkeypatch.setattr(demo_module, 'write_page', lambda *args: None)
+
+    def run(num_images: int) -> int:
+        run_demo(tmp_path, 64, num_images)
+        return len(
+            json.loads((tmp_path / 'set' / 'annotations' / 'val.json').read_text())['images']
+        )
+
+    return run
+
+
+def test_a_set_of_another_number_of_images_is_not_taken_for_the_one_asked_for(sizes):
+    assert sizes(2) == 2
+    assert sizes(3) == 3
+
+
+def test_a_complete_set_is_kept_and_an_interrupted_one_is_made_again(sizes, tmp_path):
+    sizes(2)
+    meta = tmp_path / 'set' / 'meta.json'
+    before = meta.stat().st_mtime_ns
+    assert sizes(2) == 2
+    assert meta.stat().st_mtime_ns == before
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), 'counts': {'train': {}}}))
+    (tmp_path / 'set' / 'annotations' / 'val.json').unlink()
+    assert sizes(2) == 2
+
+
+def test_no_images_to_measure_on_is_told(sizes):
+    with pytest.raises(UserError, match='--num-images 0: at least 1'):
+        sizes(0)

@@ -155,9 +155,11 @@ def avg_pool2d(
 
 
 @handles(*named('adaptive_avg_pool2d', 'adaptive_max_pool2d'))
-def adaptive_pool2d(func: Callable, input: Traced, output_size: Any, *args: Any) -> Traced:
+def adaptive_pool2d(
+    func: Callable, input: Traced, output_size: Any, *args: Any, **kwargs: Any
+) -> Traced:
     """Pooling to a given size."""
-    plain = run_plain(func, input, output_size, *args)
+    plain = run_plain(func, input, output_size, *args, **kwargs)
     rows, cols = (adaptive_reads(a, b) for a, b in zip(input.field.size, plain.shape[-2:]))
     pooled = len(rows) == len(cols) == 1
     if pooled:

@@ -277,7 +277,7 @@ def run_whole(func: Callable, *args: Any, **kwargs: Any) -> Any:
 
 def name_of(func: Callable) -> str:
     """A torch function's name for a person to read."""
-    return getattr(func, '__qualname__', None) or repr(func)
+    return getattr(func, '__name__', None) or repr(func)
 
 
 def writes_in_place(func: Callable, kwargs: dict[str, Any]) -> bool:

@@ -1,0 +1,40 @@
+"""MMDetection's detectors by heatmaps take no map in channels_last."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def heatmap_memory_format() -> bool:
+    """Let CenterNet and CornerNet predict from maps in channels_last in mmdet 3.3.0.
+
+    ``get_topk_from_heatmap`` takes a ``view`` that only a contiguous map has. Steps aside where it
+    does not.
+
+    Upstream: in mmdet's ``models/utils/gaussian_target.py``; we know of no issue.
+    """
+    importlib.import_module('mmdet.models.dense_heads')
+    from mmdet.models.utils.gaussian_target import get_topk_from_heatmap as stock
+
+    try:
+        stock(torch.zeros(1, 2, 2, 2).to(memory_format=torch.channels_last), 1)
+    except RuntimeError:  # view size is not compatible with input tensor's size and stride
+        pass
+    else:
+        return False
+
+    @functools.wraps(stock)
+    def get_topk_from_heatmap(scores: Tensor, k: int = 20) -> Any:
+        return stock(scores.contiguous(), k)
+
+    # Those that use it hold it by name.
+    for name, module in list(sys.modules.items()):
+        if name.startswith('mmdet.') and getattr(module, stock.__name__, None) is stock:
+            setattr(module, stock.__name__, get_topk_from_heatmap)
+    return True
