@@ -14,6 +14,7 @@ class UserError(ValueError):
 def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
     """Make a tool's ``main`` print a :class:`UserError` as one line on stderr and exit with 2.
 
+    Ctrl-C is one line, too, and 130, as shells have it: what long work has finished is kept by then.
     Anything else keeps its traceback: it is a fault of ours, and hiding it would help nobody.
     """
 
@@ -25,5 +26,8 @@ def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
             message = ' '.join(str(error).split())
             print(f'error: {message}', file=sys.stderr)
             sys.exit(2)
+        except KeyboardInterrupt:
+            print('interrupted', file=sys.stderr)
+            sys.exit(130)
 
     return run

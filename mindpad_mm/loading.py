@@ -127,7 +127,7 @@ def load_detector(
     if not cfg.get('test_dataloader'):
         raise UserError(f'{name} has no test_dataloader: a complete detector config is needed')
 
-    loaded = None if checkpoint is None else CheckpointLoader.load_checkpoint(checkpoint, 'cpu')
+    loaded = None if checkpoint is None else _load_checkpoint(checkpoint)
     seed = (cfg.get('randomness') or {}).get('seed') or 0
     if not isinstance(seed, int):
         raise UserError(f'{name} has randomness.seed = {seed!r}: give a whole number')
@@ -182,10 +182,17 @@ def check_model(cfg: Config, checkpoint: str | None = None) -> None:
             not exactly the model's.
     """
     with _quiet():  # the Runner says it all again
-        loaded = None if checkpoint is None else CheckpointLoader.load_checkpoint(checkpoint, 'cpu')
+        loaded = None if checkpoint is None else _load_checkpoint(checkpoint)
         model = _build_model(cfg)
         if loaded is not None:
             load_weights(model, loaded, checkpoint)
+
+
+def _load_checkpoint(name: str) -> dict[str, Any]:
+    try:
+        return CheckpointLoader.load_checkpoint(name, 'cpu')
+    except ImportError as error:  # such as s3:// without its client
+        raise UserError(f'checkpoint {name} cannot be fetched: {error}') from error
 
 
 def load_weights(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:

@@ -196,3 +196,8 @@ def test_a_device_that_is_not_there_is_told(config):
         pytest.skip('this machine has the device')
     with pytest.raises(UserError, match="device 'cuda:0' cannot be used"):
         load_detector(config, None, device='cuda:0')
+
+
+def test_a_checkpoint_in_a_place_that_needs_a_client_is_told_in_one_line(config):
+    with pytest.raises(UserError, match=r's3://a/b\.pth cannot be fetched: .*install'):
+        load_detector(config, 's3://a/b.pth')

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.errors import UserError
-from mindpad_mm.scan.detector import SCORE_THR, find_label
+from mindpad_mm.scan.detector import SCORE_THR, detector_classes, find_label
 from mindpad_mm.scan.engines.full import detect_images
 from mindpad_mm.scan.matching import match_each
 from mindpad_mm.scan.scenes import Scene
@@ -63,15 +63,15 @@ class DetectorScore(Response):
         iou_thr: IoU from which a detection counts, 0..1.
 
     Raises:
-        UserError: There is no such class, or no default.
+        UserError: There is no such class, or no default, or the classes are another detector's.
     """
 
     kind = 'score'
 
     def __init__(self, subject: Subject, label: str | None, iou_thr: float) -> None:
-        classes = getattr(subject.model, 'dataset_meta', {}).get('classes')
-        if not classes:
+        if not getattr(subject.model, 'dataset_meta', {}).get('classes'):
             raise UserError(f'{subject.name} does not say its classes (dataset_meta of the model)')
+        classes = detector_classes(subject.model)
         self.index = find_label(label, classes)
         self.label = classes[self.index]
         self.iou_thr = iou_thr
