@@ -41,7 +41,11 @@ def parse_args() -> argparse.Namespace:
         '--background', nargs='+', default=[], metavar='FILE', help='photos, or folders of photos'
     )
     scene.add_argument(
-        '--object', nargs='+', default=[], metavar='FILE', help='images to paste, RGBA or opaque'
+        '--object',
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help='images to paste, RGBA or opaque, or folders',
     )
     scene.add_argument(
         '--from-coco', metavar='JSON', help='cut the object out of a COCO photo by its mask'

@@ -25,7 +25,7 @@ from mindpad_mm.scan.detector import (
 )
 from mindpad_mm.scan.driver import run_scan
 from mindpad_mm.scan.engines import find_engine
-from mindpad_mm.scan.images import PathLike
+from mindpad_mm.scan.images import PathLike, list_images
 from mindpad_mm.scan.journal import check_fingerprint, discard, prepare_folder
 from mindpad_mm.scan.launch import launched
 from mindpad_mm.scan.objects import ScanObject, load_coco_objects
@@ -75,7 +75,7 @@ def blindspot_scan(
         out: Where to write; default ``outputs/<config's name>_scan``.
         backgrounds: Photos or folders of photos. Default: the photos that ``from_coco`` cut its
             objects out of, holes filled; else a drawn street.
-        objects: Image files to paste, RGBA or opaque. Default, without ``from_coco``: a drawn
+        objects: Images to paste, RGBA or opaque, or folders of them. Default, without ``from_coco``: a drawn
             traffic light.
         from_coco, ann_ids, photo_root: Objects cut out by their masks, see
             :func:`mindpad_mm.scan.objects.load_coco_objects`.
@@ -257,7 +257,7 @@ def _load_objects(
     photo_root: PathLike | None,
     seed: int,
 ) -> tuple[list[ScanObject], dict[Path, np.ndarray]]:
-    objects = [ScanObject.from_file(file) for file in files]
+    objects = [ScanObject.from_file(file) for file in list_images(files)]
     if ann_file is None:
         if ann_ids:
             raise UserError('ann-id needs the annotation file that it is from: give --from-coco')

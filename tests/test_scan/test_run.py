@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,17 @@ def test_killed_scan_resumes_to_the_same_bytes(files, whole, tmp_path):
     scan(files, out, resume=True)
     assert (out / 'scan.npz').read_bytes() == (whole.folder / 'scan.npz').read_bytes()
     assert not (out / '.progress').exists()
+
+
+def test_a_folder_of_objects_stands_for_its_images(files, tmp_path):
+    folder = tmp_path / 'lights'
+    folder.mkdir()
+    for name in ('b.png', 'a.png'):
+        shutil.copy(files / 'light.png', folder / name)
+    result = scan(files, tmp_path / 'out', objects=[folder], sizes=[40], stride=100)
+    assert [obj['source'] for obj in result.info['objects']] == [
+        str(folder / name) for name in ('a.png', 'b.png')
+    ]
 
 
 def test_resuming_a_finished_scan_changes_nothing(files, whole):
