@@ -7,6 +7,7 @@ from typing import Any, List, Tuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from mindpad_mm.padding.borders import border_of, convolve_borders, layout_of
@@ -39,10 +40,7 @@ class Convolution:
     @property
     def windows(self) -> Windows:
         """What its kernel reads at a time."""
-        kernel = [
-            int(size) for size in self.weight.shape[-2:]
-        ]  # torch.jit.trace makes them tensors
-        return get_windows(kernel, self.stride, self.dilation)
+        return get_windows(self.weight.shape[-2:], self.stride, self.dilation)
 
     def __call__(self, x: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
         return F.conv2d(x, self.weight, bias, self.stride, padding, self.dilation, self.groups)
@@ -54,8 +52,11 @@ def _is_overridden(x: Tensor) -> bool:
 
 
 def _captured(x: Tensor) -> bool:
-    """Whether a graph is being taken: then whole maps and no changes in place are the better way."""
+    """Whether a graph is being taken, or functions are transformed (``torch.func``, forward-mode
+    gradients): then whole maps, no changes in place and no functions of our own are the better way."""
     if _is_compiling() or torch.jit.is_tracing():
+        return True
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return True
     # torch 2.1 compiles a class from torch.nn without looking inside, and traces it by its tensors.
     return type(x) not in (Tensor, nn.Parameter) or torch._is_functional_tensor(x)
@@ -104,17 +105,21 @@ class _Pad(torch.autograd.Function):
 
 
 def _select(x: Tensor, modes: Modes, pads: Pads) -> Tensor:
-    """Pad by a few operations that leave ``x`` alone, as optimisers and exporters of graphs like it."""
+    """Pad by a few operations that leave ``x`` alone, as optimisers and exporters of graphs like it.
+
+    The graph serves maps of any size, but with a mode that is not ``arithmetic``.
+    """
     for axis, mode, (before, after) in zip((-2, -1), modes, by_axis(pads)):
-        size = x.shape[axis]
-        source = [*range(-before, size + after)]
-        for position, cell in mode.padded_cells(size, before, after):
-            source[position] = cell
-        if before or after:
-            x = x.index_select(axis, torch.tensor(source, device=x.device).clamp(min=0))
-        if NOTHING in source:
-            empty = torch.tensor(source, device=x.device) == NOTHING
-            x = x.masked_fill(empty[:, None] if axis == -2 else empty, 0)
+        if not (before or after):
+            continue
+        if mode.empty:
+            x = F.pad(x, (0, 0, before, after) if axis == -2 else (before, after))
+            continue
+        source = mode.graph_source(x.shape[axis], before, after, x.device)
+        x = x.index_select(axis, source.clamp(min=0))
+        if not mode.arithmetic:
+            nothing = source == NOTHING
+            x = x.masked_fill(nothing[:, None] if axis == -2 else nothing, 0)
     return x
 
 

@@ -2,28 +2,23 @@
 
 Every model, whether through ``Runner``, ``init_detector`` or ``DetInferencer``, is built by the
 ``build_func`` of MMEngine's root MODELS registry or of one of its children. Wrapping those is enough:
-a child made later inherits the wrapped function.
+a child made later inherits the wrapped function. Only what mmcv builds around them (``conv_cfg``,
+``norm_cfg``) is out of reach, and refused.
 """
 
 from __future__ import annotations
 
 import functools
-import weakref
 from typing import Any, Callable, Iterator
 
 from mmengine.logging import print_log
 from mmengine.model import Sequential
 from mmengine.registry import MODELS, Registry
-from torch import nn
 
 from mindpad_mm.errors import UserError
 from mindpad_mm.padding.swap import PaddingCfg, apply_padding_cfg
 
 KEY = 'padding_cfg'
-
-# The parts of a model are built before the whole: what an inner padding_cfg has decided, an outer one
-# must leave as it is.
-_claimed: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
 
 def install() -> None:
@@ -44,16 +39,24 @@ def _reading_padding_cfg(build_func: Callable[..., Any]) -> Callable[..., Any]:
     def build(cfg: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(cfg, list):
             return Sequential(*(build(part, *args, **kwargs) for part in cfg))
-        if not isinstance(cfg, dict) or KEY not in cfg:
-            return build_func(cfg, *args, **kwargs)
-        cfg = cfg.copy()
-        value = cfg.pop(KEY)
+        value = None
+        if isinstance(cfg, dict) and KEY in cfg:
+            cfg = cfg.copy()
+            value = cfg.pop(KEY)
         # Read before the module is built, so that a misspelt field costs no time.
         padding = None if value is None else _named(cfg, PaddingCfg.parse, value)
-        module = build_func(cfg, *args, **kwargs)
+        try:
+            module = build_func(cfg, *args, **kwargs)
+        except TypeError as error:
+            if f"unexpected keyword argument '{KEY}'" not in str(error):
+                raise
+            raise UserError(
+                f'{KEY} stands in a dict that {cfg.get("type")} does not build through MODELS '
+                f'(conv_cfg, for one): let it stand in the dict of {cfg.get("type")} itself'
+            ) from error
         if padding is not None:
-            report, claims = _named(cfg, apply_padding_cfg, module, padding, _claimed)
-            _claimed.update(claims)
+            # Parts are built before the whole: what an inner padding_cfg decided, an outer one leaves.
+            report = _named(cfg, apply_padding_cfg, module, padding, claim=True)
             print_log(f'{KEY} of {type(module).__name__}: {report.summary()}', logger='current')
         return module
 
@@ -61,9 +64,9 @@ def _reading_padding_cfg(build_func: Callable[..., Any]) -> Callable[..., Any]:
     return build
 
 
-def _named(cfg: dict, function: Callable[..., Any], *args: Any) -> Any:
+def _named(cfg: dict, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call ``function``, naming the part of the model in what goes wrong."""
     try:
-        return function(*args)
+        return function(*args, **kwargs)
     except UserError as error:
         raise UserError(f'{KEY} of {cfg.get("type")}: {error}') from None

@@ -13,6 +13,8 @@ from typing import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from mindpad_mm.padding.functional import Convolution, pad2d, padded_conv2d
 from mindpad_mm.padding.modes import Modes, describe
@@ -36,10 +38,12 @@ class PaddedLayer(nn.Module):
     """What padded layers share.
 
     Attributes:
+        stock: The class the layer had before it was swapped.
         modes: The (vertical, horizontal) modes.
         pads: Cells added at the (top, bottom, left, right), where they do not depend on the input.
     """
 
+    stock: type[nn.Module]
     modes: Modes
     pads: Pads
     pools = False
@@ -61,8 +65,8 @@ class PaddedLayer(nn.Module):
 
     def __reduce_ex__(self, protocol: int) -> tuple:
         # The class is made at run time, where pickle could not find it by name.
-        _, _, *state = super().__reduce_ex__(protocol)
-        return (_unpickled, type(self).__bases__[:2], *state)
+        reduced = super().__reduce_ex__(protocol)
+        return (_unpickled, (self.stock,), *reduced[2:]) if _is_just_padded(self) else reduced
 
 
 def layer_windows(layer: nn.Module) -> Windows:
@@ -70,23 +74,37 @@ def layer_windows(layer: nn.Module) -> Windows:
     return get_windows(layer.kernel_size, layer.stride, getattr(layer, 'dilation', 1))
 
 
-def _unpickled(padded: type[PaddedLayer], stock: type[nn.Module]) -> nn.Module:
-    cls = _padded_class(padded, stock)
+def _unpickled(stock: type[nn.Module]) -> nn.Module:
+    cls = _padded_class(stock)
     return cls.__new__(cls)
 
 
 @functools.lru_cache(maxsize=None)
-def _padded_class(padded: type[PaddedLayer], stock: type[nn.Module]) -> type[nn.Module]:
+def _padded_class(stock: type[nn.Module]) -> type[nn.Module]:
     # mmengine's init_cfg(layer='Conv2d') looks at the name of a class and of its direct bases only:
     # with the stock class's bases among ours, a swapped layer is initialised as it would have been.
     bases = [base for base in stock.__bases__ if base is not nn.Module]
-    name = f'Padded{stock.__name__}'
-    return type(name, (padded, stock, *bases), {'__module__': stock.__module__})
+    attributes = {'__module__': stock.__module__, 'stock': stock}
+    return type(f'Padded{stock.__name__}', (PADDED[stock.forward], stock, *bases), attributes)
+
+
+def _set_class(layer: nn.Module, cls: type[nn.Module]) -> None:
+    if is_parametrized(layer):
+        # Torch made this very layer a class over its own, and goes back to its base in the end.
+        over = type(layer)
+        cls = type(over.__name__, (cls,), dict(vars(over)))
+    layer.__class__ = cls
 
 
 def stock_class(layer: nn.Module) -> type[nn.Module]:
-    """The class a layer has, or had before it was swapped."""
-    return type(layer).__bases__[1] if isinstance(layer, PaddedLayer) else type(layer)
+    """The class a layer has, or had before it was swapped or parametrised."""
+    cls = type_before_parametrizations(layer)
+    return cls.stock if issubclass(cls, PaddedLayer) else cls
+
+
+def _is_just_padded(layer: nn.Module) -> bool:
+    """Whether nobody made a swapped layer a class over the one it was given."""
+    return type_before_parametrizations(layer) is _padded_class(stock_class(layer))
 
 
 def padded_type(layer: nn.Module) -> type[PaddedLayer] | None:
@@ -117,13 +135,14 @@ def set_modes(layer: nn.Module, modes: Modes, pads: Pads | None = None) -> None:
     padded = padded_type(layer)
     pads = pads or pads_of(layer)
     if not isinstance(layer, PaddedLayer):
-        layer.__class__ = _padded_class(padded, type(layer))
+        _set_class(layer, _padded_class(stock_class(layer)))
     layer.modes, layer.pads = modes, pads
     mode = describe(modes)
     if hasattr(layer, 'padding_mode'):
         layer.padding_mode = mode
-    if mode == 'zeros' == padded.mode_of(layer) and pads == padded.pads_of(layer):
-        layer.__class__ = stock_class(layer)
+    is_stock = mode == 'zeros' == padded.mode_of(layer) and pads == padded.pads_of(layer)
+    if is_stock and _is_just_padded(layer):
+        _set_class(layer, stock_class(layer))
         del layer.modes, layer.pads
 
 
@@ -134,6 +153,14 @@ class PaddedConv(PaddedLayer):
     ``partial`` scales each window's sum by kernel area / area on real cells and leaves the bias as it
     is; a window on no real cell at all gives the bias.
     """
+
+    @classmethod
+    def refusal(cls, layer: nn.Module, modes: Modes) -> str | None:
+        if isinstance(layer, LazyModuleMixin):
+            return 'lazy, and gets another class at its first input; swap after that'
+        if stock_class(layer)._conv_forward is not nn.Conv2d._conv_forward:
+            return 'its _conv_forward is its own'
+        return None
 
     def pads_at(self, height: int, width: int) -> Pads:
         """Cells added at the (top, bottom, left, right) of a map of this size."""
@@ -150,7 +177,8 @@ class PaddedMaxPool(PaddedLayer):
     """``MaxPool2d`` over a map continued by a mode.
 
     Torch's own max pooling pads by minus infinity, that is by nothing; ``zeros`` and ``partial`` mean
-    just that. Only declared padding is replaced, not the overhang of ``ceil_mode``.
+    just that. Only declared padding is replaced, not the overhang of ``ceil_mode``, for which a traced
+    graph keeps the size it was traced at.
     """
 
     pools = True

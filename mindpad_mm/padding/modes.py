@@ -12,7 +12,9 @@ import functools
 from typing import Mapping, Sequence, Tuple, Union
 
 import numpy as np
+import torch
 from mmengine.registry import Registry
+from torch import Tensor
 
 from mindpad_mm.errors import UserError
 from mindpad_mm.padding.windows import Window
@@ -36,6 +38,10 @@ class PaddingMode(abc.ABC):
     """Whether a window's sum is scaled by (kernel taps) / (taps on real cells) along this axis."""
     empty: bool = False
     """Whether nothing at all stands beyond the border, so that a convolution's own zeros will do."""
+    arithmetic: bool = False
+    """Whether :meth:`outside` calculates and never branches (no ``if``, ``min``, ``max``). Then it takes
+    tensors as well, and a graph (``torch.jit.trace``, ONNX) taken of a map of one size serves every size;
+    else it bakes the size in, and torch warns."""
 
     @abc.abstractmethod
     def outside(self, position: int, size: int) -> int:
@@ -77,6 +83,21 @@ class PaddingMode(abc.ABC):
             source[position] = cell
         return source
 
+    def graph_source(
+        self, size: int | Tensor, before: int, after: int, device: torch.device
+    ) -> Tensor:
+        """:meth:`source` for a graph, where ``size`` may be known only when the graph runs."""
+        if self.arithmetic:
+            position = torch.arange(-before, size + after, device=device)
+            # torch's newer ONNX exporter divides by no number that is known only later, but by a tensor.
+            size = torch.zeros_like(position) + size
+            beyond = (position < 0) | (position >= size)
+            return torch.where(beyond, self.outside(position, size), position)
+        source = [*range(-before, size + after)]
+        for position, cell in self.padded_cells(size, before, after):
+            source[position] = cell
+        return torch.tensor(source, device=device)
+
     def taps(self, size: int, before: int, after: int, window: Window) -> list[int]:
         """For each window along the axis, how many of its taps stand on a cell (not on nothing)."""
         nothing = [
@@ -99,7 +120,7 @@ class PaddingMode(abc.ABC):
 class Zeros(PaddingMode):
     """Nothing beyond the border. ``numpy.pad`` mode ``constant``; torch ``zeros``."""
 
-    empty = True
+    empty = arithmetic = True
 
     def outside(self, position: int, size: int) -> int:
         return NOTHING
@@ -120,33 +141,40 @@ class Partial(Zeros):
 class Reflect(PaddingMode):
     """A mirror on the last cell's centre, which is not repeated: ``c b [a b c] b a``."""
 
+    arithmetic = True
+
     def outside(self, position: int, size: int) -> int:
-        if size == 1:
-            return 0
-        folded = position % (2 * (size - 1))
-        return min(folded, 2 * (size - 1) - folded)
+        last = size - 1
+        period = 2 * last + (size == 1)
+        return last - abs(last - position % period)
 
 
 @PADDING_MODES.register_module(name='symmetric')
 class Symmetric(PaddingMode):
     """A mirror on the last cell's edge, which repeats it: ``b a [a b c] c b``."""
 
+    arithmetic = True
+
     def outside(self, position: int, size: int) -> int:
-        folded = position % (2 * size)
-        return min(folded, 2 * size - 1 - folded)
+        last = 2 * size - 1
+        return (last - abs(last - 2 * (position % (2 * size)))) // 2
 
 
 @PADDING_MODES.register_module(name='replicate')
 class Replicate(PaddingMode):
     """The last cell again and again. ``numpy.pad`` mode ``edge``."""
 
+    arithmetic = True
+
     def outside(self, position: int, size: int) -> int:
-        return 0 if position < 0 else size - 1
+        return (position > 0) * (size - 1)
 
 
 @PADDING_MODES.register_module(name='circular')
 class Circular(PaddingMode):
     """The other side of the map. ``numpy.pad`` mode ``wrap``."""
+
+    arithmetic = True
 
     def outside(self, position: int, size: int) -> int:
         return position % size
@@ -175,7 +203,8 @@ def get_mode(spec: ModeName) -> PaddingMode:
     """
     arguments = dict(spec) if isinstance(spec, Mapping) else {'type': spec}
     name = arguments.pop('type', None)
-    cls = PADDING_MODES.get(name) if isinstance(name, str) else None
+    # Not Registry.get: it imports what a dotted name names.
+    cls = PADDING_MODES.module_dict.get(name) if isinstance(name, str) else None
     if cls is None:
         known = sorted(PADDING_MODES.module_dict)
         close = difflib.get_close_matches(str(name), known, n=1)
@@ -184,9 +213,9 @@ def get_mode(spec: ModeName) -> PaddingMode:
             f'unknown padding mode {name!r}{hint}; choose one of {", ".join(known)}, '
             'or a (vertical, horizontal) pair of them'
         )
-    if not arguments:
-        return _named_mode(cls, name)
     try:
+        if not arguments:
+            return _named_mode(cls, name)
         mode = cls(**arguments)
     except TypeError as error:
         raise UserError(f'padding mode {name!r} does not take these arguments: {error}') from error

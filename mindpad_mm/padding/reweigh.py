@@ -8,7 +8,7 @@ from typing import Any, Sequence
 import torch
 from torch import Tensor
 
-from mindpad_mm.padding.modes import Modes
+from mindpad_mm.padding.modes import NOTHING, Modes
 from mindpad_mm.padding.windows import Pads, Windows, by_axis
 
 Pieces = Sequence['tuple[tuple[slice, slice], Tensor]']
@@ -41,11 +41,15 @@ def reweighted(
         y: Sums over the windows, without bias, shape (..., H_out, W_out).
         size: (H, W) of the map the windows slid over, before padding.
     """
-    rows, columns = window_weights(size, modes, pads, windows)
-    if rows:
-        y = y * torch.tensor(rows, dtype=torch.float64).to(y)[:, None]
-    if columns:
-        y = y * torch.tensor(columns, dtype=torch.float64).to(y)
+    axes = zip((-2, -1), modes, size, by_axis(pads), windows)
+    for axis, mode, length, padded, window in axes:
+        if mode.reweight and any(padded):
+            source = mode.graph_source(length, *padded, y.device)
+            first = torch.arange(y.shape[axis], device=y.device) * window.stride
+            tap = torch.arange(window.kernel, device=y.device) * window.dilation
+            count = (source != NOTHING)[first[:, None] + tap].sum(1)
+            weights = (window.kernel * (count > 0)).to(y) / count.clamp(min=1).to(y)
+            y = y * (weights[:, None] if axis == -2 else weights)
     return y
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from fnmatch import fnmatchcase
-from typing import Any, Container, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 from torch import nn
@@ -43,8 +43,13 @@ class PaddingCfg:
         get_modes(self.mode)
         for field in ('include', 'exclude'):
             patterns = getattr(self, field)
-            patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
-            object.__setattr__(self, field, patterns)
+            patterns = (patterns,) if isinstance(patterns, str) else patterns
+            if not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns):
+                raise UserError(
+                    f'padding_cfg.{field} must be a list of patterns over layer names, e.g. '
+                    f"['layer1.*'], not {patterns!r}"
+                )
+            object.__setattr__(self, field, tuple(patterns))
         if not isinstance(self.pool, bool):
             raise UserError(f'padding_cfg.pool must be True or False, not {self.pool!r}')
 
@@ -137,8 +142,8 @@ def swap_padding(
     """Make every padded layer of ``module`` continue its input by ``mode``, in place.
 
     Parameters, buffers, state-dict keys, hooks and output shapes stay as they are. Convolutions,
-    mmcv's explicit padding layers and torch's ``*Pad2d`` are swapped; transposed convolutions, and
-    layers whose padding cannot be reached, are left alone and reported. Padding that a ``forward``
+    mmcv's explicit padding layers and torch's ``*Pad2d`` are swapped; transposed and lazy convolutions,
+    and layers whose padding cannot be reached, are left alone and reported. Padding that a ``forward``
     does by itself (``F.pad``) cannot be seen here.
 
     Args:
@@ -159,27 +164,25 @@ def swap_padding(
         >>> model = torchvision.models.resnet18()
         >>> print(swap_padding(model, 'reflect', exclude=['layer4.*']))
     """
-    report, _ = apply_padding_cfg(module, PaddingCfg(mode, include, exclude, pool))
-    return report
+    return apply_padding_cfg(module, PaddingCfg(mode, include, exclude, pool))
 
 
-def apply_padding_cfg(
-    module: nn.Module, cfg: PaddingCfg, claimed: Container[nn.Module] = ()
-) -> tuple[SwapReport, list[nn.Module]]:
-    """:func:`swap_padding`, for a config that may meet layers another config has ``claimed``.
+def apply_padding_cfg(module: nn.Module, cfg: PaddingCfg, claim: bool = False) -> SwapReport:
+    """:func:`swap_padding`.
 
-    Returns:
-        The report, and the layers this config matched and now claims.
+    Args:
+        claim: Keep what it swaps, and every copy of it, from further calls that claim; leave what
+            earlier ones claimed.
     """
     modes = get_modes(cfg.mode)
-    report, matched = SwapReport(), []
+    report = SwapReport()
     layers = list(_padding_layers(module))
     swappable = [layer for layer in layers if layer.padded and (cfg.pool or not layer.padded.pools)]
     _check_patterns(module, cfg, swappable)
     for layer in layers:
         if not _matches(layer, cfg.include) or _matches(layer, cfg.exclude):
             continue
-        if layer.module in claimed:
+        if claim and layer.claimed:
             continue
         reason = layer.refusal(modes, cfg.pool)
         if reason:
@@ -187,15 +190,21 @@ def apply_padding_cfg(
             continue
         before = layer.mode
         layer.set_modes(modes)
+        if claim:
+            layer.module._padding_claimed = True
         after = describe(modes)
         report.swapped.append(SwappedLayer(layer.names[0], layer.kind, layer.pads, before, after))
-        matched.append(layer.module)
-    if not report.swapped and not any(layer.module in claimed for layer in swappable):
+    if not report.swapped and not (claim and any(layer.claimed for layer in swappable)):
+        why = report.summary() or 'none of its layers pads'
+        if layers and not report.skipped:
+            why = (
+                f'include={list(cfg.include)} and exclude={list(cfg.exclude)} leave none of the '
+                f'{len(layers)} layers that pad'
+            )
         raise UserError(
-            f'padding mode {describe(modes)!r} found nothing to swap in {type(module).__name__}'
-            + (f': {report.summary()}' if report.skipped else ': none of its layers pads')
+            f'padding mode {describe(modes)!r} found nothing to swap in {type(module).__name__}: {why}'
         )
-    return report, matched
+    return report
 
 
 @dataclasses.dataclass
@@ -212,6 +221,11 @@ class _PaddingLayer:
     module: nn.Module
     names: list[str]
     explicit: nn.Module | None = None
+
+    @property
+    def claimed(self) -> bool:
+        """Whether a config has decided about it. The layer keeps that, and so do its copies."""
+        return getattr(self.module, '_padding_claimed', False)
 
     @property
     def padded(self) -> type[PaddedLayer] | None:
@@ -241,6 +255,10 @@ class _PaddingLayer:
             return f'no padded form of {self.kind} is known'
         if self.padded.pools and not pool:
             return 'pooling, swapped with pool=True'
+        if self.explicit and any(
+            hooks for name, hooks in vars(self._source).items() if name.endswith('_hooks')
+        ):
+            return 'its padding_layer has hooks, which would be lost with it'
         return self.padded.refusal(self.module, modes)
 
     def set_modes(self, modes: Modes) -> None:
@@ -266,13 +284,21 @@ def _padding_layers(module: nn.Module) -> Iterator[_PaddingLayer]:
             continue
         layer.explicit = owner
         if layer.padded is None:
-            padding = getattr(layer.module, 'padding', 0)
-            is_leaf = next(layer.module.children(), None) is None
-            pads = is_leaf and padding not in (0, 'valid') and np.any(padding)
+            pads = _declares_padding(layer.module)
         else:
             pads = layer.pads is None or any(layer.pads)
         if pads:
             yield layer
+
+
+def _declares_padding(module: nn.Module) -> bool:
+    """Whether a module of an unknown kind seems to pad by itself, not through layers inside."""
+    if list(module.children()) and not list(module.parameters(recurse=False)):
+        return False
+    padding = getattr(module, 'padding', 0)
+    if isinstance(padding, str):
+        return padding != 'valid'
+    return isinstance(padding, (int, tuple, list)) and bool(np.any(padding))
 
 
 def _matches(layer: _PaddingLayer, patterns: Sequence[str]) -> bool:

@@ -75,8 +75,8 @@ def blindspot_scan(
         out: Where to write; default ``outputs/<config's name>_scan``.
         backgrounds: Photos or folders of photos. Default: the photos that ``from_coco`` cut its
             objects out of, holes filled; else a drawn street.
-        objects: Images to paste, RGBA or opaque, or folders of them. Default, without ``from_coco``: a drawn
-            traffic light.
+        objects: Images to paste, RGBA or opaque, or folders of them. Default, without
+            ``from_coco``: a drawn traffic light.
         from_coco, ann_ids, photo_root: Objects cut out by their masks, see
             :func:`mindpad_mm.scan.objects.load_coco_objects`.
         label: The class asked for; default ``traffic light`` if the detector has it, else its

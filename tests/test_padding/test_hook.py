@@ -1,5 +1,7 @@
 """padding_cfg is read wherever MMEngine builds a model; the innermost one decides for its part."""
 
+import copy
+
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -82,6 +84,34 @@ def test_the_innermost_decides_for_its_part_and_the_outer_for_the_rest():
         else:
             assert mode == 'reflect'
     assert set(found.values()) == {'zeros', 'circular', 'reflect'}
+
+
+def test_the_innermost_decides_for_the_copies_of_its_part_too():
+    @MODELS.register_module(force=True)
+    class CopyingHead(nn.Module):
+        def __init__(self, block):
+            super().__init__()
+            block = MODELS.build(block)
+            self.blocks = nn.ModuleList(copy.deepcopy(block) for _ in range(2))
+            self.last = nn.Conv2d(1, 1, 3, padding=1)
+
+    block = dict(type='ConvModule', in_channels=1, out_channels=1, kernel_size=3, padding=1)
+    for mode in ('circular', 'zeros'):
+        head = dict(type='CopyingHead', block=dict(block, padding_cfg=mode), padding_cfg='reflect')
+        assert modes(MODELS.build(head)) == {
+            'blocks.0.conv': mode,
+            'blocks.1.conv': mode,
+            'last': 'reflect',
+        }
+
+
+def test_a_dict_that_mmcv_builds_by_itself_is_named():
+    cfg = dict(RESNET, conv_cfg=dict(type='Conv2d', padding_cfg='reflect'))
+    with pytest.raises(
+        UserError, match=r'dict that mmdet\.ResNet does not build .*conv_cfg'
+    ) as caught:
+        MODELS.build(cfg)
+    assert '\n' not in str(caught.value)
 
 
 def test_cfg_options_reach_the_mode():

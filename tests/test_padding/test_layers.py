@@ -1,6 +1,7 @@
 """Padded layers equal an explicit pad (numpy's or torch's) followed by the stock layer."""
 
 import copy
+import gc
 import pickle
 
 import numpy as np
@@ -15,9 +16,13 @@ from mmcv.cnn.bricks.conv_ws import ConvAWS2d, ConvWS2d
 from mmcv.cnn.bricks.wrappers import Conv2d as MMCVConv2d
 from mmdet.models.layers.normed_predictor import NormedConv2d
 from torch import nn
+from torch.autograd import forward_ad
+from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
+from torch.nn.utils.parametrize import remove_parametrizations
 
 from mindpad_mm import swap_padding
 from mindpad_mm.errors import UserError
+from mindpad_mm.padding import borders
 
 NUMPY = dict(
     zeros='constant', reflect='reflect', symmetric='symmetric', replicate='edge', circular='wrap'
@@ -260,3 +265,88 @@ def test_memory_format_is_kept():
     swap_padding(conv, 'symmetric')
     y = conv(torch.rand(2, 8, 9, 9).to(memory_format=torch.channels_last))
     assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize('strips', [True, False])
+@pytest.mark.parametrize('mode', [*INDEX_MODES, 'partial', ('reflect', 'zeros')])
+def test_torch_func_and_forward_mode_gradients_agree_with_backward(mode, strips, monkeypatch):
+    if strips:
+        monkeypatch.setattr(borders, 'SMALLEST', 0)
+        monkeypatch.setattr(borders, 'SMALLEST_STRIP', 0)
+    conv = nn.Conv2d(2, 3, 3, padding=1).double()
+    swap_padding(conv, mode)
+    weights = dict(conv.named_parameters())
+    x, t = torch.rand(2, 3, 2, 12, 13, dtype=torch.float64)
+
+    def loss(weights, one):
+        return torch.func.functional_call(conv, weights, (one[None],)).square().sum()
+
+    grads = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, x)
+    for index in range(len(x)):
+        one = torch.autograd.grad(conv(x[index : index + 1]).square().sum(), conv.parameters())
+        for name, expected in zip(weights, one):
+            torch.testing.assert_close(grads[name][index], expected)
+    expected = conv(t) - conv(torch.zeros_like(t))  # a convolution is linear but for its bias
+    torch.testing.assert_close(torch.func.jvp(conv, (x,), (t,))[1], expected)
+    with forward_ad.dual_level():
+        y = conv(forward_ad.make_dual(x, t))
+        torch.testing.assert_close(forward_ad.unpack_dual(y).tangent, expected)
+
+
+PARAMETRISATIONS = [weight_norm, spectral_norm, orthogonal]
+
+
+@pytest.mark.parametrize('parametrise', PARAMETRISATIONS)
+@pytest.mark.parametrize('swapped_before', [True, False])
+def test_a_parametrised_convolution_swaps_and_loses_its_parametrisation_in_any_order(
+    parametrise, swapped_before
+):
+    conv = nn.Conv2d(2, 3, 3, padding=1).eval()
+    x = torch.rand(1, 2, 6, 6)
+    if swapped_before:
+        swap_padding(conv, 'circular')
+    parametrise(conv).eval()
+    copied = copy.deepcopy(conv)
+    expected = {'zeros': F.conv2d(x, conv.weight, conv.bias, padding=1)}
+    padded = numpy_pad(x, 'reflect', (1, 1, 1, 1))
+    expected['reflect'] = F.conv2d(padded, conv.weight, conv.bias)
+    for mode in ('reflect', 'zeros', 'reflect'):
+        (layer,) = swap_padding(conv, mode).swapped
+        assert layer.kind == 'Conv2d'
+        torch.testing.assert_close(conv(x), expected[mode])
+        torch.testing.assert_close(copy.deepcopy(conv)(x), expected[mode])
+    assert copied.padding_mode == ('circular' if swapped_before else 'zeros')
+    assert not torch.equal(copied(x), conv(x))
+    remove_parametrizations(conv, 'weight')
+    torch.testing.assert_close(conv(x), expected['reflect'])
+    swap_padding(conv, 'zeros')
+    assert type(conv) is nn.Conv2d
+    torch.testing.assert_close(conv(x), expected['zeros'])
+
+
+def test_a_class_that_others_put_over_a_swapped_layers_stays():
+    conv = nn.Conv2d(1, 1, 3, padding=1)
+    x = torch.rand(1, 1, 4, 4)
+    expected = conv(x)
+    swap_padding(conv, 'reflect')
+    over = conv.__class__ = type('Over', (type(conv),), {})
+    assert copy.copy(conv)(x).equal(conv(x))
+    swap_padding(conv, 'zeros')
+    assert type(conv) is type(copy.copy(conv)) is over
+    torch.testing.assert_close(conv(x), expected)
+
+
+def test_swapping_parametrised_convolutions_leaves_no_class_behind():
+    def classes():
+        gc.collect()
+        return sum(isinstance(each, type) for each in gc.get_objects())
+
+    def swap_one():
+        conv = weight_norm(nn.Conv2d(1, 1, 3, padding=1))
+        swap_padding(conv, 'reflect')
+
+    swap_one()
+    before = classes()
+    for _ in range(5):
+        swap_one()
+    assert classes() == before

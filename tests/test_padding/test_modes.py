@@ -122,6 +122,11 @@ def test_a_registered_mode_can_be_named_and_given_arguments():
         def outside(self, position, size):
             return NOTHING if self.nothing_after and position > 0 else 0
 
+    @PADDING_MODES.register_module(name='needs_a_width', force=True)
+    class NeedsAWidth(FirstCell):
+        def __init__(self, width):
+            self.width = width
+
     try:
         x = torch.tensor([[[[5.0, 6.0]]]])
         assert pad2d(x, get_modes('first_cell'), (0, 0, 1, 1)).flatten().tolist() == [5, 5, 6, 5]
@@ -129,8 +134,11 @@ def test_a_registered_mode_can_be_named_and_given_arguments():
         assert pad2d(x, get_modes(spec), (0, 0, 1, 1)).flatten().tolist() == [5, 5, 6, 0]
         with pytest.raises(UserError, match='does not take these arguments'):
             get_modes(dict(type='first_cell', wrong=1))
+        with pytest.raises(UserError, match='does not take these arguments'):
+            get_modes('needs_a_width')
     finally:
         PADDING_MODES.module_dict.pop('first_cell')
+        PADDING_MODES.module_dict.pop('needs_a_width')
 
 
 def test_a_mode_that_names_a_cell_outside_the_map_is_refused():
@@ -144,7 +152,10 @@ def test_a_mode_that_names_a_cell_outside_the_map_is_refused():
         Broken().source(4, 0, 1)
 
 
-@pytest.mark.parametrize('spec', ['reflekt', ('reflect', 'nope'), 3, ('a', 'b', 'c'), None])
+UNKNOWN = ['reflekt', ('reflect', 'nope'), 3, ('a', 'b', 'c'), None, '', 'os', 'torch.nn.ReLU']
+
+
+@pytest.mark.parametrize('spec', UNKNOWN)
 def test_an_unknown_mode_names_the_value_and_the_choices(spec):
     with pytest.raises(UserError) as caught:
         get_modes(spec)

@@ -39,14 +39,16 @@ def export(model, x, path, exporter):
     arguments = dict(input_names=['x'], output_names=['y'])
     if exporter == 'dynamo':
         pytest.importorskip('onnxscript', reason="torch's newer exporter needs onnxscript")
-        batch = torch.export.Dim('batch', min=1, max=64)
+        shapes = (dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC),)
         torch.onnx.export(
-            model, (x,), path, dynamo=True, dynamic_shapes=({0: batch},), verbose=False, **arguments
+            model, (x,), path, dynamo=True, dynamic_shapes=shapes, verbose=False, **arguments
         )
     else:
         if NEWER:
             arguments['dynamo'] = False
-        torch.onnx.export(model, (x,), path, dynamic_axes=dict(x={0: 'batch'}), **arguments)
+        torch.onnx.export(
+            model, (x,), path, dynamic_axes=dict(x={0: 'batch', 2: 'h', 3: 'w'}), **arguments
+        )
 
 
 NEWER = tuple(int(part) for part in torch.__version__.split('.')[:2]) >= (2, 6)
@@ -54,12 +56,13 @@ NEWER = tuple(int(part) for part in torch.__version__.split('.')[:2]) >= (2, 6)
 
 
 CASES = [(mode, 'tracing') for mode in MODES]
-CASES += [(mode, 'dynamo') for mode in ('circular', ('reflect', 'partial'))]
+PAIRS = [('reflect', 'partial'), ('symmetric', 'circular'), ('replicate', 'zeros')]
+CASES += [(mode, 'dynamo') for mode in PAIRS]
 
 
 @pytest.mark.parametrize(('mode', 'exporter'), CASES, ids=str)
 @pytest.mark.filterwarnings('ignore')
-def test_onnxruntime_agrees_in_every_mode_and_with_any_batch(mode, exporter, tmp_path):
+def test_onnxruntime_agrees_in_every_mode_with_any_batch_and_any_size(mode, exporter, tmp_path):
     if exporter == 'dynamo' and not NEWER:
         pytest.skip("torch.onnx.export(dynamo=True) of this torch is not the exporter's final form")
     model = network()
@@ -67,8 +70,8 @@ def test_onnxruntime_agrees_in_every_mode_and_with_any_batch(mode, exporter, tmp
     path = str(tmp_path / 'model.onnx')
     export(model, torch.rand(2, 3, 40, 33), path, exporter)
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
-    for batch in (1, 2, 5):
-        x = torch.rand(batch, 3, 40, 33)
+    for shape in ((1, 3, 40, 33), (5, 3, 40, 33), (2, 3, 64, 50), (1, 3, 21, 34)):
+        x = torch.rand(shape)
         with torch.no_grad():
             expected = model(x)
         (y,) = session.run(None, {'x': x.numpy()})

@@ -1,8 +1,11 @@
 """Swapping changes where padded cells come from, and nothing else."""
 
+import re
+
 import pytest
 import torch
 import torchvision
+from mmcv.cnn import ConvModule
 from mmengine.model import ExponentialMovingAverage
 from torch import nn
 
@@ -111,6 +114,81 @@ def test_include_and_exclude_choose_layers_by_name():
 def test_a_pattern_that_matches_nothing_is_an_error_that_names_it_and_the_layers(field):
     with pytest.raises(UserError, match=r"'layer9\.\*' matches none of the 2 layers.*stem, own"):
         swap_padding(small_net(), 'reflect', **{field: ['layer9.*']})
+
+
+@pytest.mark.parametrize('value', [None, 7, [3], [None]], ids=str)
+@pytest.mark.parametrize('field', ['include', 'exclude'])
+def test_patterns_that_are_none_are_an_error_that_names_the_field_and_the_value(field, value):
+    with pytest.raises(
+        UserError, match=f'{field} must be a list of .* not {re.escape(str(value))}'
+    ):
+        swap_padding(small_net(), 'reflect', **{field: value})
+
+
+@pytest.mark.parametrize(
+    'patterns',
+    [dict(include=[]), dict(exclude=['*']), dict(include=['stem'], exclude=['s*'])],
+    ids=str,
+)
+def test_patterns_that_leave_no_layer_are_named(patterns):
+    with pytest.raises(UserError, match='leave none of the 5 layers that pad') as caught:
+        swap_padding(small_net(), 'reflect', **patterns)
+    for field, value in patterns.items():
+        assert f'{field}={value}' in str(caught.value)
+
+
+class OwnConvForward(nn.Conv2d):
+    """A user's convolution that does its own to the weights on the way."""
+
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x, 2 * weight, bias)
+
+
+class OwnWeight(nn.Module):
+    """A layer that pads by itself, with a layer inside; built like mmcv's deformable convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        self.padding = (1, 1)
+        self.weight = nn.Parameter(torch.rand(3, 3, 3, 3))
+        self.conv_offset = nn.Conv2d(3, 18, 3, padding=1)
+
+
+class TensorPadding(nn.Module):
+    """A layer whose \"padding\" is none."""
+
+    def __init__(self):
+        super().__init__()
+        self.padding = torch.ones(2, 2)
+
+
+def test_what_cannot_be_swapped_is_left_as_it_was_and_reported():
+    x = torch.rand(1, 3, 8, 8)
+    hooked = ConvModule(3, 3, 3, padding=1, padding_mode='reflect')
+    hooked.padding_layer.register_forward_hook(lambda *_: None)
+    net = nn.ModuleDict(
+        {
+            'own': OwnConvForward(3, 3, 3, padding=1),
+            'lazy': nn.LazyConv2d(3, 3, padding=1),
+            'deformable': OwnWeight(),
+            'tensor': TensorPadding(),
+            'hooked': hooked,
+            'plain': ConvModule(3, 3, 3, padding=1),
+        }
+    )
+    expected = net['own'](x), hooked(x)
+    report = swap_padding(net, 'circular')
+    assert [layer.name for layer in report.swapped] == ['deformable.conv_offset', 'plain.conv']
+    assert {layer.name: layer.reason for layer in report.skipped} == {
+        'own': 'its _conv_forward is its own',
+        'lazy': 'lazy, and gets another class at its first input; swap after that',
+        'deformable': 'no padded form of OwnWeight is known',
+        'hooked.conv': 'its padding_layer has hooks, which would be lost with it',
+    }
+    assert torch.equal(net['own'](x), expected[0])
+    assert torch.equal(hooked(x), expected[1])
+    net['lazy'](x)
+    assert swap_padding(net['lazy'], 'circular').swapped
 
 
 @pytest.mark.parametrize('net', [nn.Linear(3, 3), nn.Conv2d(3, 3, 1)])
