@@ -2,23 +2,13 @@
 
 import pytest
 import torch
+from every_mode import MODES
 from torch import nn
 
 from mindpad_mm import swap_padding
 
 pytest.importorskip('onnx', reason='exporting needs onnx')
 onnxruntime = pytest.importorskip('onnxruntime', reason='running the export needs onnxruntime')
-
-MODES = [
-    'zeros',
-    'reflect',
-    'symmetric',
-    'replicate',
-    'circular',
-    'partial',
-    ('reflect', 'partial'),
-    ('circular', 'zeros'),
-]
 
 
 def network():

@@ -4,21 +4,11 @@ import warnings
 
 import pytest
 import torch
+from every_mode import MODES
 from torch import nn
 
 from mindpad_mm import swap_padding
 from mindpad_mm.padding import PADDING_MODES, PaddingMode
-
-MODES = [
-    'zeros',
-    'reflect',
-    'symmetric',
-    'replicate',
-    'circular',
-    'partial',
-    ('reflect', 'partial'),
-    ('circular', 'zeros'),
-]
 
 
 def network(mode):
