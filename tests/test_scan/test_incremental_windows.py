@@ -95,6 +95,7 @@ def pools(draw):
 
 
 def functions():
+    # With a smaller epsilon, norms of cells that are nearly alike are nothing but enlarged rounding.
     weight = torch.rand(1, CHANNELS, 1, 1) + 0.5
     return st.sampled_from([
         lambda x: F.relu(x, inplace=True),
@@ -103,7 +104,7 @@ def functions():
         lambda x: x.sigmoid_() * x,
         lambda x: (x.sigmoid() + x.relu_()).mul_(x),
         lambda x: F.silu(x) - 0.3,
-        lambda x: weight.expand_as(x) * x / (x.pow(2).sum(1, keepdim=True).sqrt() + 1e-3),
+        lambda x: weight.expand_as(x) * x / (x.pow(2).sum(1, keepdim=True).sqrt() + 0.1),
         lambda x: F.batch_norm(x, weight.flatten(), weight.flatten(), eps=0.1),
         lambda x: F.pad(x, (1, 2, 0, 1), value=0.3),
         lambda x: F.pad(x, (1, 0, 0, 1), mode='replicate'),
@@ -114,7 +115,7 @@ def functions():
         lambda x: F.interpolate(x, scale_factor=2, mode='nearest'),
         lambda x: F.interpolate(x, scale_factor=2, mode='bilinear'),
         lambda x: x * F.adaptive_avg_pool2d(x, 1).sigmoid(),
-        lambda x: F.group_norm(x, 2),
+        lambda x: F.group_norm(x, 2, eps=0.1),
         lambda x: x + torch.linspace(0, 1, x.shape[-1]),
     ])  # fmt: skip
 
