@@ -21,11 +21,11 @@ lint: $(VENV)/installed-dev
 
 # Every figure that has a goal, in one table; about half an hour on an idle machine.
 bench: $(VENV)/installed
-	$(TEST_ENV) $(BIN)/python tools/bench.py --json outputs/bench.json
+	$(TEST_ENV) $(BIN)/python -m benchmarks --json outputs/bench.json
 
 # Whole scans on the incremental engine against the full one, in every mode; about half an hour.
 agreement: $(VENV)/installed
-	$(TEST_ENV) $(BIN)/python tools/bench_agreement.py --json outputs/agreement.json
+	$(TEST_ENV) $(BIN)/python -m benchmarks.measure_agreement --json outputs/agreement.json
 
 # The shipped checkpoints, from nothing but DATA: about an hour on 2 cores.
 LIGHTS = $(BIN)/python tools/make_traffic_lights.py --photos $(DATA)/coco96/images \
@@ -55,7 +55,7 @@ data/traffic_lights_real/meta.json:
 
 # The studies of docs/RESULTS.md, each going on from where it stood; JOBS=2 trains two at once.
 JOBS ?= 1
-STUDY = $(TEST_ENV) $(BIN)/python tools/studies/traffic_lights.py --photos $(DATA)/coco96/images \
+STUDY = $(TEST_ENV) $(BIN)/python -m studies.run_traffic_lights --photos $(DATA)/coco96/images \
     --lights $(DATA)/traffic_lights --document docs/RESULTS.md
 
 study-traffic-lights: $(VENV)/installed data/traffic_lights_study/meta.json
@@ -65,7 +65,7 @@ study-swap: study-traffic-lights
 	$(STUDY) --swap
 
 study-letters: $(VENV)/installed
-	$(TEST_ENV) $(BIN)/python tools/studies/letters.py --jobs $(JOBS) --document docs/RESULTS.md
+	$(TEST_ENV) $(BIN)/python -m studies.run_letters --jobs $(JOBS) --document docs/RESULTS.md
 
 data/traffic_lights_study/meta.json:
 	$(LIGHTS) --out data/traffic_lights_study --num-images 2800 --num-val 400 --min-size 20 \

@@ -13,7 +13,7 @@ setup(
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    python_requires='>=3.8',
+    python_requires='>=3.10',
     packages=find_packages(include=['mindpad_mm', 'mindpad_mm.*']),
     package_data={
         'mindpad_mm': [

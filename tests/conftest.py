@@ -1,8 +1,10 @@
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 import mindpad_mm  # noqa: F401  makes `import mmdet` work on mmcv-lite, before any test imports it
+from mindpad_mm.testing.small import SpotDetector, write_small_ssd
 
 settings.register_profile(
     'mindpad_mm',
@@ -13,3 +15,14 @@ settings.register_profile(
     derandomize='CI' in os.environ,
 )
 settings.load_profile('mindpad_mm')
+
+
+@pytest.fixture(scope='session')
+def files(tmp_path_factory):
+    """A folder with the files of a small detector, see :func:`write_small_ssd`."""
+    return write_small_ssd(tmp_path_factory.mktemp('files'))
+
+
+@pytest.fixture
+def spot_detector():
+    return SpotDetector()

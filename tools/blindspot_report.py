@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from mindpad_mm.errors import one_line_errors
+from mindpad_mm.core.errors import one_line_errors
 from mindpad_mm.report.page import write_page
 from mindpad_mm.scan import ScanResult
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from mindpad_mm.errors import UserError, one_line_errors
-from mindpad_mm.loading import CfgOptions
+from mindpad_mm.core.errors import UserError, one_line_errors
+from mindpad_mm.core.loading import CfgOptions
 from mindpad_mm.report import report_scan
 from mindpad_mm.scan import ENGINES, LAUNCHERS, blindspot_scan
 

@@ -11,11 +11,11 @@ from typing import Any
 # The package beside this file, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 try:
-    from mindpad_mm.errors import UserError, one_line_errors
+    from mindpad_mm.core.errors import UserError, one_line_errors
+    from mindpad_mm.core.loading import CfgOptions
     from mindpad_mm.evaluation.compare import compare
     from mindpad_mm.evaluation.regions import BORDER_PX
     from mindpad_mm.evaluation.runs import Entry, Group, Run, swapped_runs
-    from mindpad_mm.loading import CfgOptions
     from mindpad_mm.padding.modes import parse_modes
     from mindpad_mm.report.comparison_page import report_comparison
     from mindpad_mm.scan import ENGINES

@@ -6,8 +6,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mindpad_mm.demo import run_demo
-from mindpad_mm.errors import one_line_errors
+from mindpad_mm.core.errors import one_line_errors
+from mindpad_mm.zoo.demo import run_demo
 
 EXAMPLE = 'example:\n  python tools/demo.py --out outputs/demo'
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import argparse
 
+from mindpad_mm.core.errors import UserError, one_line_errors
+from mindpad_mm.core.images import list_images, read_image
+from mindpad_mm.core.loading import CfgOptions
 from mindpad_mm.diagnose import CHECKS, Subject, diagnose
-from mindpad_mm.errors import UserError, one_line_errors
-from mindpad_mm.loading import CfgOptions
 from mindpad_mm.padding.modes import parse_modes
 from mindpad_mm.report.diagnosis_page import make_folder, report_diagnosis
-from mindpad_mm.scan.images import list_images, read_image
 
 EXAMPLE = """\
 examples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mindpad_mm.errors import one_line_errors
+from mindpad_mm.core.errors import one_line_errors
 from mindpad_mm.traffic_lights.dataset import Recipe
 from mindpad_mm.traffic_lights.write import make_traffic_lights
 

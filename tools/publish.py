@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from mindpad_mm.errors import one_line_errors
+from mindpad_mm.core.errors import one_line_errors
 from mindpad_mm.zoo.publish import publish
 
 EXAMPLE = 'example:\n  python tools/publish.py work_dirs/ssd/epoch_8.pth ssd.pth'

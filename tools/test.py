@@ -8,8 +8,8 @@ from pathlib import Path
 # The package beside this file, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 try:
-    from mindpad_mm.errors import one_line_errors
-    from mindpad_mm.mmdet_scripts import run_mmdet_script
+    from mindpad_mm.cli.mmdet_scripts import run_mmdet_script
+    from mindpad_mm.core.errors import one_line_errors
 except ValueError as error:  # mmcv is missing
     sys.exit(f'error: {error}')
 

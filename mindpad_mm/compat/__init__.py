@@ -6,7 +6,7 @@ function that returns True if it acted and False if it stepped aside, the fault 
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 from .checkpoints import checkpoint_loading
 from .heatmaps import heatmap_memory_format

@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 import numpy as np
 import torch
 
-from ..errors import UserError
+from mindpad_mm.core.errors import UserError
 
 
 def checkpoint_loading() -> bool:
@@ -140,7 +140,7 @@ def _torch_loads_weights_only() -> bool:
     return tuple(int(part) for part in torch.__version__.split('.')[:2]) >= (2, 6)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _runner_globals() -> dict[str, Any]:
     """Name in the file -> object, for what a Runner's checkpoint holds beside weights."""
     from mmengine.logging import HistoryBuffer

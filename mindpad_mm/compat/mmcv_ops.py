@@ -6,12 +6,13 @@ import importlib
 import importlib.util
 import sys
 import types
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..errors import UserError
+from mindpad_mm.core.errors import UserError
 
 _INSTALL_FULL_MMCV = (
     'install the full mmcv (pip uninstall mmcv-lite, then pip install mmcv==2.1.0; '

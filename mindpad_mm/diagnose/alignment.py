@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mindpad_mm.core.errors import UserError
 from mindpad_mm.diagnose.maps import visit_maps
 from mindpad_mm.diagnose.subject import Subject
-from mindpad_mm.errors import UserError
 
 _MOST_STEP = 1024
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mindpad_mm.core.tables import Table
 from mindpad_mm.diagnose.border_bias import SIDES, BorderMoments
 from mindpad_mm.diagnose.inputs import cover, photos_or_streets, random_images
 from mindpad_mm.diagnose.maps import own_mode, short_name, visit_maps
@@ -17,7 +19,6 @@ from mindpad_mm.diagnose.progress import steps
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
-from mindpad_mm.tables import Table
 
 INPUTS = ('zero', 'random', 'photos')
 STREETS = 4

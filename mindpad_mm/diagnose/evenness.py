@@ -12,13 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from mindpad_mm.core.style import ACCENT
+from mindpad_mm.core.tables import Table
 from mindpad_mm.diagnose.resizing import resizing_advice
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.strides import SizeSearch, StridedLayer, search_sizes, strided_layers
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import ShapeRunner
-from mindpad_mm.style import ACCENT
-from mindpad_mm.tables import Table
 
 SIDES = ('top', 'bottom', 'left', 'right')
 _QUIET = '#dfe5ee'

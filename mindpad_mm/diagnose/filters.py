@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from scipy import stats
 from torch import nn
 
+from mindpad_mm.core.style import ACCENT
+from mindpad_mm.core.tables import Table
 from mindpad_mm.diagnose.maps import short_name
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.strides import strided_layers
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import ITSELF, ShapeRunner
-from mindpad_mm.style import ACCENT
-from mindpad_mm.tables import Table
 
 _DRAWS = 400
 _CHANCE = 0.95

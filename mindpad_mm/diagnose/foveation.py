@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.style import ACCENT, COLOURS
+from mindpad_mm.core.tables import Table
 from mindpad_mm.diagnose.maps import own_modes
 from mindpad_mm.diagnose.refusal import CannotRun
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import FULL, SAME, VALID, ShapeRunner, without_numbers
 from mindpad_mm.diagnose.usage import Usage, pixel_usage
-from mindpad_mm.errors import UserError
 from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
-from mindpad_mm.style import ACCENT, COLOURS
-from mindpad_mm.tables import Table
 
 MODES = ('zeros', 'reflect', 'symmetric', 'replicate', 'circular', 'partial')
 _SIDES = ('top', 'bottom', 'left', 'right')

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,11 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from torch import nn
 
+from mindpad_mm.core.errors import UserError
 from mindpad_mm.diagnose.border_bias import border_bias
 from mindpad_mm.diagnose.inputs import random_images
 from mindpad_mm.diagnose.maps import visit_maps
 from mindpad_mm.diagnose.subject import Subject, pipeline_size
-from mindpad_mm.errors import UserError
 
 
 @HOOKS.register_module()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from mindpad_mm.traffic_lights.draw import draw_street
+from mindpad_mm.core.drawing import draw_street
 
 _GREY, _CONTRAST, _COLOURED = 127.5, 48.0, 0.35
 _LONGEST_WAVES = 4

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Callable, Sequence, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from mindpad_mm.core.errors import UserError
 from mindpad_mm.diagnose.refusal import refusals_told
 from mindpad_mm.diagnose.subject import Subject
-from mindpad_mm.errors import UserError
 from mindpad_mm.padding.layers import mode_of, padded_type, pads_of
 
 T = TypeVar('T')

@@ -6,8 +6,8 @@ trained network they looked at. The criterion here is our own, chosen to have on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import torch
 from torch import Tensor

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.tables import Table
 from mindpad_mm.diagnose.alignment import aligned_margin, blank, map_size
 from mindpad_mm.diagnose.border_bias import SIDES
 from mindpad_mm.diagnose.deviation import NOTICEABLE, DeviationSums, LayerError
@@ -18,9 +21,7 @@ from mindpad_mm.diagnose.progress import steps
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import without_numbers
-from mindpad_mm.errors import UserError
 from mindpad_mm.padding.modes import PADDING_MODES, ModeSpec, describe, get_modes
-from mindpad_mm.tables import Table
 
 MARGIN = 128
 """Pixels of true continuation on each side: at this distance padding has hardly any effect left."""

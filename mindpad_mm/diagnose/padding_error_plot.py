@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
+from mindpad_mm.core.style import COLOURS
 from mindpad_mm.diagnose.artifacts_plot import MODE_COLOURS, OTHER_COLOUR
 from mindpad_mm.diagnose.deviation import LayerError
 from mindpad_mm.diagnose.maps import short_name
 from mindpad_mm.diagnose.padding_error import PaddingError
-from mindpad_mm.style import COLOURS
 
 _SMALLEST_SHOWN = 12
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Iterable, Iterator, Sequence, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn

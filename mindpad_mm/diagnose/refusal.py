@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Iterator
+from collections.abc import Iterator
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.errors import UserError
 
 
 class CannotRun(UserError):

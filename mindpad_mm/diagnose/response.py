@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import abc
 import copy
-from typing import Any, ClassVar, Sequence
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from mmcv.transforms import Compose
 from torch import Tensor
 
+from mindpad_mm.core.detector import SCORE_THR, detector_classes, find_label
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.matching import match_each
+from mindpad_mm.core.scenes import Scene
 from mindpad_mm.diagnose.subject import Subject
-from mindpad_mm.errors import UserError
-from mindpad_mm.scan.detector import SCORE_THR, detector_classes, find_label
 from mindpad_mm.scan.engines.full import detect_images
-from mindpad_mm.scan.matching import match_each
-from mindpad_mm.scan.scenes import Scene
 
 BATCH = 8
 

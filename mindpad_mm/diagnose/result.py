@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from matplotlib.figure import Figure
 
-from mindpad_mm.tables import Table
+from mindpad_mm.core.tables import Table
 
 
 class Diagnosis(abc.ABC):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.images import PathLike
+from mindpad_mm.core.objects import ScanObject
+from mindpad_mm.core.tables import Table
 from mindpad_mm.diagnose.inputs import photos_or_streets
 from mindpad_mm.diagnose.progress import steps
 from mindpad_mm.diagnose.refusal import refusals_told
@@ -17,10 +22,6 @@ from mindpad_mm.diagnose.response import Response, find_response
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.shift_scene import ShiftScene, annotated_scene, pasted_scene
 from mindpad_mm.diagnose.subject import Subject
-from mindpad_mm.errors import UserError
-from mindpad_mm.scan.images import PathLike
-from mindpad_mm.scan.objects import ScanObject
-from mindpad_mm.tables import Table
 
 DIRECTIONS = {'up': (-1, 0), 'down': (1, 0), 'left': (0, -1), 'right': (0, 1)}
 ROWS, COLUMNS = ('top', 'centre', 'bottom'), ('left', 'centre', 'right')

@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from mindpad_mm.core.style import ACCENT, COLOURS
 from mindpad_mm.diagnose.shift import COLUMNS, ROWS, ShiftResponse
-from mindpad_mm.style import ACCENT, COLOURS
 
 _CUT = '0.93'
 

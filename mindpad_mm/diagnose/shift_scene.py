@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.images import PathLike, read_image
+from mindpad_mm.core.objects import find_photo, read_coco
+from mindpad_mm.core.scenes import paste
 from mindpad_mm.diagnose.inputs import cover
-from mindpad_mm.errors import UserError
-from mindpad_mm.scan.images import PathLike, read_image
-from mindpad_mm.scan.objects import find_photo, read_coco
-from mindpad_mm.scan.scenes import paste
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def annotated_scene(
         ann_file: COCO instances JSON.
         ann_id: The annotation.
         photo_root: The folder of the photo; default as in
-            :func:`mindpad_mm.scan.objects.load_coco_objects`.
+            :func:`mindpad_mm.core.objects.load_coco_objects`.
         input_size: (height, width) of the frame, pixels.
 
     Returns:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 from torch import nn
 
@@ -100,7 +101,7 @@ class SizeSearch:
     def rule(self, axis: int) -> str:
         """The even heights or widths as a formula, ``a * 32 + 1``; '' where there is none."""
         found = self.even_sizes(axis)
-        steps = {after - before for before, after in zip(found, found[1:])}
+        steps = {after - before for before, after in itertools.pairwise(found)}
         if len(steps) != 1:
             return ''
         step = steps.pop()

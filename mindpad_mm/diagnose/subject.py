@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mindpad_mm.errors import UserError
-from mindpad_mm.loading import load_config, load_detector, to_device
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.loading import load_config, load_detector, to_device
 from mindpad_mm.padding import swap_padding
 from mindpad_mm.padding.modes import ModeSpec
 
@@ -161,7 +162,7 @@ def _classifier(name: str, checkpoint: str | None) -> nn.Module:
     import torchvision
     from mmengine.runner import CheckpointLoader
 
-    from mindpad_mm.loading import load_weights
+    from mindpad_mm.core.loading import load_weights
 
     choices = torchvision.models.list_models(module=torchvision.models)
     if name not in choices:

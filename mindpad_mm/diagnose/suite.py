@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
+from mindpad_mm.core.detector import versions
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.images import PathLike
 from mindpad_mm.diagnose.artifacts import check_artifacts
 from mindpad_mm.diagnose.evenness import check_evenness
 from mindpad_mm.diagnose.filters import check_filters
@@ -21,10 +25,7 @@ from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.shift import check_shift
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import FULL, VALID
-from mindpad_mm.errors import UserError
 from mindpad_mm.padding.modes import PADDING_MODES, ModeSpec, describe, get_modes, parse_modes
-from mindpad_mm.scan.detector import versions
-from mindpad_mm.scan.images import PathLike
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ excitation draws from a whole map are not counted.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import numpy as np
 
+from mindpad_mm.core.errors import UserError
 from mindpad_mm.diagnose.tracing import FULL, VALID, Field, Reads, Trace, window_reads
-from mindpad_mm.errors import UserError
 from mindpad_mm.padding.modes import ModeSpec, get_modes
 from mindpad_mm.padding.windows import Pair, get_windows, pair
 

@@ -9,11 +9,12 @@ interleave them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 import numpy as np
 
+from mindpad_mm.core.files import written_whole
 from mindpad_mm.evaluation.spatial import (
     UNDEFINED,
     Precision,
@@ -21,7 +22,6 @@ from mindpad_mm.evaluation.spatial import (
     threshold_indices,
     with_zone_summary,
 )
-from mindpad_mm.files import written_whole
 
 BLOCK = 50
 """Draws that are computed, and kept, together."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from mmengine.runner import Runner
 
-from mindpad_mm.errors import UserError
-from mindpad_mm.loading import check_model, load_config
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.loading import check_model, load_config
 
 
 def evaluate(

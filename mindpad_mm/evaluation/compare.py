@@ -6,8 +6,9 @@ import dataclasses
 import hashlib
 import json
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.detector import versions
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.files import save_json, written_whole
+from mindpad_mm.core.images import PathLike, list_images
+from mindpad_mm.core.loading import check_model, load_config
 from mindpad_mm.evaluation.bootstrap import Draws, Resampler
 from mindpad_mm.evaluation.comparison import (
     LEAST_IMAGES,
@@ -39,11 +44,7 @@ from mindpad_mm.evaluation.spatial import (
     place,
     spatial_precisions,
 )
-from mindpad_mm.files import save_json, written_whole
-from mindpad_mm.loading import check_model, load_config
 from mindpad_mm.scan import ScanResult, blindspot_scan
-from mindpad_mm.scan.detector import versions
-from mindpad_mm.scan.images import PathLike, list_images
 from mindpad_mm.scan.statistics import over_backgrounds
 from mindpad_mm.version import __version__
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 
-from mindpad_mm.files import save_json
-from mindpad_mm.scan.statistics import t_interval
+from mindpad_mm.core.files import save_json
+from mindpad_mm.core.intervals import t_interval
 
 Values = np.ndarray
 

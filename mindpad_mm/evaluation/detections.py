@@ -8,9 +8,9 @@ import io
 import json
 import os
 import os.path as osp
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable
 
 import torch
 from mmengine.config import Config
@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
-from mindpad_mm.errors import UserError
-from mindpad_mm.loading import load_detector, users_faults
-from mindpad_mm.scan.detector import versions
+from mindpad_mm.core.detector import versions
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.loading import load_detector, users_faults
 
 # What COCO's format asks for, and pycocotools and MMDetection read.
 _FIELDS = {

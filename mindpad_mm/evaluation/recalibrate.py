@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +17,9 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.loading import load_detector, users_faults
 from mindpad_mm.evaluation.detections import state_digest
-from mindpad_mm.loading import load_detector, users_faults
 
 
 class _NormsAlone(nn.Module):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import abc
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Sequence
 
 import numpy as np
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.errors import UserError
 
 BORDER_PX = (8, 16, 32, 64, 128)
 """Default edges of the bins of distance to the border, pixels."""
@@ -97,7 +98,7 @@ class BorderBins(Partition):
         if not len(self.edges) or not ascend or not np.isfinite(self.edges).all():
             raise UserError(f'border_px {self.edges!r} must be pixels above 0 that ascend')
         ends = [*(f'{edge:g}' for edge in (0, *self.edges)), 'up']
-        names = tuple(f'border_{low}_{high}' for low, high in zip(ends, ends[1:]))
+        names = tuple(f'border_{low}_{high}' for low, high in itertools.pairwise(ends))
         object.__setattr__(self, 'names', names)
 
     def assign(self, boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -6,13 +6,14 @@ import argparse
 import dataclasses
 import os.path as osp
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Iterator, Sequence, Union
+from typing import Any
 
 from mmengine.config import Config
 
-from mindpad_mm.errors import UserError
-from mindpad_mm.loading import CfgOptions, load_config
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.loading import CfgOptions, load_config
 from mindpad_mm.padding.modes import PADDING_MODES, ModeSpec, describe, get_modes
 
 _KEY = 'padding_cfg'
@@ -87,7 +88,7 @@ class Group:
             raise UserError(f'group {self.name!r} has no runs')
 
 
-Entry = Union[Run, Group]
+Entry = Run | Group
 
 
 def runs_of(entry: Entry) -> list[Run]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os.path as osp
 import tempfile
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmdet.evaluation import CocoMetric

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from mindpad_mm.padding.modes import NOTHING, Modes
 from mindpad_mm.padding.reweigh import reweigh_borders, reweighted
 from mindpad_mm.padding.windows import Pads, Windows, by_axis, get_windows
 
-Cells = List[Tuple[int, int]]
+Cells = list[tuple[int, int]]
 """Along one axis, (position in the padded map, cell that stands there) for each padded position."""
 
 _is_compiling = getattr(torch.compiler, 'is_compiling', torch._utils.is_compiling)

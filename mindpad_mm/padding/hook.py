@@ -9,13 +9,14 @@ a child made later inherits the wrapped function. Only what mmcv builds around t
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model import Sequential
 from mmengine.registry import MODELS, Registry
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.errors import UserError
 from mindpad_mm.padding.swap import PaddingCfg, apply_padding_cfg
 
 KEY = 'padding_cfg'

@@ -9,7 +9,7 @@ subclasses that inherit a ``forward`` are served with it.
 from __future__ import annotations
 
 import functools
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -79,7 +79,7 @@ def _unpickled(stock: type[nn.Module]) -> nn.Module:
     return cls.__new__(cls)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _padded_class(stock: type[nn.Module]) -> type[nn.Module]:
     # mmengine's init_cfg(layer='Conv2d') looks at the name of a class and of its direct bases only:
     # with the stock class's bases among ours, a swapped layer is initialised as it would have been.

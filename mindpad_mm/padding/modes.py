@@ -9,14 +9,14 @@ from __future__ import annotations
 import abc
 import difflib
 import functools
-from typing import Mapping, Sequence, Tuple, Union
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from mmengine.registry import Registry
 from torch import Tensor
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.errors import UserError
 from mindpad_mm.padding.windows import Window
 
 NOTHING = -1
@@ -180,12 +180,12 @@ class Circular(PaddingMode):
         return position % size
 
 
-ModeName = Union[str, Mapping]
-ModeSpec = Union[ModeName, Sequence[ModeName]]
-Modes = Tuple[PaddingMode, PaddingMode]
+ModeName = str | Mapping
+ModeSpec = ModeName | Sequence[ModeName]
+Modes = tuple[PaddingMode, PaddingMode]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _named_mode(cls: type, name: str) -> PaddingMode:
     mode = cls()
     mode.name = name

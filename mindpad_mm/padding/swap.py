@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from torch import nn
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.errors import UserError
 from mindpad_mm.padding.layers import (
     PaddedLayer,
     mode_of,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch.nn.modules.utils import _pair
 
-Pads = Tuple[int, int, int, int]
+Pads = tuple[int, int, int, int]
 """Cells added at the (top, bottom, left, right)."""
 
-Pair = Union[int, Sequence[int]]
+Pair = int | Sequence[int]
 """As torch takes it: one number for both axes, also in a sequence, or (vertical, horizontal)."""
 
 
@@ -39,7 +40,7 @@ class Window(NamedTuple):
         return (count - 1) * self.stride + self.reach()
 
 
-Windows = Tuple[Window, Window]
+Windows = tuple[Window, Window]
 """The (vertical, horizontal) windows."""
 
 

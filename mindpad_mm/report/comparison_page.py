@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Iterator
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Picture
 from rich.console import Console
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.tables import Table
 from mindpad_mm.evaluation.comparison import LEAST_IMAGES, Comparison, EntryResult, Figure
 from mindpad_mm.report.comparison_figures import draw_differences, draw_places
 from mindpad_mm.report.page import FIGURES as SCAN_FIGURES
 from mindpad_mm.report.page import write_page
 from mindpad_mm.report.render import write_html
 from mindpad_mm.scan import ScanResult
-from mindpad_mm.tables import Table
 
 _DOTS_PER_INCH = 110
 _ZONES = ('zone 0, outermost', 'zone 1', 'zone 2', 'zone 3', 'zone 4, centre')
@@ -85,7 +86,7 @@ def figure_names(comparison: Comparison) -> Iterator[tuple[str, str]]:
     yield 'zone_SP', 'zones, by area (SP)'
     yield 'zone_var', 'zones, variance'
     ends = [0, *comparison.info['border_px'], None]
-    for low, high in zip(ends, ends[1:]):
+    for low, high in itertools.pairwise(ends):
         key = f'border_{low:g}_{"up" if high is None else f"{high:g}"}_mAP'
         span = f'{low:g} px or more' if high is None else f'{low:g} to {high:g} px'
         yield key, f'mAP border {span}'

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 
+from mindpad_mm.core.images import read_image
 from mindpad_mm.report.figures import LINE_COLOURS, MARK, figures
 from mindpad_mm.report.heatmap import map_figures
-from mindpad_mm.scan.images import read_image
 from mindpad_mm.scan.paired import paired_difference
 from mindpad_mm.scan.phase import GridPhase
 from mindpad_mm.scan.positions import position_boxes

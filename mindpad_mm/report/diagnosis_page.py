@@ -6,17 +6,18 @@ import base64
 import io
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.files import save_json
+from mindpad_mm.core.images import PathLike
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.suite import Suite
-from mindpad_mm.errors import UserError
-from mindpad_mm.files import save_json
 from mindpad_mm.report.render import write_html
-from mindpad_mm.scan.images import PathLike
 
 _DOTS_PER_INCH = 110
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,11 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mindpad_mm.errors import UserError
-from mindpad_mm.scan.images import PathLike, read_image
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.images import PathLike, read_image
+from mindpad_mm.core.scenes import paste
+from mindpad_mm.core.style import ACCENT, COLOURS
 from mindpad_mm.scan.result import ScanResult
-from mindpad_mm.scan.scenes import paste
-from mindpad_mm.style import ACCENT, COLOURS
 
 FLAGGED = '#9a9a9a'
 _PANEL_WIDTH = 5.0

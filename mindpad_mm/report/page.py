@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any
 
 from markupsafe import Markup
 from PIL import Image
@@ -13,11 +14,11 @@ from plotly.offline import get_plotlyjs
 from rich.console import Console
 from rich.table import Table
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.images import PathLike
 from mindpad_mm.report.data import page_data
 from mindpad_mm.report.heatmap import write_heatmap
 from mindpad_mm.report.render import write_html
-from mindpad_mm.scan.images import PathLike
 from mindpad_mm.scan.paired import check_paired
 from mindpad_mm.scan.result import ScanResult
 from mindpad_mm.scan.statistics import paired_over_backgrounds

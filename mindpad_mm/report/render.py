@@ -7,8 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from mindpad_mm.errors import UserError
-from mindpad_mm.scan.images import PathLike
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.images import PathLike
 
 
 def write_html(path: PathLike, template: str, **context: Any) -> None:

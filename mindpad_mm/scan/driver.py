@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from mindpad_mm.loading import config_faults
+from mindpad_mm.core.images import write_png
+from mindpad_mm.core.loading import config_faults
+from mindpad_mm.core.matching import match_each
 from mindpad_mm.scan.engines import Engine, find_engine
 from mindpad_mm.scan.engines.full import AUTO_BATCH_SIZES, detect_images, fastest_batch_size
-from mindpad_mm.scan.images import write_png
 from mindpad_mm.scan.journal import Journal
 from mindpad_mm.scan.keeper import Keeper, Values
-from mindpad_mm.scan.matching import match_each
 from mindpad_mm.scan.plan import AUTO, Chunk, ScanMap, ScanTask, cut_into_chunks
 from mindpad_mm.scan.result import ScanResult
 from mindpad_mm.scan.team import Team

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mindpad_mm.errors import UserError
-from mindpad_mm.scan.images import PathLike
-from mindpad_mm.scan.matching import Matches
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.images import PathLike
+from mindpad_mm.core.matching import Matches
 
 FOLDER = '.progress'
 _DIGEST_BYTES = hashlib.sha256().digest_size

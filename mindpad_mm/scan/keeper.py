@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import datetime
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 from mmengine.structures import InstanceData
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from mindpad_mm.core.matching import Matches, match_all
 from mindpad_mm.scan.journal import Journal
-from mindpad_mm.scan.matching import Matches, match_all
 from mindpad_mm.scan.plan import Chunk, ScanMap, ScanTask
 from mindpad_mm.scan.positions import common_grid
 from mindpad_mm.scan.result import ScanResult
 
 # What was found at a chunk's positions, and the seconds it took.
-Values = Tuple[Matches, float]
+Values = tuple[Matches, float]
 
 # Boxes compared with a clean scene's detections at once.
 _BOXES_AT_ONCE = 1 << 16

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-from typing import Iterator
+from collections.abc import Iterator
 
 import torch
 from mmengine.dist import broadcast_object_list, get_dist_info, init_dist
 from mmengine.logging import MMLogger
 from torch.distributed import TCPStore
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.errors import UserError
 from mindpad_mm.scan.team import LaunchedTeam, Team
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')

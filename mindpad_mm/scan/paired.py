@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from scipy import stats
 
-from mindpad_mm.errors import UserError
-from mindpad_mm.scan.images import read_image
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.images import read_image
 from mindpad_mm.scan.result import ScanResult
 
 _SAME_SETTINGS = ('label', 'sizes', 'stride', 'space', 'iou_thr')

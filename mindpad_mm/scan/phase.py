@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 from torch import nn

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Iterator, NamedTuple, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from mindpad_mm.scan.objects import ScanObject
+from mindpad_mm.core.objects import ScanObject
+from mindpad_mm.core.scenes import Scene
 from mindpad_mm.scan.positions import axis_positions, position_boxes
-from mindpad_mm.scan.scenes import Scene
 
 AUTO = 'auto'
 

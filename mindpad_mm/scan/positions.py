@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.errors import UserError
 
 
 def axis_positions(extent: int, box: int, stride: int) -> np.ndarray:

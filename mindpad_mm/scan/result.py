@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import numpy as np
 
-from mindpad_mm.errors import UserError
-from mindpad_mm.files import save_json, written_whole
-from mindpad_mm.scan.images import PathLike
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.files import save_json, written_whole
+from mindpad_mm.core.images import PathLike
 from mindpad_mm.scan.statistics import ScoreMap
 
 ARRAYS = ('scores', 'ious', 'boxes', 'flags', 'clean', 'rows', 'cols')

@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.logging import print_log
 from mmengine.runner import set_random_seed
 
-from mindpad_mm.errors import UserError
-from mindpad_mm.loading import load_config, load_detector
-from mindpad_mm.scan.detector import (
+from mindpad_mm.core.detector import (
     SCORE_THR,
     detector_classes,
     find_label,
@@ -23,16 +22,18 @@ from mindpad_mm.scan.detector import (
     versions,
     weights_sha256,
 )
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.images import PathLike, list_images
+from mindpad_mm.core.loading import load_config, load_detector
+from mindpad_mm.core.objects import ScanObject, load_coco_objects
+from mindpad_mm.core.scenes import SPACES, Background, Scene, load_backgrounds, make_scene
 from mindpad_mm.scan.driver import run_scan
 from mindpad_mm.scan.engines import find_engine
-from mindpad_mm.scan.images import PathLike, list_images
 from mindpad_mm.scan.journal import check_fingerprint, discard, prepare_folder
 from mindpad_mm.scan.launch import launched
-from mindpad_mm.scan.objects import ScanObject, load_coco_objects
 from mindpad_mm.scan.phase import grid_strides
 from mindpad_mm.scan.plan import AUTO, ScanTask
 from mindpad_mm.scan.result import ScanResult
-from mindpad_mm.scan.scenes import SPACES, Background, Scene, load_backgrounds, make_scene
 from mindpad_mm.scan.statistics import map_statistics, over_backgrounds
 
 # What the scores depend on besides the inputs.
@@ -78,7 +79,7 @@ def blindspot_scan(
         objects: Images to paste, RGBA or opaque, or folders of them. Default, without
             ``from_coco``: a drawn traffic light.
         from_coco, ann_ids, photo_root: Objects cut out by their masks, see
-            :func:`mindpad_mm.scan.objects.load_coco_objects`.
+            :func:`mindpad_mm.core.objects.load_coco_objects`.
         label: The class asked for; default ``traffic light`` if the detector has it, else its
             only class.
         sizes: Longer sides of the objects, scene pixels.

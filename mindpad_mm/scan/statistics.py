@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from mindpad_mm.core.intervals import t_interval
 from mindpad_mm.scan.phase import GridPhase, estimate_phase
 
 SIDES = ('top', 'bottom', 'left', 'right')
@@ -229,14 +230,6 @@ def _summary(
             'backgrounds': len(means),
         }
     return summary
-
-
-def t_interval(values: np.ndarray, confidence: float = 0.95) -> list[float] | None:
-    """Student's t interval ``[low, high]`` of a mean; None with fewer than two values."""
-    if len(values) < 2:
-        return None
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
-    return [_number(np.mean(values) - half), _number(np.mean(values) + half)]
 
 
 _SINGLE_FIGURES = {

@@ -11,11 +11,12 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from torch.distributed import Store
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.errors import UserError
 
 _SECONDS_BETWEEN_LOOKS = 0.02
 _SECONDS_BETWEEN_BEATS = 0.5

@@ -5,7 +5,7 @@ Pictures are BGR, float32 in 0..255, ``[height, width, 3]``; cut-outs are BGRA w
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import cv2
 import numpy as np

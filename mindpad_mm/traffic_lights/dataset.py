@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.errors import UserError
 from mindpad_mm.traffic_lights import compose
 from mindpad_mm.traffic_lights.distractors import distractor
 from mindpad_mm.traffic_lights.sources import Lights, Scenes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mindpad_mm.traffic_lights.draw import smooth_noise
+from mindpad_mm.core.drawing import smooth_noise
 
 _SIDE = 64  # the size things are drawn at, before they are scaled down
 

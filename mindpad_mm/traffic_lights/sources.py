@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.drawing import draw_light, draw_street, random_lit
+from mindpad_mm.core.errors import UserError
 from mindpad_mm.traffic_lights.compose import VISIBLE, cut_out
-from mindpad_mm.traffic_lights.draw import draw_light, draw_street, random_lit
 
 _SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
 

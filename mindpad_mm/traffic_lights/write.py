@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Sequence
 
 import cv2
 from rich.progress import track
 
-from mindpad_mm.errors import UserError
-from mindpad_mm.files import save_json
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.files import save_json
 from mindpad_mm.traffic_lights.dataset import (
     CATEGORY,
     SPLITS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mindpad_mm.errors import UserError
+from mindpad_mm.core.errors import UserError
 
 _FOLDER = Path(__file__).parent
 _CONFIGS = _FOLDER.parent / '.mim' / 'configs'

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mindpad_mm.core.torch_functions import find, name_of, named, replace, writes_in_place
 from mindpad_mm.diagnose.tracing.cells import (
     Reads,
     aligned_reads,
@@ -22,11 +24,8 @@ from mindpad_mm.diagnose.tracing.trace import (
     Traced,
     handles,
     moved,
-    named,
     run_plain,
 )
-from mindpad_mm.scan.incremental.nested import find, replace
-from mindpad_mm.scan.incremental.windowed import name_of, writes_in_place
 
 _T = torch.Tensor
 

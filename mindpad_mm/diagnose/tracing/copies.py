@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from mindpad_mm.core.torch_functions import named
 from mindpad_mm.diagnose.tracing.cells import Reads, copied_reads
 from mindpad_mm.diagnose.tracing.combine import elsewhere
-from mindpad_mm.diagnose.tracing.trace import SAME, Traced, handles, moved, named, run_plain
+from mindpad_mm.diagnose.tracing.trace import SAME, Traced, handles, moved, run_plain
 from mindpad_mm.padding.functional import pad2d
 from mindpad_mm.padding.modes import Modes, get_modes
 from mindpad_mm.padding.windows import Pads, by_axis

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.torch_functions import find, replace
 from mindpad_mm.diagnose.refusal import CannotRun, refusals_told
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing.cells import Reads
-from mindpad_mm.errors import UserError
 from mindpad_mm.padding.windows import Pads
-from mindpad_mm.scan.incremental.nested import find, replace
 
 SAME, VALID, FULL = 'same', 'valid', 'full'
 ITSELF = 'the network itself'
@@ -178,17 +178,6 @@ def moved(parent: Field, rows: Reads, cols: Reads, **more: Any) -> Field:
     size = len(rows), len(cols)
     stride = tuple(s * max(a // b, 1) for s, a, b in zip(parent.stride, parent.size, size))
     return Field(size, [(parent, rows, cols)], **{'stride': stride, **more})
-
-
-def named(*names: str) -> list[Callable]:
-    """The functions of these names in torch, its tensors (also in place) and torch.nn.functional."""
-    return [
-        getattr(home, spelling)
-        for name in names
-        for home in (torch, Tensor, F, torch._C._nn)
-        for spelling in (name, f'{name}_')
-        if hasattr(home, spelling)
-    ]
 
 
 def run_plain(func: Callable, *args: Any, **kwargs: Any) -> Any:

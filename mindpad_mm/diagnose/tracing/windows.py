@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mindpad_mm.core.torch_functions import named
 from mindpad_mm.diagnose.tracing.cells import adaptive_reads, transposed_reads, window_reads
 from mindpad_mm.diagnose.tracing.trace import (
     FULL,
@@ -19,7 +21,6 @@ from mindpad_mm.diagnose.tracing.trace import (
     Traced,
     handles,
     moved,
-    named,
     run_plain,
 )
 from mindpad_mm.padding.functional import Convolution, padded_conv2d

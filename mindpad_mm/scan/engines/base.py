@@ -10,8 +10,8 @@ from mmengine.registry import Registry
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mindpad_mm.errors import UserError
-from mindpad_mm.scan.scenes import Scene, paste
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.scenes import Scene, paste
 
 ENGINES = Registry('scan engine')
 

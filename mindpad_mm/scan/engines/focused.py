@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData
 
-from mindpad_mm.scan.engines.base import ENGINES
-from mindpad_mm.scan.engines.full import FullEngine
-from mindpad_mm.scan.engines.incremental import IncrementalEngine
-from mindpad_mm.scan.incremental import NotFollowed
-from mindpad_mm.scan.incremental.focus import Focus, find_focus
-from mindpad_mm.scan.incremental.heads import (
+from mindpad_mm.core.matching import match_each
+from mindpad_mm.incremental import NotFollowed
+from mindpad_mm.incremental.focus import Focus, find_focus
+from mindpad_mm.incremental.heads import (
     NotFocusable,
     Outputs,
     SingleStage,
     demand,
     restricted,
 )
-from mindpad_mm.scan.matching import match_each
+from mindpad_mm.scan.engines.base import ENGINES
+from mindpad_mm.scan.engines.full import FullEngine
+from mindpad_mm.scan.engines.incremental import IncrementalEngine
 from mindpad_mm.scan.positions import position_boxes
 
 # Positions of one batch while the focus is sought, whatever the scan's batches: it must not depend

@@ -10,8 +10,8 @@ import torch
 from mmengine.structures import InstanceData
 from torch import nn
 
+from mindpad_mm.core.scenes import SPACES, Scene
 from mindpad_mm.scan.engines.base import ENGINES, Engine
-from mindpad_mm.scan.scenes import SPACES, Scene
 
 AUTO_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 # A larger batch must be this much faster per image to be preferred; less is noise.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,15 +12,15 @@ from mmdet.models.detectors.base import BaseDetector
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mindpad_mm.core.matching import match_each
+from mindpad_mm.core.scenes import paste
+from mindpad_mm.incremental import NotFollowed, Tape, Windowed
+from mindpad_mm.incremental.compiled import whole_maps_for_compiled
+from mindpad_mm.incremental.levels import as_levels
+from mindpad_mm.incremental.shortcuts import shortcuts
 from mindpad_mm.scan.engines.base import ENGINES, Engine
 from mindpad_mm.scan.engines.full import FullEngine
-from mindpad_mm.scan.incremental import NotFollowed, Tape, Windowed
-from mindpad_mm.scan.incremental.compiled import whole_maps_for_compiled
-from mindpad_mm.scan.incremental.levels import as_levels
-from mindpad_mm.scan.incremental.shortcuts import shortcuts
-from mindpad_mm.scan.matching import match_each
 from mindpad_mm.scan.positions import position_boxes
-from mindpad_mm.scan.scenes import paste
 
 # Positions are gathered into batches of one phase of this grid, so that their windows are alike
 # through all strides up to it.

@@ -1,0 +1,64 @@
+#!/usr/bin/env python
+"""Measure every figure that has a goal, and print them in one table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from benchmarks.figures import figures_table
+from benchmarks.runs import write_ssd300
+from benchmarks.suite import GROUPS, Effort
+from mindpad_mm.core.detector import versions
+from mindpad_mm.core.errors import one_line_errors
+from mindpad_mm.core.files import save_json
+
+EXAMPLE = """\
+examples:
+  python -m benchmarks                                   # about half an hour on an idle machine
+  python -m benchmarks --only ssd300 zoo --repeats 15    # the engines, more turns
+  python -m benchmarks --quick                           # a turn each: does all of it run?
+
+One thread, but for the processes' group. Rivals take turns, and a figure is the median of its turns
+with the quartiles beside it. Ratios are of CPU time, which other programs disturb least; two
+processes against one are measured in wall time.
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('--only', nargs='+', default=list(GROUPS), choices=list(GROUPS), metavar='GROUP',
+        help=f'what to measure: {", ".join(GROUPS)} (all)')  # fmt: skip
+    add('--repeats', type=int, default=Effort.race, help='turns of the engines (%(default)s)')
+    add('--quick', action='store_true', help='one turn of everything')
+    add('--json', type=Path, default=Path('outputs/bench.json'), metavar='FILE',
+        help='where to write the figures, group by group as they come (%(default)s)')  # fmt: skip
+    add('--write-ssd300', type=Path, metavar='FILE',
+        help='only write the SSD300 checkpoint that is scanned')  # fmt: skip
+    return parser.parse_args()
+
+
+@one_line_errors
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(1)
+    if args.write_ssd300:
+        write_ssd300(args.write_ssd300)
+        return
+    effort = Effort.least() if args.quick else Effort(race=args.repeats)
+    figures = []
+    for group in args.only:
+        figures += GROUPS[group](effort)
+        print(figures_table(figures[-1:]), flush=True)
+        found = {'versions': versions(), 'figures': [figure.to_json() for figure in figures]}
+        save_json(args.json, found)
+    print(figures_table(figures, 'goals and figures'))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,244 @@
+"""Whole scans on the incremental engine against the full engine, position by position."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
+
+from benchmarks.ties import Query, Witness, explain
+from mindpad_mm.core.objects import ScanObject
+from mindpad_mm.core.tables import Table
+from mindpad_mm.incremental import Windowed
+from mindpad_mm.padding import swap_padding
+from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
+from mindpad_mm.scan.engines import FullEngine, IncrementalEngine
+from mindpad_mm.scan.positions import axis_positions, position_boxes
+from mindpad_mm.testing.detectors import (
+    FAMILIES,
+    dense_head,
+    family_detector,
+    family_label,
+    random_object,
+)
+
+MODES: tuple[ModeSpec, ...] = (
+    'zeros',
+    'reflect',
+    'symmetric',
+    'replicate',
+    'circular',
+    'partial',
+    ('reflect', 'circular'),
+)
+# Input size (None: the family's), pixels between positions.
+SCANS = {
+    'SSD300': (None, 32),
+    'SSD512': (None, 80),
+    'SSDLite': (None, 20),
+    'RetinaNet': (256, 32),
+    'FCOS': (256, 32),
+    'ATSS': (256, 32),
+    'YOLOX': (256, 24),
+    'YOLOv3': (256, 24),
+    'Faster R-CNN': (256, 40),
+    'zoo zeros': (None, 12),
+    'zoo reflect': (None, 12),
+}
+# An object has a score wherever it is found at all, not only where it is among the best.
+_MAX_PER_IMG = 1000
+# Untrained detectors find nothing; that a box of theirs lies near the object must do.
+_IOU_THR = {True: 0.5, False: 0.1}
+_CHUNK = 64
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A position where the scores differ.
+
+    Attributes:
+        row, col: The object's top-left pixel.
+        full, incremental: The scores.
+        tie: What shows it to be a tie; None: nothing does.
+    """
+
+    row: int
+    col: int
+    full: float
+    incremental: float
+    tie: str | None
+
+
+@dataclass
+class Agreement:
+    """One whole scan on both engines.
+
+    Attributes:
+        family: Of :data:`SCANS`.
+        mode: Padding mode.
+        positions: How many were compared.
+        found: At how many of them the object has a score.
+        head: Largest difference of a dense head's output, relative to the largest value of that
+            output.
+        score: Largest difference in score where it is no tie.
+        differences: The positions whose scores differ by more than 1e-4.
+        notes: What the incremental engine says of itself.
+        seconds: What it took, both engines together.
+    """
+
+    family: str
+    mode: str
+    positions: int
+    found: int = 0
+    head: float = 0.0
+    score: float = 0.0
+    differences: list[Difference] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def unexplained(self) -> list[Difference]:
+        """Differences that nothing shows to be ties."""
+        return [difference for difference in self.differences if difference.tie is None]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the engines agree: ties apart, to 1e-4 in head outputs and in scores."""
+        return self.head <= 1e-4 and not self.unexplained
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON types only."""
+        return {**asdict(self), 'holds': self.holds}
+
+
+def bordered_positions(
+    scene_size: tuple[int, int], box_size: tuple[int, int], stride: int
+) -> np.ndarray:
+    """(N, 2) int64: the grid of a scan and, where it ends short of them, the last row and column."""
+    rows, cols = (
+        np.union1d(axis_positions(extent, box, stride), extent - box)
+        for extent, box in zip(scene_size, box_size)
+    )
+    return np.stack(np.meshgrid(rows, cols, indexing='ij'), -1).reshape(-1, 2)
+
+
+def compare(
+    family: str, modes: Sequence[ModeSpec] = MODES, stride: int | None = None
+) -> Iterator[Agreement]:
+    """Scan with both engines in each mode.
+
+    Args:
+        family: Of :data:`SCANS`.
+        modes: Padding modes; the zoo's checkpoints run in modes they were not trained in as well.
+        stride: Pixels between positions; the last row and column are always scanned too. Default:
+            that of :data:`SCANS`.
+    """
+    size, usual = SCANS[family]
+    model, scene = family_detector(family, size, _MAX_PER_IMG)
+    trained = FAMILIES[family].trained
+    pixels = ScanObject.drawn(0).resized(32) if trained else random_object()
+    query = Query(family_label(family), _IOU_THR[trained])
+    positions = bordered_positions(scene.size, pixels.shape[:2], stride or usual)
+    for mode in modes:
+        swap_padding(model, mode)
+        asked = model, scene, pixels, _BATCH, query.label, query.iou_thr
+        full, incremental = FullEngine(*asked), IncrementalEngine(*asked)
+        yield compare_engines(family, mode, full, incremental, query, positions)
+
+
+def compare_engines(
+    family: str,
+    mode: ModeSpec,
+    full: FullEngine,
+    incremental: IncrementalEngine,
+    query: Query,
+    positions: np.ndarray,
+) -> Agreement:
+    """Run two engines at the same positions; see :class:`Agreement`."""
+    begin = time.perf_counter()
+    agreement = Agreement(family, describe(get_modes(mode)), len(positions))
+    positions = positions[incremental.order(positions)]
+    for start in range(0, len(positions), _CHUNK):
+        part = positions[start : start + _CHUNK]
+        # The order of a part may be another than the whole's.
+        part = part[incremental.order(part)]
+        with head_outputs(full.model) as expected:
+            wanted = full.detect(part)
+        with head_outputs(incremental.model) as outputs:
+            found = incremental.detect(part)
+        agreement.head = max(agreement.head, _relative(expected, outputs))
+        _compare_scores(agreement, part, [wanted, found], Witness(full, query))
+        full.batch_size = _BATCH
+    agreement.notes = incremental.notes()
+    agreement.seconds = round(time.perf_counter() - begin, 1)
+    return agreement
+
+
+def _compare_scores(
+    agreement: Agreement, part: np.ndarray, outcomes: list[list[InstanceData]], witness: Witness
+) -> None:
+    targets = position_boxes(part, witness.full.pixels.shape[:2])
+    wanted, found = (witness.query.scores(outcome, targets) for outcome in outcomes)
+    agreement.found += int((wanted > 0).sum())
+    apart = np.abs(wanted - found)
+    differing = apart > witness.query.tolerance
+    agreement.score = max(agreement.score, float(apart[~differing].max(initial=0)))
+    for index in np.flatnonzero(differing):
+        tie = explain(part[index], [outcome[index] for outcome in outcomes], witness)
+        row, col = map(int, part[index])
+        scores = float(wanted[index]), float(found[index])
+        agreement.differences.append(Difference(row, col, *scores, tie))
+        if tie is None:
+            agreement.score = max(agreement.score, float(apart[index]))
+
+
+@contextlib.contextmanager
+def head_outputs(model: nn.Module) -> Iterator[list[list[Tensor]]]:
+    """Collects what the dense head gives in each forward pass, as lists of tensors."""
+    collected: list[list[Tensor]] = []
+
+    def collect(module: nn.Module, args: Any, output: Any) -> None:
+        flat = tree_flatten(output)[0]
+        collected.append([(t.dense() if isinstance(t, Windowed) else t).clone() for t in flat])
+
+    hook = dense_head(model).register_forward_hook(collect)
+    try:
+        yield collected
+    finally:
+        hook.remove()
+
+
+def _relative(expected: list[list[Tensor]], outputs: list[list[Tensor]]) -> float:
+    """The largest difference of an output, relative to the largest value of that output."""
+    largest = 0.0
+    for levels in zip(*([torch.cat(level) for level in zip(*c)] for c in (expected, outputs))):
+        wanted, found = levels
+        largest = max(largest, float((wanted - found).abs().max() / wanted.abs().max()))
+    return largest
+
+
+def agreement_table(agreements: Sequence[Agreement]) -> Table:
+    """All scans, a row each."""
+    columns = (
+        'detector', 'padding', 'positions', 'found', 'head outputs, relative', 'scores', 'ties',
+        'unexplained', 'MACs saved', 'on whole maps',
+    )  # fmt: skip
+    rows = []
+    for each in agreements:
+        notes = each.notes
+        whole = notes.get('full_engine_because') or ', '.join(notes['whole_maps'])
+        rows.append([
+            each.family, each.mode, str(each.positions), str(each.found), f'{each.head:.1e}',
+            f'{each.score:.1e}', str(len(each.differences) - len(each.unexplained)),
+            str(len(each.unexplained)), f'{notes.get("macs_saved", 0):.0%}', whole,
+        ])  # fmt: skip
+    return Table(columns, rows)

@@ -1,0 +1,199 @@
+"""The engines against whole forward passes, and against the loop a user would write."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmdet.apis import inference_detector, init_detector
+from mmengine.structures import InstanceData
+from torch import nn
+
+from benchmarks.figures import Figure
+from benchmarks.teach import teach_ssd
+from benchmarks.timing import CLOCKS, Turns, in_turns
+from mindpad_mm.core.detector import lowered_thresholds
+from mindpad_mm.core.matching import match_each
+from mindpad_mm.core.objects import ScanObject
+from mindpad_mm.core.scenes import paste
+from mindpad_mm.scan.engines import ENGINES, Engine, FullEngine
+from mindpad_mm.scan.engines.full import AUTO_BATCH_SIZES
+from mindpad_mm.scan.positions import position_boxes, scene_positions
+from mindpad_mm.testing.detectors import (
+    family_config,
+    family_detector,
+    family_label,
+    random_object,
+)
+
+LOOP = 'inference_detector'
+_LOOPED = 6
+# Positions whose scores are compared, a turn.
+_COMPARED = 8
+# Whole forward passes that a batch size is tried on.
+_TRIED_FULL = 16
+# How often each batch size is tried.
+_TRIES = 2
+
+
+class Comparison(NamedTuple):
+    """Scores of an engine beside the full engine's.
+
+    Attributes:
+        difference: The largest.
+        positions: How many were compared.
+        found: At how many of them the object has a score.
+    """
+
+    difference: float
+    positions: int
+    found: int
+
+
+class Race:
+    """Engines on one detector, each on chunks of the stride-1 scan as a scan asks for them.
+
+    Args:
+        family: Of :data:`mindpad_mm.testing.detectors.FAMILIES`.
+        engines: Names in the registry; ``full`` always takes part.
+        repeats: Turns.
+        loop: Time a loop over ``mmdet.apis.inference_detector``, too.
+        taught: Teach the detector the object first, see :func:`teach_ssd`; it must be an SSD.
+
+    Attributes:
+        turns: What they took a position.
+        saved: By engine, the share of multiply-accumulates it saved, where its notes say so.
+        comparisons: By engine, its scores beside the full engine's.
+        batch_sizes: By engine, the one it was fastest with.
+    """
+
+    def __init__(
+        self,
+        family: str,
+        engines: list[str],
+        repeats: int,
+        loop: bool = False,
+        taught: bool = False,
+    ) -> None:
+        model, scene = family_detector(family)
+        trained = family.startswith('zoo')
+        self.pixels = ScanObject.drawn(0).resized(32) if trained else random_object()
+        self.scene = scene
+        self.label = family_label(family)
+        if taught:
+            teach_ssd(model, scene, self.pixels, self.label)
+        self.positions = scene_positions(scene.size, self.pixels.shape[:2], stride=1)
+        rng = np.random.default_rng(0)
+        self._starts = rng.integers(0, len(self.positions) - _largest_chunk(engines), repeats + 1)
+        self._detections: dict[str, list[tuple[np.ndarray, list[InstanceData]]]] = {}
+        contestants = {
+            name: ENGINES.get(name)(model, scene, self.pixels, label=self.label)
+            for name in ['full', *engines]
+        }
+        self.batch_sizes = {}
+        for name, engine in contestants.items():
+            self.batch_sizes[name] = _best_batch_size(engine, self.positions[self._starts[0] :])
+            engine.detect(self._chunk(engine, 0))
+        runs = {name: self._run(name, engine) for name, engine in contestants.items()}
+        if loop:
+            runs[LOOP] = self._loop(family, model)
+        self.turns: Turns = in_turns(runs, repeats)
+        notes = {name: engine.notes() for name, engine in contestants.items()}
+        self.saved = {name: n['macs_saved'] for name, n in notes.items() if 'macs_saved' in n}
+        self.comparisons = {name: self._compare(name, contestants['full']) for name in engines}
+
+    def _chunk(self, engine: Engine, turn: int) -> np.ndarray:
+        """The positions of a turn; whole forward passes take the same time anywhere, so few do."""
+        count = 2 * engine.batch_size if isinstance(engine, FullEngine) else engine.chunk_size
+        return self.positions[self._starts[turn] :][:count]
+
+    def _run(self, name: str, engine: Engine) -> Callable[[int], int]:
+        def run(turn: int) -> int:
+            positions = self._chunk(engine, turn + 1)
+            detections = engine.detect(positions)
+            self._detections.setdefault(name, []).append((positions, detections))
+            return len(positions)
+
+        return run
+
+    def _loop(self, family: str, model: nn.Module) -> Callable[[int], int]:
+        """What a user would write: load a detector, paste, ask, position by position."""
+        config = family_config(family)
+        config.merge_from_dict(lowered_thresholds(config))
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = Path(folder) / 'weights.pth'
+            meta = {'dataset_meta': model.dataset_meta}
+            torch.save({'state_dict': model.state_dict(), 'meta': meta}, checkpoint)
+            users = init_detector(config, str(checkpoint), device='cpu')
+
+        def run(turn: int) -> int:
+            positions = self.positions[self._starts[turn + 1] :][:_LOOPED]
+            for row, col in positions:
+                inference_detector(users, paste(self.scene.pixels, self.pixels, row, col))
+            return len(positions)
+
+        run(-1)
+        return run
+
+    def _compare(self, name: str, full: Engine) -> Comparison:
+        """Scores on some positions of every turn, beside the full engine's."""
+        apart, found, count = 0.0, 0, 0
+        for positions, detections in self._detections[name]:
+            step = max(1, len(positions) // _COMPARED)
+            picked = positions[::step]
+            boxes = position_boxes(picked, self.pixels.shape[:2])
+            scores = match_each(detections[::step], self.label, boxes, 0.5).scores
+            wanted = match_each(full.detect(picked), self.label, boxes, 0.5).scores
+            apart = max(apart, float(np.abs(scores - wanted).max()))
+            found += int((wanted > 0).sum())
+            count += len(picked)
+        return Comparison(apart, count, found)
+
+    def speed_up(self, name: str, engine: str, over: str, goal: float) -> Figure:
+        """How many times as many positions a second an engine makes, in CPU time."""
+        note = f'{self.turns.summary(engine, over)} a position'
+        if over in self.batch_sizes:
+            note += f'; batches of {self.batch_sizes[engine]} and {self.batch_sizes[over]}'
+        return Figure(name, goal, True, self.turns.speed_ups(engine, over), note=note)
+
+    def of_macs(self, title: str, goal: float) -> Figure:
+        """How much of what the saved multiply-accumulates allow the incremental engine reaches."""
+        allowed = 1 / (1 - self.saved['incremental'])
+        values = [ratio / allowed for ratio in self.turns.speed_ups('incremental', 'full')]
+        note = f'{allowed:.2f} times fewer multiply-accumulates'
+        name = f'{title}: speed-up / multiply-accumulates saved'
+        return Figure(name, goal, True, values, '', note)
+
+    def score_difference(self, name: str, engine: str, goal: float) -> Figure:
+        """The largest difference of an engine's scores from the full engine's."""
+        compared = self.comparisons[engine]
+        note = f'{compared.positions} positions, {compared.found} of them with a score'
+        return Figure(name, goal, False, [compared.difference], '', note)
+
+
+def _best_batch_size(engine: Engine, positions: np.ndarray) -> int:
+    """The batch size at which an engine takes the least CPU time for the same positions.
+
+    All sizes are tried: to stop at the first that is no better, as a scan does, could leave a rival
+    short of its best.
+    """
+    positions = positions[: _TRIED_FULL if isinstance(engine, FullEngine) else AUTO_BATCH_SIZES[-1]]
+    seconds: dict[int, list[float]] = {}
+    for _ in range(_TRIES):
+        for size in AUTO_BATCH_SIZES:
+            if size <= len(positions):
+                engine.batch_size = size
+                engine.detect(positions[:size])
+                begin = CLOCKS['cpu']()
+                engine.detect(positions)
+                seconds.setdefault(size, []).append(CLOCKS['cpu']() - begin)
+    engine.batch_size = min(seconds, key=lambda size: min(seconds[size]))
+    return engine.batch_size
+
+
+def _largest_chunk(engines: list[str]) -> int:
+    return max([2 * AUTO_BATCH_SIZES[-1], *(ENGINES.get(name).chunk_size for name in engines)])

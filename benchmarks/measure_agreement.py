@@ -1,0 +1,80 @@
+#!/usr/bin/env python
+"""Compare whole scans of the incremental engine with the full engine's, position by position."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from benchmarks.agreement import MODES, SCANS, agreement_table, compare
+from mindpad_mm.core.detector import versions
+from mindpad_mm.core.errors import one_line_errors
+from mindpad_mm.core.files import save_json
+from mindpad_mm.padding.modes import describe, get_modes, parse_modes
+
+EXAMPLE = """\
+examples:
+  # every detector in every padding mode
+  python -m benchmarks.measure_agreement --json outputs/agreement.json
+
+  # one detector more densely
+  python -m benchmarks.measure_agreement --families SSD300 --modes reflect circular --stride 8
+
+Exit status 1 where scores or head outputs differ by more than 1e-4 and nothing shows that a tie
+decided it. Weights are random but for the zoo's.
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('--families', nargs='+', default=list(SCANS), choices=list(SCANS), metavar='NAME',
+        help=f'{", ".join(SCANS)} (all)')  # fmt: skip
+    names = ', '.join(describe(get_modes(mode)) for mode in MODES)
+    add('--modes', nargs='+', type=parse_modes, default=list(MODES), metavar='MODE',
+        help=f"padding modes, 'reflect/circular' for a pair ({names})")  # fmt: skip
+    add('--stride', type=int, help='pixels between positions (each detector its own)')
+    add('--threads', type=int, default=1, help='threads to run on (%(default)s)')
+    add('--json', type=Path, metavar='FILE', help='write the outcome here, after every scan')
+    add('--markdown', type=Path, metavar='FILE', help='write the table here, at the end')
+    return parser.parse_args()
+
+
+@one_line_errors
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    console = Console()
+    done = []
+    for family in args.families:
+        for agreement in compare(family, args.modes, args.stride):
+            done.append(agreement)
+            verdict = 'agree' if agreement.holds else 'DIFFER'
+            console.print(
+                f'{family}, {agreement.mode}: {verdict}, {agreement.positions} positions, '
+                f'{agreement.seconds:.0f} s'
+            )
+            for difference in agreement.differences:
+                console.print(f'  {difference}')
+            if args.json:
+                found = {
+                    'versions': versions(),
+                    'threads': args.threads,
+                    'scans': [each.to_json() for each in done],
+                }
+                save_json(args.json, found)
+    print(agreement_table(done))
+    if args.markdown:
+        args.markdown.write_text(agreement_table(done).markdown())
+    if not all(agreement.holds for agreement in done):
+        sys.exit(1)
+
+
+if __name__ == '__main__':
+    main()

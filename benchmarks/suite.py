@@ -1,0 +1,110 @@
+"""Every figure that has a goal, in groups that are measured together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks import padding, runs
+from benchmarks.engines import LOOP, Race
+from benchmarks.figures import Figure
+from mindpad_mm.scan.engines import ENGINES
+
+_FORWARD_GOAL, _TRAIN_GOAL = 1.05, 1.08
+_TRAIN_BATCH = 4
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure.
+
+    Attributes:
+        race: Turns of engines against each other.
+        forward: Pairs of forward passes.
+        train: Pairs of training steps.
+        processes: Turns of one process against two.
+    """
+
+    race: int = 7
+    forward: int = 15
+    train: int = 5
+    processes: int = 3
+
+    @classmethod
+    def least(cls) -> Effort:
+        """Just enough to see that all of it runs."""
+        return cls(1, 1, 1, 1)
+
+
+def _ssd300(effort: Effort) -> list[Figure]:
+    fast = [name for name in ('incremental', 'focused') if name in ENGINES.module_dict]
+    race = Race('SSD300', fast, effort.race, loop=True, taught=True)
+    figures = [
+        race.speed_up('SSD300, 32x16 object: incremental / full', 'incremental', 'full', 6),
+        race.speed_up(f'SSD300: incremental / {LOOP} one by one', 'incremental', LOOP, 12),
+        race.of_macs('SSD300', 0.8),
+    ]
+    if 'focused' in fast:
+        figures += [
+            race.speed_up('SSD300, 32x16 object: focused / full', 'focused', 'full', 25),
+            race.score_difference('SSD300: focused, largest score difference', 'focused', 1e-3),
+        ]
+    return figures
+
+
+def _small(family: str, title: str) -> Callable[[Effort], list[Figure]]:
+    def measure(effort: Effort) -> list[Figure]:
+        race = Race(family, ['incremental'], effort.race)
+        return [
+            race.speed_up(f'{title}: incremental / full', 'incremental', 'full', 3),
+            race.of_macs(title, 0.8),
+        ]
+
+    return measure
+
+
+def _padding(train: bool, layout: str) -> Callable[[Effort], list[Figure]]:
+    def measure(effort: Effort) -> list[Figure]:
+        settings = padding.Settings(
+            train=train,
+            layout=layout,
+            batch=_TRAIN_BATCH if train else 1,
+            repeats=effort.train if train else effort.forward,
+        )
+        goal = _TRAIN_GOAL if train else _FORWARD_GOAL
+        kind = f'training step ({layout})' if train else f'forward ({layout})'
+        timings = {timing.name: timing for timing in padding.measure(settings)}
+        return [
+            Figure(f'SSD300 {kind}: {mode} / zeros', goal, False, timings[mode].ratios,
+                   note=_beside(mode, timings))
+            for mode in padding.MODES
+        ]  # fmt: skip
+
+    return measure
+
+
+def _beside(mode: str, timings: dict[str, padding.Timing]) -> str:
+    """What the other ways to have a mode take."""
+    parts = [f'zeros {timings["zeros"].seconds * 1e3:.0f} ms CPU']
+    other = timings.get('partial, by mask' if mode == 'partial' else f"torch's {mode}")
+    if other is not None:
+        remark = f' ({other.note})' if mode != 'partial' and other.note else ''
+        parts.append(f'{other.name} {other.ratio:.3f}{remark}')
+    return '; '.join(parts)
+
+
+def _memory(effort: Effort) -> list[Figure]:
+    engines = [name for name in ('incremental', 'focused') if name in ENGINES.module_dict]
+    return [runs.memory(engine, goal=2.0) for engine in engines]
+
+
+GROUPS: dict[str, Callable[[Effort], list[Figure]]] = {
+    'ssd300': _ssd300,
+    'ssdlite': _small('SSDLite', 'SSDLite-320'),
+    'zoo': _small('zoo reflect', "the zoo's model"),
+    'forward': _padding(train=False, layout='channels_last'),
+    'train': _padding(train=True, layout='nchw'),
+    'memory': _memory,
+    'processes': lambda effort: [runs.processes('incremental', effort.processes, goal=1.8)],
+}
+"""By the name of the group: what measures its figures."""

@@ -1,0 +1,47 @@
+"""Run the scripts MMDetection ships, with its faults cured and a user's mistakes told in one line."""
+
+from __future__ import annotations
+
+import os.path as osp
+import runpy
+
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.loading import check_model, load_config, users_faults
+
+
+def run_mmdet_script(name: str, example: str) -> None:
+    """Run ``train`` or ``test`` of the installed MMDetection on this process's arguments.
+
+    Args:
+        name: ``'train'`` or ``'test'``.
+        example: shown after the script's own ``--help``.
+
+    Raises:
+        UserError: this MMDetection ships no scripts; config, checkpoint or data cannot be read; or
+            the checkpoint to test or to resume from is not of the config's detector, which
+            MMDetection would only log before it goes on with the weights that fit.
+    """
+    import mmdet
+
+    path = osp.join(osp.dirname(mmdet.__file__), '.mim', 'tools', f'{name}.py')
+    if not osp.isfile(path):
+        raise UserError(f'MMDetection {mmdet.__version__} lacks {path}: install it from PyPI')
+    script = runpy.run_path(path, run_name=f'mmdet_{name}')
+    try:
+        args = script['parse_args']()
+    except SystemExit as end:
+        if not end.code:
+            print(f'\nexample:\n  {example}')
+        raise
+    except ValueError as error:
+        raise UserError(f'--cfg-options takes KEY=VALUE pairs ({error})') from error
+    if getattr(args, 'out', None) and not args.out.endswith(('.pkl', '.pickle')):
+        raise UserError(f'--out {args.out}: predictions are dumped to a .pkl file')
+    with users_faults():
+        cfg = load_config(args.config, args.cfg_options)
+        for key in ('model', f'{name}_dataloader', f'{name}_cfg'):
+            if cfg.get(key) is None:
+                raise UserError(f'config {args.config} has no {key}: is it complete?')
+        checkpoint = args.checkpoint if name == 'test' else args.resume
+        check_model(cfg, None if checkpoint == 'auto' else checkpoint)
+        script['main']()

@@ -1,0 +1,316 @@
+"""Configs and detectors from files, with the mistakes a user can mend told in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os.path as osp
+import re
+import traceback
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger, print_log
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+from torch import nn
+from yaml import YAMLError
+
+from mindpad_mm.core.errors import UserError
+
+# Keys old MMDetection left in published checkpoints beside the detector's own.
+_HARMLESS_EXTRA_KEYS = ('ema_', 'data_preprocessor.')
+# What a config can raise: it is a program, and so is every config it inherits from.
+_CONFIG_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    YAMLError,
+)
+# What building or running a part of a config raises for a key it does not take or lacks, or a value
+# that it refuses.
+_PART_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError, cv2.error)
+
+
+class CfgOptions(DictAction):
+    """MMEngine's action for ``--cfg-options KEY=VALUE ...`` that tells a pair that is none.
+
+    Raises:
+        UserError: a pair has no ``=``, or the brackets of its value do not match.
+    """
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (AssertionError, ValueError) as error:
+            told = ' '.join(values)
+            raise UserError(f'--cfg-options {told!r} is not KEY=VALUE ({error})') from error
+
+
+def load_config(config: str, cfg_options: dict[str, Any] | None = None) -> Config:
+    """Read an MMDetection config.
+
+    Args:
+        config: path of a config file.
+        cfg_options: overrides as ``--cfg-options`` gives them, e.g.
+            ``{'model.backbone.padding_cfg': 'reflect'}``. Default: none.
+
+    Returns:
+        The config, its ``filename`` set.
+
+    Raises:
+        UserError: the file is missing, or is no valid config, or an override does not fit it.
+    """
+    if not osp.isfile(config):
+        hint = f": write a file that says _base_ = '{config}'" if '::' in config else ''
+        raise UserError(f'config {config} does not exist{hint}')
+    try:
+        cfg = Config.fromfile(config)
+    except UserError:
+        raise
+    except _CONFIG_ERRORS as error:
+        raise UserError(f'config {config} cannot be read: {_one_line(error)}') from error
+    if cfg_options:
+        try:
+            cfg.merge_from_dict(cfg_options)
+        except _CONFIG_ERRORS as error:
+            raise UserError(
+                f'--cfg-options {cfg_options} does not fit {config}: {_one_line(error)}'
+            ) from error
+    return cfg
+
+
+def load_detector(
+    config: Config | str,
+    checkpoint: str | None,
+    device: str = 'cpu',
+    cfg_options: dict[str, Any] | None = None,
+) -> nn.Module:
+    """Build a detector for prediction, like ``mmdet.apis.init_detector`` but with all its weights.
+
+    Args:
+        config: config or path of one.
+        checkpoint: local path or URL. ``None``: weights drawn by the config's own initialisation
+            under its ``randomness.seed`` (0 if it has none), nothing downloaded.
+        device: e.g. ``'cpu'``, ``'cuda:0'``.
+        cfg_options: overrides of the config; a config given as an object is not changed.
+
+    Returns:
+        The detector in eval mode, with ``cfg`` (the Config) and ``dataset_meta`` (``classes`` and
+        ``palette``, from the checkpoint, else the config's test set, else COCO's).
+
+    Raises:
+        UserError: config or checkpoint cannot be read, the device is not there, or the
+            checkpoint's weights are not exactly the detector's.
+    """
+    from mmdet.evaluation import get_classes
+    from mmdet.registry import DATASETS
+
+    if isinstance(config, str):
+        cfg = load_config(config, cfg_options)
+    else:
+        cfg = config.copy()
+        cfg.merge_from_dict(cfg_options or {})
+    name = cfg.filename or 'the config'
+    if not cfg.get('test_dataloader'):
+        raise UserError(f'{name} has no test_dataloader: a complete detector config is needed')
+
+    loaded = None if checkpoint is None else _load_checkpoint(checkpoint)
+    seed = (cfg.get('randomness') or {}).get('seed') or 0
+    if not isinstance(seed, int):
+        raise UserError(f'{name} has randomness.seed = {seed!r}: give a whole number')
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _build_model(cfg)
+        if loaded is None:
+            with _quiet():  # it logs some lines for each parameter
+                model.init_weights()
+            print_log(f'{name}: no checkpoint, random weights of seed {seed}', logger='current')
+    # lazy_init: only its description is wanted, the annotations may be elsewhere.
+    with config_faults('the test_dataloader.dataset in the config cannot be built'):
+        test_set = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True))
+    model.cfg = cfg
+    model.dataset_meta = {'classes': get_classes('coco'), 'palette': 'random', **test_set.metainfo}
+    if loaded is not None:
+        load_weights(model, loaded, checkpoint)
+        meta = loaded.get('meta')
+        meta = meta if isinstance(meta, dict) else {}
+        # Files of MMDetection 2 have CLASSES beside the rest of meta.
+        stored = meta.get('dataset_meta') or {k: meta[k] for k in ('CLASSES',) if k in meta}
+        known = {k.lower(): v for k, v in stored.items() if v is not None}
+        model.dataset_meta.update(known)
+    if isinstance(model.dataset_meta['classes'], str):  # ('person') is no tuple
+        model.dataset_meta['classes'] = (model.dataset_meta['classes'],)
+    return to_device(model, device).eval()
+
+
+def to_device(model: nn.Module, device: str) -> nn.Module:
+    """The model, moved.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f'device {device!r} cannot be used: {_one_line(error)}') from error
+
+
+def check_model(cfg: Config, checkpoint: str | None = None) -> None:
+    """See that the config's model builds, and that a checkpoint fits it, before a Runner starts.
+
+    A Runner only logs what does not fit, and goes on with the rest.
+
+    Args:
+        cfg: a config with a ``model``.
+        checkpoint: local path or URL. Default: none to check.
+
+    Raises:
+        UserError: the model cannot be built, the checkpoint cannot be read, or its weights are
+            not exactly the model's.
+    """
+    with _quiet():  # the Runner says it all again
+        loaded = None if checkpoint is None else _load_checkpoint(checkpoint)
+        model = _build_model(cfg)
+        if loaded is not None:
+            load_weights(model, loaded, checkpoint)
+
+
+def _load_checkpoint(name: str) -> dict[str, Any]:
+    try:
+        return CheckpointLoader.load_checkpoint(name, 'cpu')
+    except ImportError as error:  # such as s3:// without its client
+        raise UserError(f'checkpoint {name} cannot be fetched: {error}') from error
+
+
+def load_weights(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:
+    """Load a checkpoint's weights into ``model``; anything but an exact fit is an error.
+
+    Args:
+        model: not wrapped for distributed training.
+        checkpoint: a Runner's checkpoint or a bare state dict; a ``module.`` prefix is dropped.
+        name: what to call the checkpoint in the error.
+
+    Raises:
+        UserError: a weight is missing, left over, of another shape or NaN. Counters of batch norms
+            may be missing and keys old MMDetection left in published files may be left over.
+    """
+    stored = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(stored, dict):
+        raise UserError(f'checkpoint {name} holds a {type(stored).__name__}, not a dict of weights')
+    weights = OrderedDict((re.sub(r'^module\.', '', str(k)), v) for k, v in stored.items())
+    weights._metadata = getattr(stored, '_metadata', None)  # versions, for renamed keys
+    try:
+        keys = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        found = re.findall(r'size mismatch for (\S+):', '\n'.join(lines))
+        problem = _some('of another shape', found) if found else _one_line(error)
+    else:
+        missing = [k for k in keys.missing_keys if not k.endswith('num_batches_tracked')]
+        extra = [k for k in keys.unexpected_keys if not k.startswith(_HARMLESS_EXTRA_KEYS)]
+        problem = '; '.join(_some(*p) for p in (('missing', missing), ('left over', extra)) if p[1])
+    if problem:
+        raise UserError(f'checkpoint {name} is not of the detector in the config: {problem}')
+    broken = [k for k, v in model.state_dict().items() if v.is_floating_point() and v.isnan().any()]
+    if broken:
+        raise UserError(
+            f'checkpoint {name} is of a training that diverged; {_some("NaN", broken)}: '
+            f'take an earlier one'
+        )
+
+
+def _some(what: str, keys: list[str], shown: int = 3) -> str:
+    more = f', ... ({len(keys)} in all)' if len(keys) > shown else ''
+    return f'{what}: {", ".join(keys[:shown])}{more}'
+
+
+def _build_model(cfg: Config) -> nn.Module:
+    from mmdet.registry import MODELS
+
+    if not isinstance(cfg.get('model'), dict):
+        raise UserError(f'{cfg.filename or "the config"} has no model: is it a detector config?')
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    with config_faults('the model in the config cannot be built'):
+        model = MODELS.build(_without_pretrained(cfg.model))
+    return revert_sync_batchnorm(model)
+
+
+@contextlib.contextmanager
+def config_faults(problem: str) -> Iterator[None]:
+    """Turn what MMDetection raises for a part of a config to UserError, unless we are to blame.
+
+    Args:
+        problem: the beginning of the message, e.g. ``'the model in the config cannot be built'``.
+    """
+    try:
+        with users_faults():
+            yield
+    except UserError:
+        raise
+    except _PART_ERRORS as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get('__name__', '').startswith('mindpad_mm'):
+            raise
+        raise UserError(f'{problem}: {_one_line(error)}') from error
+
+
+@contextlib.contextmanager
+def users_faults() -> Iterator[None]:
+    """Turn what MMDetection raises for a file that is not there or a misspelt type to UserError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        # From a data loader's process it comes with a traceback in its text: the last line is it.
+        raise UserError(str(error).strip().splitlines()[-1]) from error
+    except KeyError as error:
+        if 'registry' not in str(error):
+            raise
+        # The rest of the text is advice on registering modules.
+        raise UserError(str(error.args[0]).split('. ')[0]) from error
+
+
+def _without_pretrained(node: Any) -> Any:
+    """Copy of a model's config that downloads and reads no weights to start from."""
+    if isinstance(node, dict):
+        copy = type(node)({k: _without_pretrained(v) for k, v in node.items()})
+        # PVT's has a checkpoint and no type.
+        if 'Pretrained' in str(copy.get('init_cfg')) or 'checkpoint' in (
+            copy.get('init_cfg') or ()
+        ):
+            copy['init_cfg'] = None
+        if isinstance(copy.get('pretrained'), str):
+            copy['pretrained'] = None
+        return copy
+    if isinstance(node, (list, tuple)):
+        return type(node)(_without_pretrained(v) for v in node)
+    return node
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _one_line(error: BaseException) -> str:
+    text = ' '.join(str(error).split())
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__

@@ -1,0 +1,185 @@
+"""Backgrounds, and the scenes a detector makes of them: where objects are pasted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from mindpad_mm.core.drawing import draw_street
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.images import PathLike, list_images, read_image
+from mindpad_mm.core.loading import config_faults
+
+SPACES = ('input', 'image')
+DRAWN_SIZE = (480, 640)
+# The rim of a mask still holds the object's blur: inpaint a little more than the mask.
+_HOLE_MARGIN = 3
+_INPAINT_RADIUS = 5
+
+
+@dataclass(frozen=True)
+class Background:
+    """A photo: ``pixels`` (H, W, 3) uint8 BGR, and its ``source`` for a person to read."""
+
+    pixels: np.ndarray
+    source: str
+
+    @classmethod
+    def drawn(cls, seed: int = 0) -> Background:
+        """A drawn street, 480 x 640; the same seed gives the same pixels."""
+        street = draw_street(*DRAWN_SIZE, np.random.default_rng([seed, 0]))
+        return cls(street, f'drawn street {seed}')
+
+
+def load_backgrounds(
+    paths: Sequence[PathLike], holes: Mapping[Path, np.ndarray] | None = None
+) -> list[Background]:
+    """Read photos, filling the holes that cut-out objects left in them.
+
+    Args:
+        paths: Image files, or folders of them.
+        holes: (H, W) bool masks of cut-out objects by resolved path; default none.
+
+    Raises:
+        UserError: A file is missing or no readable image.
+    """
+    backgrounds = []
+    for path in list_images(paths):
+        pixels, source = read_image(path, what='background'), str(path)
+        hole = (holes or {}).get(path.resolve())
+        if hole is not None:
+            size = 2 * _HOLE_MARGIN + 1
+            grown = cv2.dilate(hole.astype(np.uint8), np.ones((size, size), np.uint8))
+            pixels = cv2.inpaint(pixels, grown, _INPAINT_RADIUS, cv2.INPAINT_NS)
+            source += ' with the object taken out'
+        backgrounds.append(Background(pixels, source))
+    return backgrounds
+
+
+def paste(scene: np.ndarray, pixels: np.ndarray, row: int, col: int) -> np.ndarray:
+    """A copy of the scene with an object blended in.
+
+    The arithmetic is integer, so that anyone can repeat it exactly: with the object's alpha
+    ``a`` (0..255), each channel becomes ``(a * object + (255 - a) * scene + 127) // 255``.
+
+    Args:
+        scene: (H, W, 3) uint8.
+        pixels: (h, w, 4) uint8, straight alpha.
+        row, col: Top-left pixel; the object must lie fully inside.
+    """
+    height, width = pixels.shape[:2]
+    pasted = scene.copy()
+    window = pasted[row : row + height, col : col + width]
+    alpha = pixels[..., 3:].astype(np.uint32)
+    window[...] = (alpha * pixels[..., :3] + (255 - alpha) * window + 127) // 255
+    return pasted
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What objects are pasted into, and how a detector takes it from there.
+
+    In space ``input`` the scene is the network's input: the background after the config's own
+    test pipeline, before the data preprocessor. In space ``image`` it is the background itself,
+    and the pipeline runs on every pasted image.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 BGR.
+        source: The background's source.
+        space: ``'input'`` or ``'image'``.
+        pipeline: The config's test pipeline, taking arrays in place of files.
+        metainfo: What that pipeline says of the scene as an image of its own: original and input
+            shape are the scene's, the scale factor is 1 (space ``input`` only).
+        scale: The network's input pixels per scene pixel, (vertical, horizontal).
+    """
+
+    pixels: np.ndarray
+    source: str
+    space: str
+    pipeline: Compose = field(repr=False, compare=False)
+    metainfo: dict[str, Any] = field(repr=False, compare=False)
+    scale: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def pack(self, images: Sequence[np.ndarray]) -> dict[str, Any]:
+        """Scene-sized BGR images as a batch for ``model.test_step``.
+
+        Detections come back in scene pixels.
+        """
+        if self.space == 'image':
+            packed = [self.pipeline({'img': image, 'img_id': 0}) for image in images]
+            return {key: [data[key] for data in packed] for key in ('inputs', 'data_samples')}
+        # Imported late: MMDetection must find mindpad_mm's compatibility layer loaded.
+        from mmdet.structures import DetDataSample
+
+        inputs = [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images]
+        samples = [DetDataSample(metainfo=self.metainfo) for _ in images]
+        return {'inputs': inputs, 'data_samples': samples}
+
+
+def make_scene(background: Background, config: Config, space: str = 'input') -> Scene:
+    """Put a background through a config's test pipeline.
+
+    Args:
+        background: The photo.
+        config: An MMDetection config with a ``test_dataloader``.
+        space: ``'input'`` (default) or ``'image'``, see :class:`Scene`.
+
+    Raises:
+        UserError: The pipeline cannot be built or run, or gives no single image that MMDetection can
+            take back to the scene. Space ``input`` is impossible with it: it does not end in 8-bit
+            BGR pixels, or would change them when given them as an image.
+    """
+    pipeline = _array_pipeline(config)
+    with config_faults(f'the test pipeline in the config fails on {background.source}'):
+        data = pipeline({'img': background.pixels, 'img_id': 0})
+    advice = 'use --space image'
+    if not isinstance(data, dict) or 'inputs' not in data:
+        raise UserError('the test pipeline gives no input for the model: end it in PackDetInputs')
+    if not isinstance(data['inputs'], torch.Tensor):
+        raise UserError(
+            'the test pipeline gives several images for one (test-time augmentation): '
+            'a scan needs a plain one'
+        )
+    inputs = data['inputs'].permute(1, 2, 0).contiguous().numpy()
+    if space == 'image':
+        scale = tuple(a / b for a, b in zip(inputs.shape, background.pixels.shape[:2]))
+        return Scene(background.pixels, background.source, space, pipeline, {}, scale)
+    if inputs.dtype != np.uint8 or inputs.shape[2] != 3:
+        raise UserError(
+            f'the test pipeline gives {inputs.dtype} pixels in {inputs.shape[2]} channels, '
+            f'not 8-bit BGR, so objects cannot be pasted in the input: {advice}'
+        )
+    again = pipeline({'img': inputs, 'img_id': 0})
+    if not np.array_equal(again['inputs'].permute(1, 2, 0).numpy(), inputs):
+        raise UserError(
+            f'the test pipeline changes its own output when it is given it as an image, '
+            f'so a pasted scene could not be checked with MMDetection alone: {advice}'
+        )
+    return Scene(inputs, background.source, space, pipeline, again['data_samples'].metainfo)
+
+
+def _array_pipeline(config: Config) -> Compose:
+    from mmdet.utils import get_test_pipeline_cfg
+
+    steps = [dict(step) for step in get_test_pipeline_cfg(config) or ()]
+    if not steps:
+        raise UserError('the test pipeline in the config is empty: it must load and pack an image')
+    steps[0]['type'] = 'mmdet.LoadImageFromNDArray'
+    steps = [step for step in steps if 'Annotations' not in str(step['type'])]
+    scope = DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmdet'))
+    with scope, config_faults('the test pipeline in the config cannot be built'):
+        return Compose(steps)

@@ -1,0 +1,186 @@
+"""Functions whose result at a cell depends on that cell alone: they run on the windows as they are."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mindpad_mm.core.torch_functions import find, name_of, named, replace, writes_in_place
+from mindpad_mm.incremental.geometry import Span
+from mindpad_mm.incremental.windowed import (
+    Windowed,
+    handles,
+    run_whole,
+)
+
+_T = torch.Tensor
+
+
+def common_windows(values: Sequence[Windowed]) -> tuple[Span, Span]:
+    """Windows that hold what has changed in any of several maps of one size."""
+    rows = functools.reduce(Span.union, (value.rows for value in values))
+    cols = functools.reduce(Span.union, (value.cols for value in values))
+    return rows, cols
+
+
+def _of_one_cell(value: Tensor) -> Tensor | None:
+    """A tensor that is the same for all samples and cells as (..., 1, 1); None if it is not."""
+    if isinstance(value, Windowed) or value.numel() == 1:
+        return value
+    if value.dim() not in (3, 4):
+        return None
+    axes = [axis for axis in range(value.dim()) if axis != value.dim() - 3]
+    for axis in axes:
+        if value.shape[axis] != 1:
+            if value.stride(axis) != 0:
+                return None
+            value = value.narrow(axis, 0, 1)
+    return value
+
+
+def run_on_windows(func: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Run a function on the windows, after bringing them to the same places."""
+    return _run_on_windows(func, None, args, kwargs)
+
+
+def _run_on_windows(
+    func: Callable, in_place: Callable | None, args: tuple, kwargs: dict[str, Any]
+) -> Any:
+    """:func:`run_on_windows`, by ``in_place`` where the first windows' own memory may be written to."""
+    values = find((args, kwargs), Windowed)
+    first = values[0]
+    if any(value.clean.shape[-2:] != first.clean.shape[-2:] for value in values):
+        return run_whole(func, *args, **kwargs)
+    rows, cols = common_windows(values)
+    tape = first.tape
+
+    def run(func: Callable, of: Callable[[Windowed], Tensor]) -> Any:
+        own_args, own_kwargs = replace((args, kwargs), Windowed, of)
+        return func(*own_args, **own_kwargs)
+
+    cleans = [value.clean for value in values]
+    step = tape.step(func, lambda: run(func, lambda value: value.clean), *cleans)
+    if tape.idle(step):
+        return Windowed.equal(step.clean, len(first), tape)
+    rows, cols = tape.narrowed(step, rows, cols)
+    if in_place and first.owned and first.rows.same_windows(rows) and first.cols.same_windows(cols):
+        func = in_place
+    patch = run(func, lambda value: value.at(rows, cols))
+    same = [value for value in values if value.clean.data_ptr() == step.clean.data_ptr()]
+    for value in same:
+        # It did nothing: what is written to one of them would have to show in the other.
+        value.is_view, value.owned = True, False
+    return Windowed(step.clean, patch, rows, cols, tape, is_view=bool(same), owned=not same)
+
+
+@handles(
+    *named(
+        *('relu', 'relu6', 'leaky_relu', 'elu', 'selu', 'celu', 'gelu', 'silu', 'mish', 'sigmoid'),
+        *('tanh', 'hardtanh', 'hardsigmoid', 'hardswish', 'softplus', 'logsigmoid', 'exp', 'log'),
+        *('sqrt', 'rsqrt', 'square', 'abs', 'neg', 'reciprocal', 'clamp', 'clip', 'clamp_min'),
+        *('clamp_max', 'add', 'sub', 'mul', 'div', 'true_divide', 'pow', 'maximum', 'minimum'),
+        *('float', 'type_as', 'to', 'type', 'clone', '__neg__', '__pow__', '__rpow__'),
+        *(
+            f'__{kind}{name}__'
+            for name in ('add', 'sub', 'mul', 'truediv')
+            for kind in ('', 'r', 'i')
+        ),
+    )
+)
+def pointwise(func: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Activations and arithmetic, in place or not."""
+    constants = [value for value in find((args, kwargs), Tensor) if not isinstance(value, Windowed)]
+    if 'out' in kwargs or any(_of_one_cell(value) is None for value in constants):
+        return NotImplemented
+    target = args[0] if writes_in_place(func, kwargs) else None
+    args, kwargs = replace((args, kwargs), Tensor, _of_one_cell)
+    if target is None:
+        return run_on_windows(func, *args, **kwargs)
+    if not isinstance(target, Windowed):
+        return NotImplemented
+    in_place = func
+    if kwargs.pop('inplace', False):
+        in_place = functools.partial(func, inplace=True)
+    return target.become(_run_on_windows(_out_of_place(func), in_place, args, kwargs))
+
+
+def _out_of_place(func: Callable) -> Callable:
+    """The function that gives as a new tensor what this one writes in place."""
+    name = func.__name__
+    if name.startswith('__i'):
+        return getattr(_T, f'__{name[3:]}')
+    if name.endswith('_'):
+        home = _T if hasattr(_T, name) else F
+        return getattr(home, name[:-1])
+    return func
+
+
+@handles(
+    *named('group_norm', 'instance_norm', 'layer_norm', 'prelu', 'conv_transpose2d'),
+    *named('adaptive_avg_pool2d', 'adaptive_max_pool2d', 'pixel_shuffle', 'pixel_unshuffle'),
+)
+def everywhere(func: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Functions that spread a change over the map, or whose windows are not worth knowing."""
+    windowed = find((args, kwargs), Windowed)
+    if writes_in_place(func, kwargs) or any(v.dim() != 4 for v in windowed):
+        return NotImplemented
+    windowed[0].tape.fallbacks.add(name_of(func))
+    return run_whole(func, *args, **kwargs)
+
+
+@handles(*named('contiguous', 'detach', 'requires_grad'))
+def same(func: Callable, x: Windowed, *args: Any, **kwargs: Any) -> Windowed:
+    """Functions that change nothing that matters here."""
+    return x
+
+
+@handles(_T.expand_as)
+def expand_as(func: Callable, constant: Tensor, x: Windowed) -> Any:
+    """A constant in the shape of a map; it keeps no copy for each cell."""
+    return NotImplemented if isinstance(constant, Windowed) else constant.expand(x.shape)
+
+
+@handles(*named('dropout', 'dropout2d', 'dropout3d', 'alpha_dropout', 'feature_dropout'))
+def dropout(func: Callable, x: Windowed, *args: Any, **kwargs: Any) -> Any:
+    """Dropout, which does nothing outside of training."""
+    training = kwargs.get('training', args[1] if len(args) > 1 else True)
+    return NotImplemented if training else x
+
+
+@handles(torch.batch_norm, F.batch_norm)
+def batch_norm(func: Callable, x: Any, *args: Any, **kwargs: Any) -> Any:
+    """Batch norm by its running statistics."""
+    names = ('running_mean', 'running_var', 'weight', 'bias', 'training')
+    if func is torch.batch_norm:
+        names = ('weight', 'bias', 'running_mean', 'running_var', 'training')
+    given = {**dict(zip(names, args)), **kwargs}
+    if given.get('training') or given['running_mean'] is None:
+        return NotImplemented
+    return run_on_windows(func, x, *args, **kwargs)
+
+
+@handles(*named('sum', 'mean', 'amax', 'amin', 'softmax', 'log_softmax', 'normalize', 'norm'))
+def over_channels(func: Callable, x: Any, *args: Any, **kwargs: Any) -> Any:
+    """Functions over the channels of each cell that leave the channel axis standing."""
+    position = 1 if func in (F.normalize, torch.norm, _T.norm) else 0
+    default = 1 if func is F.normalize else None
+    axis = kwargs.get('dim', args[position] if len(args) > position else default)
+    axis = axis[0] if isinstance(axis, (tuple, list)) and len(axis) == 1 else axis
+    keeps = func.__name__ in ('softmax', 'log_softmax', 'normalize')
+    keeps = keeps or kwargs.get('keepdim', args[position + 1 : position + 2] == (True,))
+    if axis not in (1, -3) or not keeps or kwargs.get('out') is not None:
+        return NotImplemented
+    return run_on_windows(func, x, *args, **kwargs)
+
+
+@handles(torch.cat, torch.concat)
+def cat(func: Callable, tensors: Sequence[Tensor], dim: int = 0, **kwargs: Any) -> Any:
+    """Concatenation of channels."""
+    if dim not in (1, -3) or kwargs or not all(isinstance(t, Windowed) for t in tensors):
+        return NotImplemented
+    return run_on_windows(func, list(tensors), dim)

@@ -1,0 +1,142 @@
+"""Functions that copy cells about: padding, cropping, striding, nearest-neighbour enlarging."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mindpad_mm.incremental.geometry import Reading, Source
+from mindpad_mm.incremental.pointwise import everywhere
+from mindpad_mm.incremental.windowed import Windowed, handles
+from mindpad_mm.padding.functional import pad2d
+from mindpad_mm.padding.modes import Modes, get_modes
+from mindpad_mm.padding.windows import Pads, by_axis
+
+_T = torch.Tensor
+
+
+def copy_cells(
+    func: Callable, x: Windowed, sources: Callable[[], Sequence[Source]], *args: Any, **kwargs: Any
+) -> Windowed:
+    """Run a function whose result is ``x`` with its cells copied as the (vertical, horizontal)
+    sources say."""
+    step = x.tape.step(func, lambda: func(x.clean, *args, **kwargs), x.clean)
+    if step.readings is None:
+        step.readings = [Reading(source, len(source)) for source in sources()]
+    if x.tape.idle(step):
+        return Windowed.equal(step.clean, len(x), x.tape)
+    rows, cols = (reading.results(span) for reading, span in zip(step.readings, (x.rows, x.cols)))
+    rows, cols = x.tape.narrowed(step, rows, cols)
+    places = [
+        (reading.source, span.start, span.length)
+        for reading, span in zip(step.readings, (rows, cols))
+    ]
+    return Windowed(step.clean, x.read(step.clean, *places), rows, cols, x.tape)
+
+
+@handles(pad2d)
+def pad_by_modes(func: Callable, x: Windowed, modes: Modes, pads: Pads) -> Windowed:
+    """Padding by modes, as a layer of its own."""
+    if not any(pads):
+        return x
+    return copy_cells(func, x, lambda: padded_sources(x, modes, pads), modes, pads)
+
+
+def padded_sources(x: Windowed, modes: Modes, pads: Pads) -> list[Source]:
+    """The sources of both axes of a map continued by modes."""
+    return [
+        Source(mode.source(size, *padded)) if any(padded) else Source.identity(size)
+        for mode, size, padded in zip(modes, x.clean.shape[-2:], by_axis(pads))
+    ]
+
+
+@handles(F.pad, torch._C._nn.pad)
+def pad(func: Callable, x: Windowed, pad: Sequence[int], *args: Any, **kwargs: Any) -> Any:
+    """torch's own padding."""
+    mode = kwargs.get('mode', args[0] if args else 'constant')
+    if len(pad) > 4:
+        if any(pad[4:]):
+            return NotImplemented
+        pad = pad[:4]
+    left, right, top, bottom = (*pad, 0, 0)[:4]
+
+    def sources() -> list[Source]:
+        modes = get_modes('zeros' if mode == 'constant' else mode)
+        grown = padded_sources(x, modes, tuple(max(p, 0) for p in (top, bottom, left, right)))
+        crops = [(min(top, 0), min(bottom, 0)), (min(left, 0), min(right, 0))]
+        return [
+            Source(source.cells[-first : len(source) + last])
+            for source, (first, last) in zip(grown, crops)
+        ]
+
+    return copy_cells(func, x, sources, pad, *args, **kwargs)
+
+
+@handles(F.interpolate)
+def interpolate(func: Callable, x: Windowed, *args: Any, **kwargs: Any) -> Any:
+    """Enlarging or shrinking by nearest neighbours."""
+    mode = kwargs.get('mode', args[2] if len(args) > 2 else 'nearest')
+    if mode not in ('nearest', 'nearest-exact'):
+        return everywhere(func, x, *args, **kwargs)
+
+    def sources() -> list[Source]:
+        # Where each result comes from is torch's affair: ask it, with cells that tell their place.
+        sources = []
+        for axis, size in enumerate(x.clean.shape[-2:]):
+            cells = torch.arange(size, dtype=torch.float64).view((size, 1) if axis == 0 else size)
+            cells = cells.expand(1, 1, *x.clean.shape[-2:]).contiguous()
+            moved = func(cells, *args, **kwargs)[0, 0]
+            sources.append(Source((moved[:, 0] if axis == 0 else moved[0]).numpy().astype(int)))
+        return sources
+
+    return copy_cells(func, x, sources, *args, **kwargs)
+
+
+@handles(_T.__getitem__)
+def getitem(func: Callable, x: Any, index: Any) -> Any:
+    """Slices of the channels, and crops with or without a stride."""
+    index = index if isinstance(index, tuple) else (index,)
+    if not isinstance(x, Windowed) or not all(isinstance(i, slice) or i is ... for i in index):
+        return NotImplemented
+    if ... in index:
+        at = index.index(...)
+        rest = len(index) - at - 1
+        index = (*index[:at], *[slice(None)] * (4 - at - rest), *index[at + 1 :])
+    index = (*index, *[slice(None)] * (4 - len(index)))
+    if len(index) != 4 or index[0] != slice(None):
+        return NotImplemented
+    cells = [np.arange(size)[part] for size, part in zip(x.clean.shape[-2:], index[2:])]
+    if not all(len(axis) for axis in cells):
+        return NotImplemented
+    part = x if index[1] == slice(None) else channels(func, x, (slice(None), index[1]))
+    if all(len(axis) == size for axis, size in zip(cells, x.clean.shape[-2:])):
+        return part
+    result = copy_cells(func, part, lambda: map(Source, cells), (..., *index[2:]))
+    result.is_view = x.is_view = True
+    return result
+
+
+def channels(func: Callable, x: Windowed, *args: Any, **kwargs: Any) -> Windowed:
+    """Run a function that takes a slice of the channels."""
+    step = x.tape.step(func, lambda: func(x.clean, *args, **kwargs), x.clean)
+    patch = func(x.patch, *args, **kwargs)
+    x.is_view = True
+    return Windowed(step.clean, patch, x.rows, x.cols, x.tape, is_view=True)
+
+
+@handles(torch.chunk, _T.chunk, torch.split, _T.split)
+def split(func: Callable, x: Windowed, *args: Any, **kwargs: Any) -> Any:
+    """Splitting the channels."""
+    dim = kwargs.get('dim', args[1] if len(args) > 1 else 0)
+    if dim not in (1, -3):
+        return NotImplemented
+    begin, parts = 0, []
+    for part in func(x.clean, *args, **kwargs):
+        index = (slice(None), slice(begin, begin + part.shape[1]))
+        parts.append(channels(_T.__getitem__, x, index))
+        begin += part.shape[1]
+    return tuple(parts)

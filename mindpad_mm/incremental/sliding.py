@@ -1,0 +1,283 @@
+"""Convolution and pooling: functions that slide a kernel over the map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mindpad_mm.incremental.geometry import Reading, Span
+from mindpad_mm.incremental.resample import padded_sources
+from mindpad_mm.incremental.tape import Step
+from mindpad_mm.incremental.taps import Taps, add_changes, pairs
+from mindpad_mm.incremental.windowed import Windowed, handles
+from mindpad_mm.incremental.winograd import WinogradConvolution
+from mindpad_mm.padding.functional import Convolution, pad2d, padded_conv2d
+from mindpad_mm.padding.modes import Modes, get_modes
+from mindpad_mm.padding.reweigh import window_weights
+from mindpad_mm.padding.windows import Pads, Pair, Windows, get_pads, get_windows, pair
+
+# Beyond this share of a map, gathering windows costs more than it saves.
+_WHOLE = 0.7
+# Convolving by what changed must spare this much: it moves more memory for each product.
+_BY_CHANGES = 0.6
+# And of so many channels: with fewer it moves more than it multiplies.
+_CHANGED_CHANNELS = 32
+
+
+def slide(
+    x: Windowed,
+    step: Step,
+    modes: Modes,
+    pads: Pads,
+    windows: Windows,
+    run: Callable[[Tensor], Tensor],
+    run_whole: Callable[[Tensor], Tensor],
+    fill: float = 0.0,
+    weight: Tensor | None = None,
+) -> Windowed:
+    """Slide a kernel over the windows of ``x``.
+
+    Args:
+        step: The same over the clean map.
+        modes, pads: How the map is continued, and by how much.
+        windows: What the kernel reads at a time.
+        run: The function on maps that are continued already.
+        run_whole: The function on maps as they are.
+        fill: What stands where ``modes`` say that nothing does.
+        weight: Of a convolution without groups: it can also run by what changed.
+    """
+    if step.readings is None:
+        sources = padded_sources(x, modes, pads)
+        step.readings = [
+            Reading(source, size, *window)
+            for source, size, window in zip(sources, step.clean.shape[-2:], windows)
+        ]
+    if x.tape.idle(step):
+        x.tape.count(step, len(x), 0)
+        return Windowed.equal(step.clean, len(x), x.tape)
+    readings = step.readings
+    rows, cols = (reading.results(span) for reading, span in zip(readings, (x.rows, x.cols)))
+    rows, cols = x.tape.narrowed(step, rows, cols)
+    if weight is not None and not x.whole:
+        y = _slide_by_changes(x, step, weight, rows, cols)
+        if y is not None:
+            return y
+    share = rows.length * cols.length / (rows.size * cols.size)
+    x.tape.count(step, len(x), 1 if share > _WHOLE else share)
+    if share > _WHOLE:
+        patch = run_whole(x.dense())
+        return Windowed(step.clean, patch, rows.whole(), cols.whole(), x.tape, owned=True)
+    patch = run(_read(x, modes, pads, fill, readings, (rows, cols)))
+    for axis, span in enumerate((rows, cols)):
+        if 'scales' in step.kept:
+            patch = patch * _along(step.kept['scales'][axis], span, axis, patch)
+    return Windowed(step.clean, patch, rows, cols, x.tape, owned=True)
+
+
+def _read(
+    x: Windowed,
+    modes: Modes,
+    pads: Pads,
+    fill: float,
+    readings: Sequence[Reading],
+    results: Sequence[Span],
+) -> Tensor:
+    """What the results in these windows read of the continued map."""
+    if all(reading.is_identity for reading in readings):
+        return x.at(*results)
+    continued = x.clean
+    if any(pads):
+        continued = x.tape.derived(
+            x.clean, (modes, pads, fill), lambda: _continue(x.clean, modes, pads, fill)
+        )
+    places = [
+        (reading.source, *reading.positions(span)) for reading, span in zip(readings, results)
+    ]
+    return x.read(continued, *places)
+
+
+def _slide_by_changes(
+    x: Windowed, step: Step, weight: Tensor, rows: Span, cols: Span
+) -> Windowed | None:
+    """A convolution by what changed, where that is less work; else None."""
+    _, channels, *kernel = weight.shape
+    if channels < _CHANGED_CHANNELS or kernel == [1, 1]:
+        return None
+    down, across = (
+        Taps.of(reading, inputs, results)
+        for reading, inputs, results in zip(step.readings, (x.rows, x.cols), (rows, cols))
+    )
+    full = len(x) * step.clean.shape[-2] * step.clean.shape[-1] * weight[0, 0].numel()
+    usual = len(x) * rows.length * cols.length * weight[0, 0].numel()
+    taken = pairs(down, across)
+    if taken > _BY_CHANGES * usual:
+        return None
+    x.tape.count(step, len(x), taken / full)
+    clean = Windowed.unchanged(x.clean, x.rows, x.cols)
+    change = (x.patch - clean).permute(0, 2, 3, 1).contiguous()
+    y = Windowed.unchanged(step.clean, rows, cols).permute(0, 2, 3, 1).contiguous()
+    add_changes(y, change, weight, down, across)
+    return Windowed(step.clean, y.permute(0, 3, 1, 2), rows, cols, x.tape, owned=True)
+
+
+def _continue(clean: Tensor, modes: Modes, pads: Pads, fill: float) -> Tensor:
+    if not fill:
+        return pad2d(clean, modes, pads)
+    # Only where nothing stands by the modes; pad the place of each cell to find out.
+    top, bottom, left, right = pads
+    return F.pad(clean, (left, right, top, bottom), value=fill)
+
+
+def _along(values: np.ndarray, span: Span, axis: int, like: Tensor) -> Tensor:
+    """The values of the cells in each window, to multiply (B, C, h, w) with."""
+    chosen = values[span.start[:, None] + np.arange(span.length)]
+    chosen = torch.from_numpy(chosen).to(like)
+    return chosen[:, None, :, None] if axis == 0 else chosen[:, None, None, :]
+
+
+@handles(torch.conv2d, F.conv2d)
+def conv2d(
+    func: Callable,
+    input: Any,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Any:
+    """Convolution padded by zeros."""
+    if not isinstance(input, Windowed) or isinstance(weight, Windowed):
+        return NotImplemented
+    convolution = Convolution(weight, pair(stride), pair(dilation), groups)
+    pads = get_pads(padding, convolution.windows)
+    quick = WinogradConvolution(convolution, input.tape)
+
+    def run(x: Tensor) -> Tensor:
+        return quick(x, bias, (0, 0))
+
+    def run_whole(x: Tensor) -> Tensor:
+        symmetric = pads[0] == pads[1] and pads[2] == pads[3]
+        return quick(x, bias, pads[::2]) if symmetric else run_clean(x)
+
+    def run_clean(x: Tensor) -> Tensor:
+        return func(x, weight, bias, stride, padding, dilation, groups)
+
+    step = input.tape.step(func, lambda: run_clean(input.clean), input.clean)
+    zeros, own = get_modes('zeros'), weight if groups == 1 else None
+    return slide(input, step, zeros, pads, convolution.windows, run, run_whole, weight=own)
+
+
+@handles(padded_conv2d)
+def conv_by_modes(
+    func: Callable,
+    x: Windowed,
+    bias: Tensor | None,
+    convolution: Convolution,
+    modes: Modes,
+    pads: Pads,
+) -> Windowed:
+    """Convolution padded by modes."""
+    reweights = any(mode.reweight for mode in modes)
+    quick = WinogradConvolution(convolution, x.tape)
+    weight = convolution.weight if convolution.groups == 1 and not reweights else None
+
+    def run(x: Tensor) -> Tensor:
+        return quick(x, None if reweights else bias, (0, 0))
+
+    def run_whole(x: Tensor) -> Tensor:
+        return func(x, bias, quick, modes, pads)
+
+    step = x.tape.step(func, lambda: func(x.clean, bias, convolution, modes, pads), x.clean)
+    windows = convolution.windows
+    if reweights and 'scales' not in step.kept:
+        weights = window_weights(x.clean.shape[-2:], modes, pads, windows)
+        step.kept['scales'] = [
+            np.array(each or [1] * count, np.float32)
+            for each, count in zip(weights, step.clean.shape[-2:])
+        ]
+    y = slide(x, step, modes, pads, windows, run, run_whole, weight=weight)
+    if reweights and bias is not None and not y.whole:
+        y.patch = y.patch + bias.to(y.patch.dtype).view(-1, 1, 1)
+    return y
+
+
+@handles(torch.max_pool2d, F.max_pool2d)
+def max_pool2d(
+    func: Callable,
+    input: Windowed,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """Max pooling: beyond the map stands minus infinity."""
+    if return_indices:
+        return NotImplemented
+    stride = stride or kernel_size
+    windows = get_windows(kernel_size, stride, dilation)
+
+    def run(x: Tensor) -> Tensor:
+        return func(x, kernel_size, stride, 0, dilation)
+
+    def run_whole(x: Tensor) -> Tensor:
+        return func(x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+
+    step = input.tape.step(func, lambda: run_whole(input.clean), input.clean)
+    pads = _pooled_pads(input, step, padding, windows)
+    zeros = get_modes('zeros')
+    return slide(input, step, zeros, pads, windows, run, run_whole, fill=-torch.inf)
+
+
+def _pooled_pads(x: Windowed, step: Step, padding: Pair, windows: Windows) -> Pads:
+    """What all windows reach beyond the map, that of ``ceil_mode`` included."""
+    pads = []
+    sizes = x.clean.shape[-2:], step.clean.shape[-2:]
+    for before, window, size, results in zip(pair(padding), windows, *sizes):
+        pads += [before, max(window.spans(results) - before - size, 0)]
+    return tuple(pads)
+
+
+@handles(torch._C._nn.avg_pool2d, F.avg_pool2d)
+def avg_pool2d(
+    func: Callable,
+    input: Windowed,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """Average pooling."""
+    stride = stride or kernel_size
+    windows = get_windows(kernel_size, stride)
+
+    def run(x: Tensor) -> Tensor:
+        return func(x, kernel_size, stride, 0, False, True, 1)
+
+    def run_whole(x: Tensor) -> Tensor:
+        return func(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+    step = input.tape.step(func, lambda: run_whole(input.clean), input.clean)
+    if 'scales' not in step.kept:
+        step.kept['scales'] = []
+        for axis, (before, window) in enumerate(zip(pair(padding), windows)):
+            size, results = input.clean.shape[axis - 2], step.clean.shape[axis - 2]
+            first = np.arange(results) * window.stride - before
+            last = np.minimum(first + window.kernel, size + before)
+            if not count_include_pad:
+                first, last = first.clip(0), last.clip(max=size)
+            count = last - first
+            if divisor_override:
+                count = np.full(results, divisor_override if axis == 0 else 1)
+            step.kept['scales'].append((1 / count).astype(np.float32))
+    pads = _pooled_pads(input, step, padding, windows)
+    return slide(input, step, get_modes('zeros'), pads, windows, run, run_whole)

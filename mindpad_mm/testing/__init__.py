@@ -1,0 +1,1 @@
+"""Detectors and inputs for tests and benchmarks."""

@@ -1,0 +1,106 @@
+"""The main job on the shipped checkpoints: where each goes blind, and its mAP, side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mindpad_mm import zoo
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.files import save_json
+from mindpad_mm.evaluation import evaluate
+from mindpad_mm.report import report_scan, write_page
+from mindpad_mm.scan import ScanResult, blindspot_scan
+from mindpad_mm.traffic_lights.dataset import SPLITS, Recipe
+from mindpad_mm.traffic_lights.write import make_traffic_lights
+
+
+def run_demo(out: Path, stride: int, num_images: int) -> list[dict[str, Any]]:
+    """Scan and test every checkpoint of the zoo on drawn streets, and print the table.
+
+    A scan or a set that is complete in ``out`` already is used again.
+
+    Args:
+        out: Folder for the scans, the test set, ``demo.json`` and ``report.html``, in which the
+            scans stand side by side.
+        stride: Pixels between the positions of a scan.
+        num_images: Drawn images to measure mAP on.
+
+    Returns:
+        A row of figures a checkpoint, as in ``demo.json``.
+
+    Raises:
+        UserError: A number is not possible, or ``out`` holds something else.
+    """
+    if num_images < 1:
+        raise UserError(f'--num-images {num_images}: at least 1')
+    data, recipe = out / 'set', Recipe(num_train=1, num_val=num_images, seed=1)
+    if not _is_made(data / 'meta.json', recipe):
+        make_traffic_lights(data, recipe, overwrite=True)
+    options = {
+        'test_dataloader.dataset.data_root': f'{data}/',
+        'test_evaluator.ann_file': str(data / 'annotations' / 'val.json'),
+    }
+    rows, scans = [], []
+    for mode in zoo.modes():
+        config, checkpoint = zoo.model_files(mode)
+        folder = out / f'scan_{mode}'
+        scan = blindspot_scan(config, checkpoint, folder, stride=stride, resume=folder.is_dir())
+        report_scan(scan)
+        metrics = evaluate(config, checkpoint, out / f'test_{mode}', options)
+        rows.append(_row(mode, scan, metrics))
+        scans.append(scan)
+    write_page(scans, out / 'report.html', zoo.modes())
+    save_json(out / 'demo.json', rows)
+    _print(rows, num_images, out / 'report.html')
+    return rows
+
+
+def _is_made(meta: Path, recipe: Recipe) -> bool:
+    """Whether the set of this recipe is there to its end."""
+    made = json.loads(meta.read_text('utf-8')) if meta.is_file() else {}
+    return made.get('recipe') == asdict(recipe) and set(made['counts']) == set(SPLITS)
+
+
+def _row(mode: str, scan: ScanResult, metrics: dict[str, float]) -> dict[str, Any]:
+    (figures,) = scan.info['statistics']['maps']
+    strips = {name: figures[name] for name in ('worst_row', 'worst_col')}
+    worst = min(strips, key=lambda name: strips[name]['mean'])
+    return {
+        'padding': mode,
+        'mAP': metrics['coco/bbox_mAP'],
+        'AP.50': metrics['coco/bbox_mAP_50'],
+        'mean score': figures['mean'],
+        'blind fraction': figures['blind_fraction'],
+        'worst strip': {'axis': worst[len('worst_') :], **strips[worst]},
+        'report': str(scan.folder / 'report.html'),
+    }
+
+
+def _print(rows: list[dict[str, Any]], num_images: int, page: Path) -> None:
+    table = Table(title=f'drawn lights on drawn streets: one scan, and mAP on {num_images} images')
+    for name in ('padding', 'mAP', 'AP.50', 'mean score', 'blind fraction', 'worst strip'):
+        table.add_column(name, justify='left' if name in ('padding', 'worst strip') else 'right')
+    for row in rows:
+        strip = row['worst strip']
+        where = f'{strip["distance"]} px from {strip["side"]}: {strip["mean"]:.3f}'
+        blind = row['blind fraction']
+        table.add_row(
+            row['padding'],
+            *(f'{row[name]:.3f}' for name in ('mAP', 'AP.50', 'mean score')),
+            'undefined' if blind is None else f'{blind:.3f}',
+            where,
+        )
+    console = Console()
+    console.print(table)
+    for row in rows:
+        report = Path(row['report'])
+        console.print(
+            f'{row["padding"]}: {report} and {report.with_name("heatmap.png")}', soft_wrap=True
+        )
+    console.print(f'side by side: {page}', soft_wrap=True)

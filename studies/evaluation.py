@@ -1,0 +1,180 @@
+"""All that is measured of one training: AP by place, the scan, and what its layers show of padding."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools.coco import COCO
+
+from mindpad_mm.core.files import save_json, written_whole
+from mindpad_mm.diagnose import Subject, check_artifacts, check_filters
+from mindpad_mm.evaluation.bootstrap import Draws, Resampler
+from mindpad_mm.evaluation.detections import TestSet, detect
+from mindpad_mm.evaluation.recalibrate import recalibrated_checkpoint
+from mindpad_mm.evaluation.regions import BORDER_PX
+from mindpad_mm.evaluation.spatial import SpatialEval, default_partitions, spatial_precisions
+from mindpad_mm.scan import blindspot_scan
+from mindpad_mm.traffic_lights.compose import cut_out
+from mindpad_mm.traffic_lights.sources import read_crop
+from studies.training import Training
+
+PARTITIONS = default_partitions(BORDER_PX)
+# Of the regions mAP alone: every figure is bootstrapped.
+PRECISIONS = [
+    precision
+    for precision in spatial_precisions(PARTITIONS)
+    if precision.region == 'all' or precision.name == f'{precision.region}_mAP'
+]
+FIGURES = [precision.name for precision in PRECISIONS] + ['zone_var', 'zone_SP']
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A training, tested in one padding mode. What it finds stays in the training's work dir.
+
+    Attributes:
+        training: Finished.
+        mode: Padding mode to test in; None is the one it was trained in.
+        recalibrate: Training images to estimate batch-norm statistics on anew after the swap; 0
+            leaves them.
+    """
+
+    training: Training
+    mode: str | None = None
+    recalibrate: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where the results are kept."""
+        parts = [self.mode or 'own', *(['recalibrated'] if self.recalibrate else [])]
+        return self.training.work_dir / 'evaluation' / '_'.join(parts)
+
+    @property
+    def cfg_options(self) -> dict[str, Any]:
+        """What sets the mode."""
+        return {} if self.mode is None else {'model.padding_cfg.mode': self.mode}
+
+    def checkpoint(self) -> Path:
+        """The weights to test, recalibrated where that is asked for."""
+        trained = self.training.checkpoint
+        if not self.recalibrate:
+            return trained
+        path = self.folder / f'recalibrated_{self.recalibrate}.pth'
+        if not path.is_file():
+            cfg = self.training.load(self.cfg_options)
+            with written_whole(path) as file:
+                recalibrated_checkpoint(cfg, str(trained), self.recalibrate, file)
+        return path
+
+    def figures(self, draws: int = 0) -> tuple[dict[str, float | None], np.ndarray | None]:
+        """APs on the test set, and in bootstrap draws of its images.
+
+        Args:
+            draws: How many; the same images in the n-th draw of every evaluation.
+
+        Returns:
+            Figures by name (:data:`FIGURES`), None where there is nothing to find; and
+            (draws, figures) float64 with NaN there, None for no draws.
+        """
+        found = self.folder / 'figures.json'
+        kept = Draws(self.folder / 'draws', FIGURES, seed=0)
+        missing = kept.missing(draws)
+        if missing or not found.is_file():
+            evaluation = self._matched()
+            save_json(found, evaluation.figures())
+            resampler = Resampler(evaluation)
+            for block in missing:
+                kept.compute(resampler, block)
+        values = json.loads(found.read_text('utf-8'))
+        figures = {name: None if values[name] < 0 else values[name] for name in FIGURES}
+        return figures, kept.load(draws) if draws else None
+
+    def _matched(self) -> SpatialEval:
+        cfg = self.training.load(self.cfg_options)
+        gt: COCO
+        gt, cat_ids = TestSet.of(cfg).load()
+        detections = self.folder / 'detections.bbox.json'
+        if not detections.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            detect(cfg, str(self.checkpoint()), detections, 'cpu', str(self.folder))
+        found = json.loads(detections.read_text('utf-8'))
+        return SpatialEval(gt, found, PARTITIONS, PRECISIONS, cat_ids=cat_ids)
+
+    def scan(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Statistics of a scan: ``overall`` and ``maps`` as in ``scan.json``.
+
+        Args:
+            options: Of :func:`mindpad_mm.scan.blindspot_scan`.
+        """
+        folder = self.folder / 'scan'
+        done = folder / 'scan.json'
+        if done.is_file():
+            return json.loads(done.read_text('utf-8'))['statistics']
+        result = blindspot_scan(
+            str(self.training.config),
+            self.checkpoint(),
+            folder,
+            cfg_options=self.cfg_options,
+            resume=folder.is_dir() and any(folder.iterdir()),
+            **options,
+        )
+        return result.info['statistics']
+
+    def layers(self, photos: Sequence[Path]) -> dict[str, float]:
+        """What the layers show of padding.
+
+        Args:
+            photos: To feed the network.
+
+        Returns:
+            ``border_bias``, the index on random inputs, the mean over layers with an interior;
+            ``border_bias_photos``, the same on photos; ``filter_x`` and ``filter_y``, the mean
+            asymmetry of mean filters, left to right and top to bottom, and ``strided_filter_x``
+            and ``strided_filter_y``, those of convolutions that down-sample.
+        """
+        path = self.folder / 'layers.json'
+        if not path.is_file():
+            subject = Subject.load(
+                str(self.training.config), str(self.checkpoint()), cfg_options=self.cfg_options
+            )
+            images = [cv2.imread(str(photo)) for photo in photos]
+            artifacts = check_artifacts(subject, images, modes=())
+            figures = {}
+            for kind, name in (('random', 'border_bias'), ('photos', 'border_bias_photos')):
+                responses = artifacts.responses[artifacts.own]
+                found = [b for b in (response.overall(kind) for response in responses) if b]
+                figures[name] = float(np.mean(found))
+            filters = check_filters(subject).layers
+            strided = {n for n, m in subject.model.named_modules() if max(_stride(m)) > 1}
+            for axis in 'xy':
+                for name, group in (
+                    ('filter', filters),
+                    ('strided_filter', [layer for layer in filters if layer.layer in strided]),
+                ):
+                    values = [getattr(layer, axis) for layer in group]
+                    figures[f'{name}_{axis}'] = float(np.mean([v for v in values if v is not None]))
+            save_json(path, figures)
+        return json.loads(path.read_text('utf-8'))
+
+
+def cut_objects(crops: Sequence[Path], folder: Path) -> list[str]:
+    """Cut lights out of their crops' backgrounds, as the training set did, and keep them as PNGs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for crop in crops:
+        file = folder / f'{crop.parent.name}_{crop.stem}.png'
+        if not file.is_file():
+            cv2.imwrite(str(file), cut_out(read_crop(crop)))
+        files.append(str(file))
+    return files
+
+
+def _stride(module: Any) -> tuple[int, ...]:
+    stride = getattr(module, 'stride', 1)
+    return stride if isinstance(stride, tuple) else (stride,)

@@ -1,0 +1,201 @@
+"""The traffic-light studies as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mindpad_mm.core.tables import Table
+from studies.traffic_lights import MODES
+
+AP = {
+    'mAP': 'mAP',
+    'mAP_20': 'AP.20',
+    'mAP_50': 'AP.50',
+    'mAP_75': 'AP.75',
+    'zone0_mAP': 'outermost zone',
+    'zone1_mAP': 'zone 1',
+    'zone2_mAP': 'zone 2',
+    'zone3_mAP': 'zone 3',
+    'zone4_mAP': 'centre',
+    'border_0_8_mAP': '< 8 px from the border',
+}
+SCAN = {
+    'scan.mean': 'mean score',
+    'scan.blind_fraction': 'blind fraction',
+    'scan.worst_row.mean': 'worst row',
+    'scan.worst_col.mean': 'worst column',
+    'scan.flicker.max': 'flicker, max',
+    'scan.flicker.mean': 'flicker, mean',
+    'scan.grid_phase.share': 'grid phase, share',
+}
+BORDER = {
+    'scan.border_effect.top': 'top',
+    'scan.border_effect.bottom': 'bottom',
+    'scan.border_effect.left': 'left',
+    'scan.border_effect.right': 'right',
+    'scan.border_effect.corners': 'corners',
+    'layers.border_bias': 'border-bias index',
+    'layers.border_bias_photos': 'on photos',
+    'layers.strided_filter_x': 'strided filters, x',
+    'layers.strided_filter_y': 'y',
+}
+_MIRRORS, _EVEN = ('reflect', 'symmetric'), ('zeros', 'reflect')
+# (claim, as reported, comparison, its modes, figure, expected sign)
+CLAIMS = (
+    ('Mirror padding raises AP.20', '80.2 to 83.2', '128 {} - 128 zeros', _MIRRORS, 'mAP_20', 1),
+    ('Mirror padding raises AP.50', '49.6 to 57.0', '128 {} - 128 zeros', _MIRRORS, 'mAP_50', 1),
+    ('Mirror padding raises AP.75', '3.7 to 8.4', '128 {} - 128 zeros', _MIRRORS, 'mAP_75', 1),
+    (
+        'Mirror padding cures blind spots', 'yes',
+        '128 {} - 128 zeros', _MIRRORS, 'scan.blind_fraction', -1,
+    ),
+    (
+        'Mirror padding takes artifacts off', 'yes',
+        '128 {} - 128 zeros', _MIRRORS, 'layers.border_bias', -1,
+    ),
+    (
+        'Circular padding is robust to shifts', 'yes',
+        '128 {} - 128 zeros', ('circular',), 'scan.flicker.mean', -1,
+    ),
+    ('Even padding is more accurate', '+0.4 to +0.8 points', '129 {0} - 128 {0}', _EVEN, 'mAP', 1),
+    (
+        'Even padding: symmetric filters, x', 'yes',
+        '129 {0} - 128 {0}', _EVEN, 'layers.strided_filter_x', -1,
+    ),
+    (
+        'Even padding: symmetric filters, y', 'yes',
+        '129 {0} - 128 {0}', _EVEN, 'layers.strided_filter_y', -1,
+    ),
+)  # fmt: skip
+
+
+def traffic_lights_markdown(results: dict[str, Any]) -> str:
+    """Everything the study found, as Markdown.
+
+    Args:
+        results: Of :func:`studies.traffic_lights.collect`.
+    """
+    settings = results['settings']
+    parts = [_what(results)]
+    for title, columns in (
+        ('AP on held-out photos and lights, mean ± sd over seeds', AP),
+        ('The scan: a light slid over held-out streets, mean ± sd over seeds', SCAN),
+        ('Border effect on the score by side, beyond the grid; and what the layers show', BORDER),
+    ):
+        rows = [
+            [name, str(figures['seeds']), *(_cell(figures.get(key)) for key in columns)]
+            for name, figures in settings.items()
+        ]
+        parts.append(Table(['setting', 'seeds', *columns.values()], rows, title).markdown())
+    for title, columns in (
+        ('AP, difference (paired by seed and image): 95 % intervals over seeds / over images', AP),
+        ('Scan, difference (paired by seed): 95 % interval over seeds', SCAN),
+        ('Border and layers, difference (paired by seed): 95 % interval over seeds', BORDER),
+    ):
+        rows = [
+            [name, *(_difference_cell(figures.get(key)) for key in columns)]
+            for name, figures in results['differences'].items()
+        ]
+        parts.append(Table(['', *columns.values()], rows, title).markdown())
+    parts.append(claims_table(results).markdown())
+    return '\n'.join(parts)
+
+
+def claims_table(results: dict[str, Any]) -> Table:
+    """The claims, each with the difference found, its intervals and the verdict."""
+    rows = []
+    wanted = [(claim, mode) for claim in CLAIMS for mode in claim[3]]
+    for (claim, reported, comparison, _, figure, sign), mode in wanted:
+        name = comparison.format(mode)
+        found = results['differences'].get(name, {}).get(figure)
+        verdict = 'not run yet' if found is None else judge(found['verdict'], sign)
+        rows.append([claim, reported, name, _difference_cell(found), verdict])
+    return Table(['claim', 'reported', 'comparison', 'found', 'here'], rows, 'The claims')
+
+
+def judge(verdict: str, sign: int) -> str:
+    """``reproduced``, ``not reproduced`` (the opposite was found) or ``undecided``."""
+    if verdict == 'undecided':
+        return verdict
+    return 'reproduced' if (verdict == 'higher') == (sign > 0) else 'not reproduced'
+
+
+def swap_markdown(results: dict[str, Any]) -> str:
+    """The test-time swap as Markdown.
+
+    Args:
+        results: Of :func:`studies.swap.swap_matrix`.
+    """
+    parts = []
+    for figure in ('mAP', 'mAP_50', 'zone0_mAP'):
+        for images in sorted({0, results['recalibrate']}):
+            cells = [c for c in results['cells'] if c['recalibrated'] == images]
+            if cells:
+                parts.append(_matrix(cells, figure, images).markdown())
+    scans = [cell for cell in results['cells'] if 'scan' in cell]
+    keys = {key[len('scan.') :]: name for key, name in SCAN.items()}
+    rows = [
+        [f'zeros → {cell["tested"]}', *(_cell(cell['scan']['figures'].get(key)) for key in keys)]
+        for cell in scans
+    ]
+    rows += [
+        [
+            f'{cell["tested"]} - zeros',
+            *(_difference_cell(cell['scan']['differences'].get(key)) for key in keys),
+        ]
+        for cell in scans
+        if cell['tested'] != 'zeros'
+    ]
+    title = 'The scan of zeros-trained detectors, tested in other modes without any training'
+    parts.append(Table(['', *keys.values()], rows, title).markdown())
+    if results['missing']:
+        parts.append(f'Not trained yet: {", ".join(results["missing"])}.\n')
+    return '\n'.join(parts)
+
+
+def _matrix(cells: Sequence[dict[str, Any]], figure: str, images: int) -> Table:
+    by_pair = {(cell['trained'], cell['tested']): cell for cell in cells}
+    rows = []
+    for trained in MODES:
+        row = [_swap_cell(by_pair.get((trained, tested)), figure) for tested in MODES]
+        rows.append([f'trained in {trained}', *row])
+    title = f'{AP[figure]}, mean ± sd over seeds; * differs from the same weights in their own mode'
+    if images:
+        title += f'; batch norms estimated anew on {images} images'
+    return Table(['', *(f'in {mode}' for mode in MODES)], rows, title)
+
+
+def _swap_cell(cell: dict[str, Any] | None, figure: str) -> str:
+    if cell is None:
+        return '-'
+    decided = cell['differences'][figure]['verdict'] != 'undecided'
+    return _cell(cell['figures'][figure]) + ('*' if decided else '')
+
+
+def _cell(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return '-'
+    spread = '' if found['sd'] is None else f' ± {found["sd"]:.3f}'
+    return f'{found["mean"]:.3f}{spread}'
+
+
+def _difference_cell(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return '-'
+    intervals = [found[kind] for kind in ('seeds', 'images') if found[kind] is not None]
+    text = ' / '.join(f'[{low:+.3f}, {high:+.3f}]' for low, high in intervals)
+    strong = '**' if found['verdict'] != 'undecided' else ''
+    return f'{strong}{found["mean"]:+.3f}{strong} {text}'.strip()
+
+
+def _what(results: dict[str, Any]) -> str:
+    runs = sum(len(by_seed) for by_seed in results['runs'].values())
+    text = f'{runs} trainings, seeds {", ".join(map(str, results["seeds"]))}. Bold: decided, see above.'
+    cost = results['cpu_seconds']
+    if cost['trainings']:
+        text += f' A training took {cost["mean"]:.0f} s of CPU time'
+        text += f' (mean of the {cost["trainings"]} that ran without interruption).'
+    if results['missing']:
+        text += f' Not trained yet: {", ".join(results["missing"])}.'
+    return text + '\n'

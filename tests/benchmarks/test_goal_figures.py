@@ -1,0 +1,73 @@
+"""A figure says whether its goal is met, and by how much it is missed."""
+
+import json
+
+import pytest
+
+from benchmarks.figures import Figure, figures_table
+from benchmarks.timing import Turns, in_turns
+
+
+@pytest.mark.parametrize(
+    ('goal', 'at_least', 'values', 'verdict'),
+    [
+        (6, True, [5.0, 6.5, 7.0], 'met'),
+        (6, True, [4.5, 4.0, 9.0], 'missed by 25.0%'),
+        (6, True, [6, 6, 6], 'met'),
+        (1.05, False, [1.04, 1.2, 1.05], 'met'),
+        (1.05, False, [1.155], 'missed by 10.0%'),
+        (2, False, [1, 3], 'met'),
+    ],
+)
+def test_the_median_is_held_against_the_goal_from_its_own_side(goal, at_least, values, verdict):
+    figure = Figure('speed', goal, at_least, values)
+    assert figure.verdict() == verdict
+    assert figure.to_json()['met'] == (verdict == 'met')
+
+
+def test_the_spread_is_the_quartiles_or_the_extremes_of_few():
+    assert Figure('', 1, True, [4, 1, 3, 2, 5]).spread() == (2, 4)
+    assert Figure('', 1, True, [3, 1, 2]).spread() == (1, 3)
+    assert Figure('', 1, True, [7]).spread() == (7, 7)
+
+
+def test_the_table_has_goal_measured_and_verdict_of_every_figure():
+    figures = [
+        Figure('engine', 6, True, [5.04, 5.0, 5.1], note='full 200 ms'),
+        Figure('reflect', 1.05, False, [1.0512], ''),
+    ]
+    first, second = figures_table(figures, 'goals').rows
+    assert first[:3] == ['engine', '>= 6 x', '5.04 x']
+    assert first[3:] == ['5.00 to 5.10, n=3', 'missed by 16.0%', 'full 200 ms']
+    assert second[1:3] == ['<= 1.05 ', '1.051 ']
+    assert json.loads(json.dumps(figures[0].to_json()))['values'] == [5.04, 5.0, 5.1]
+
+
+def test_rivals_take_turns_and_each_is_told_the_turn():
+    calls = []
+
+    def rival(name, items):
+        def run(turn):
+            calls.append((name, turn))
+            return items
+
+        return run
+
+    turns = in_turns({'a': rival('a', 1), 'b': rival('b', 10)}, repeats=2)
+    assert calls == [('a', 0), ('b', 0), ('a', 1), ('b', 1)]
+    for clock in ('cpu', 'wall'):
+        assert {name: len(taken) for name, taken in turns.seconds[clock].items()} == {
+            'a': 2,
+            'b': 2,
+        }
+
+
+def test_speed_ups_compare_what_an_item_took_turn_by_turn():
+    turns = Turns()
+    turns.add('full', 2, cpu=8.0, wall=10.0)
+    turns.add('fast', 10, cpu=5.0, wall=20.0)
+    turns.add('full', 1, cpu=3.0, wall=3.0)
+    turns.add('fast', 10, cpu=10.0, wall=10.0)
+    assert turns.speed_ups('fast', 'full') == [8.0, 3.0]
+    assert turns.speed_ups('fast', 'full', 'wall') == [2.5, 3.0]
+    assert turns.milliseconds('full') == 3500

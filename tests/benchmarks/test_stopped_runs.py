@@ -1,0 +1,34 @@
+"""What is learnt from a scan that is stopped from outside."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import runs
+
+HUNGRY = 'b = bytearray(300 << 20); print("fed", flush=True); import time; time.sleep(600)'
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+def test_peak_memory_is_the_childs_own_and_the_child_is_gone_afterwards():
+    large = bytearray(600 << 20)  # what forks off this process begins with that much
+    process = subprocess.Popen(
+        [sys.executable, '-c', HUNGRY], stdout=subprocess.PIPE, start_new_session=True
+    )
+    with runs._ended(process):
+        assert process.stdout.readline() == b'fed\n'
+        assert 0.31 < runs._peak_gb(process) < 0.4
+    process.stdout.close()
+    assert process.returncode == -15
+    assert len(large)
+
+
+def test_only_finished_chunks_are_counted_in_the_order_they_came(tmp_path):
+    folder = tmp_path / 'scan' / runs.FOLDER
+    folder.mkdir(parents=True)
+    for seconds, name in enumerate(('0-0-0-64', '0-0-0-0', '0-0-0-128.tmp', 'fingerprint.json')):
+        (folder / name).write_text('')
+        os.utime(folder / name, (100 - seconds, 100 - seconds))
+    assert runs._finished(tmp_path) == [99, 100]

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.loading import load_config
+from mindpad_mm.core.scenes import Background, load_backgrounds, make_scene, paste
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10**6), row=st.integers(0, 5), col=st.integers(0, 3))
+def test_pasting_is_alpha_blending_rounded_to_the_nearest(seed, row, col):
+    rng = np.random.default_rng(seed)
+    scene = rng.integers(0, 256, (9, 10, 3), np.uint8)
+    pixels = rng.integers(0, 256, (4, 7, 4), np.uint8)
+    before = scene.copy()
+    pasted = paste(scene, pixels, row, col)
+    alpha = pixels[..., 3:] / 255
+    expected = scene.astype(float)
+    window = expected[row : row + 4, col : col + 7]
+    window[...] = alpha * pixels[..., :3] + (1 - alpha) * window
+    assert np.abs(pasted - expected).max() <= 0.5
+    assert (scene == before).all()
+
+
+def test_alpha_of_255_and_0_are_exact():
+    scene = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    pixels = np.dstack([scene[::-1], np.full((16, 16), 255, np.uint8)])
+    assert (paste(scene, pixels, 0, 0) == scene[::-1]).all()
+    pixels[..., 3] = 0
+    assert (paste(scene, pixels, 0, 0) == scene).all()
+
+
+def test_hole_of_a_cut_out_object_is_filled(tmp_path):
+    photo = np.full((40, 40, 3), 80, np.uint8)
+    hole = np.zeros((40, 40), bool)
+    hole[10:20, 10:20] = True
+    photo[hole] = 255
+    path = tmp_path / 'photo.png'
+    cv2.imwrite(str(path), photo)
+    (filled,) = load_backgrounds([path], {path.resolve(): hole})
+    assert (filled.pixels == 80).all()
+    (untouched,) = load_backgrounds([path], {})
+    assert (untouched.pixels == photo).all()
+
+
+def test_input_scene_is_what_the_configs_own_pipeline_gives(files):
+    from mmcv.transforms import Compose
+    from mmdet.utils import get_test_pipeline_cfg
+
+    config = load_config(str(files / 'config.py'))
+    (background,) = load_backgrounds([files / 'photo.png'])
+    scene = make_scene(background, config)
+    data = Compose(get_test_pipeline_cfg(config))(
+        {'img_path': str(files / 'photo.png'), 'img_id': 0}
+    )
+    assert (scene.pixels == data['inputs'].permute(1, 2, 0).numpy()).all()
+    assert scene.size == (96, 96)
+    assert scene.metainfo['scale_factor'] == (1, 1)
+    assert scene.metainfo['ori_shape'] == scene.metainfo['img_shape'] == (96, 96)
+
+
+def test_image_scene_is_the_photo_and_knows_its_scale(files):
+    (background,) = load_backgrounds([files / 'photo.png'])
+    scene = make_scene(background, load_config(str(files / 'config.py')), 'image')
+    assert scene.size == (64, 80)
+    assert scene.scale == (96 / 64, 96 / 80)
+
+
+@pytest.mark.parametrize(
+    'steps',
+    [
+        [{'type': 'LoadImageFromFile', 'to_float32': True}],
+        [{'type': 'LoadImageFromFile'}, {'type': 'Pad', 'size': (70, 90)}],
+    ],
+)
+def test_pipeline_that_allows_no_pasting_in_the_input_says_to_use_the_image(files, steps):
+    config = load_config(str(files / 'config.py'))
+    # Cropping by a fraction changes its own output; float pixels are none to paste in.
+    crop = (
+        []
+        if 'to_float32' in steps[0]
+        else [{'type': 'RandomCrop', 'crop_size': (0.5, 0.5), 'crop_type': 'relative'}]
+    )
+    config.test_dataloader.dataset.pipeline = [
+        *steps,
+        *crop,
+        {'type': 'PackDetInputs', 'meta_keys': ()},
+    ]
+    background = Background(np.zeros((64, 80, 3), np.uint8), 'black')
+    with pytest.raises(UserError, match='--space image'):
+        make_scene(background, config)
+
+
+def test_drawn_street_is_the_same_for_the_same_seed():
+    assert (Background.drawn(2).pixels == Background.drawn(2).pixels).all()

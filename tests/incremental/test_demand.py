@@ -1,0 +1,91 @@
+"""What is needed of each map holds all that a result depends on, and computing no more is enough."""
+
+from __future__ import annotations
+
+import mindpad_mm  # noqa: F401  # isort: skip  # first, so that MMDetection imports on mmcv-lite
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from mindpad_mm.incremental import Tape, Windowed
+from mindpad_mm.incremental.demand import Demand
+from tests.incremental.test_windows import CHANNELS, blocks, overlaid, pasted
+
+
+def rectangles(data, batch, sizes):
+    """Intervals of rows and columns of each sample."""
+    axes = []
+    for size in sizes:
+        low = np.array([data.draw(st.integers(0, size - 1)) for _ in range(batch)])
+        high = np.array([data.draw(st.integers(int(first) + 1, size)) for first in low])
+        axes.append((low, high))
+    return tuple(axes)
+
+
+def part(maps, cells, sample):
+    (top, bottom), (left, right) = cells
+    return maps[sample, :, top[sample] : bottom[sample], left[sample] : right[sample]]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**31), st.data())
+def test_needed_results_are_right_and_depend_on_nothing_that_is_not_needed(seed, data):
+    torch.manual_seed(seed)
+    net = nn.Sequential(*data.draw(blocks())).eval()
+    clean, patch, corners = data.draw(pasted())
+    maps, batch = overlaid(clean, patch, corners), len(corners)
+    tape = Tape()
+
+    def run():
+        tape.rewind()
+        return net(Windowed.pasted(clean, patch.clone(), corners, tape) * 1)
+
+    with torch.inference_mode():
+        try:
+            expected = net(maps.clone())
+        except RuntimeError:
+            return  # the map became too small for the next kernel
+        y = run()
+        last = tape.maker(y.clean) if isinstance(y, Windowed) else None
+        if last is None:
+            return  # it ran on whole maps, of which no part is asked for
+        cells = rectangles(data, batch, expected.shape[-2:])
+        tape.demand = Demand(tape, {last: cells}, batch)
+        found = run().dense()
+        needed = tape.demand.needs.get(tape.steps[0])
+        elsewhere = torch.randn(maps.shape)
+        for sample in range(batch) if needed is not None else ():
+            (top, bottom), (left, right) = ((low[sample], high[sample]) for low, high in needed)
+            inside = slice(max(top, 0), bottom), slice(max(left, 0), right)
+            elsewhere[sample][:, inside[0], inside[1]] = maps[sample][:, inside[0], inside[1]]
+        other = net(elsewhere)
+        atol = max(1e-4 * expected.abs().max().item(), 1e-6)
+        for sample in range(batch):
+            wanted = part(expected, cells, sample)
+            torch.testing.assert_close(part(found, cells, sample), wanted, rtol=0, atol=atol)
+            torch.testing.assert_close(part(other, cells, sample), wanted, rtol=0, atol=atol)
+
+
+def test_steps_that_nobody_needs_do_not_run():
+    conv, other = nn.Conv2d(CHANNELS, 2, 3), nn.Conv2d(CHANNELS, 3, 3)
+    clean, patch, corners = torch.rand(1, CHANNELS, 9, 9), torch.rand(1, CHANNELS, 2, 2), [[3, 3]]
+    tape = Tape()
+
+    def run():
+        tape.rewind()
+        x = Windowed.pasted(clean, patch, np.array(corners), tape)
+        return conv(x), other(x)
+
+    with torch.inference_mode():
+        first, _ = run()
+        one = np.array([2]), np.array([3])
+        tape.demand = Demand(tape, {tape.maker(first.clean): (one, one)}, 1)
+        tape.macs = 0.0
+        first, second = run()
+    assert 0 < tape.macs <= 2 * CHANNELS * 9
+    assert first.changed
+    assert not second.changed
+    assert torch.equal(second.dense(), second.clean)

@@ -1,0 +1,219 @@
+"""A level gives post-processing what a plain tensor would, however it is used."""
+
+from __future__ import annotations
+
+import mindpad_mm  # noqa: F401  # isort: skip  # first, so that MMDetection imports on mmcv-lite
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mindpad_mm.incremental import Level, Tape, Windowed, shortcuts
+from mindpad_mm.incremental.heads import restricted
+
+
+def windows(clean_size, size, corners, seed=0, channels=6):
+    generator = torch.Generator().manual_seed(seed)
+    clean, patch = (
+        torch.randn(batch, channels, *each, generator=generator).to(
+            memory_format=torch.channels_last
+        )
+        for batch, each in ((1, clean_size), (len(corners), size))
+    )
+    return Windowed.pasted(clean, patch, np.array(corners), Tape())
+
+
+def in_part():
+    return windows((9, 8), (3, 2), [[0, 0], [6, 6], [2, 3]])
+
+
+def in_whole():
+    return windows((9, 8), (9, 8), [[0, 0]] * 3)
+
+
+def in_nothing():
+    return Windowed.equal(in_part().clean, 3, Tape())
+
+
+@pytest.fixture(params=[in_part, in_whole, in_nothing])
+def windowed(request):
+    return request.param()
+
+
+USES = {
+    'softmax': lambda x: x.detach().permute(1, 2, 0).reshape(-1, 3).softmax(-1),
+    'sigmoid': lambda x: x.permute(1, 2, 0).reshape(-1, 2).sigmoid(),
+    'softmax of another axis': lambda x: x.permute(1, 2, 0).reshape(-1, 2).softmax(0),
+    'other rows': lambda x: x.permute(2, 1, 0).reshape(-1, 2).sigmoid(),
+    'other order': lambda x: x.reshape(-1, 2).sigmoid(),
+    'whole': lambda x: x.sigmoid(),
+    'arithmetic': lambda x: 2 * x + x.exp(),
+}
+
+
+@pytest.mark.parametrize('use', USES.values(), ids=USES)
+@pytest.mark.parametrize('sample', [0, 2, -1])
+def test_every_use_gives_what_the_plain_tensor_gives(windowed, use, sample):
+    result, expected = use(Level.of(windowed)[sample]), use(windowed.dense()[sample])
+    assert result.shape == expected.shape
+    torch.testing.assert_close(plain(result), expected)
+    if expected.dim() == 2:
+        rows = torch.tensor([len(expected) - 1, 0, 3])
+        torch.testing.assert_close(plain(result[rows]), expected[rows])
+
+
+def plain(result):
+    return result.real() if isinstance(result, Level) else result
+
+
+def test_scores_are_computed_in_the_window_only(monkeypatch):
+    windowed = in_part()
+    monkeypatch.setattr(Windowed, 'dense', lambda self: pytest.fail('the whole map was made'))
+    scores = Level.of(windowed)[2].detach().permute(1, 2, 0).reshape(-1, 3).softmax(-1)[:, :-1]
+    clean = windowed.clean.permute(0, 2, 3, 1).reshape(9, 8, 2, 3).softmax(-1)[..., :-1]
+    clean[2:5, 3:5] = windowed.patch[2].permute(1, 2, 0).view(3, 2, 2, 3).softmax(-1)[..., :-1]
+    rows = torch.randperm(144)[:50]
+    torch.testing.assert_close(scores[rows], clean.reshape(144, 2)[rows])
+    assert scores.shape == (144, 2)
+
+
+def test_what_was_written_to_is_read_again(windowed):
+    level, maps = Level.of(windowed), windowed.dense().clone()
+    for x in (level, maps):
+        x[..., :4].mul_(3)
+    scores = [plain(x[1].permute(1, 2, 0).reshape(-1, 3).softmax(-1)) for x in (level, maps)]
+    torch.testing.assert_close(*scores)
+
+
+def test_scores_that_were_written_to_are_read_again(windowed):
+    given, expected = (
+        x[1].permute(1, 2, 0).reshape(-1, 3).sigmoid()
+        for x in (Level.of(windowed), windowed.dense().clone())
+    )
+    for scores in (given, expected):
+        scores.mul_(2)
+    torch.testing.assert_close(plain(given[:, :-1]), expected[:, :-1])
+
+
+def test_what_was_read_before_writing_is_changed_by_it(windowed):
+    results = []
+    for x in (Level.of(windowed), windowed.dense().clone()):
+        rows = x[0].permute(1, 2, 0).reshape(-1, 3)
+        x.add_(1)
+        results.append(plain(rows.sigmoid()))
+    torch.testing.assert_close(*results)
+
+
+@st.composite
+def levels(draw):
+    """A head output, rows of scores of its first image, and the function that makes them of maps."""
+    size = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
+    window = [draw(st.integers(1, length)) for length in size]
+    corner = st.tuples(*(st.integers(0, a - b) for a, b in zip(size, window)))
+    corners = draw(st.lists(corner, min_size=1, max_size=3))
+    priors, columns = draw(st.integers(1, 3)), draw(st.integers(2, 3))
+    value = windows(size, window, corners, draw(st.integers(0, 99)), priors * columns)
+
+    def plain_rows(maps):
+        return maps.permute(1, 2, 0).reshape(-1, columns)
+
+    def scores(maps):
+        return plain_rows(maps).softmax(-1)[:, :-1]
+
+    return value, draw(st.sampled_from([plain_rows, scores]))
+
+
+def dense_rows(value, rows):
+    return torch.stack([rows(maps) for maps in value.dense()])
+
+
+@given(levels())
+def test_the_new_rows_of_all_images_are_those_of_each(level):
+    value, rows = level
+    every = rows(Level.of(value)[0]).new_rows_of(range(len(value)))
+    assert len(every) == len(value)
+    for new, patch in zip(every, value.patch):
+        torch.testing.assert_close(new, rows(patch))
+
+
+@given(levels())
+def test_new_rows_stand_where_they_are_said_to(level):
+    value, rows = level
+    first = rows(Level.of(value)[0])
+    new, plain = first.new_rows_of(range(len(value))), dense_rows(value, rows)
+    sample, row = (part.flatten() for part in torch.meshgrid(
+        torch.arange(len(new)), torch.arange(new.shape[1]), indexing='ij'))  # fmt: skip
+    place = first.rows_of_new(sample, row)
+    torch.testing.assert_close(plain[sample, place], new[sample, row])
+    assert len(set(zip(sample.tolist(), place.tolist()))) == len(sample)
+    assert torch.equal(first.rows_of_new(0, torch.arange(new.shape[1])), place[: new.shape[1]])
+
+
+@given(levels(), st.randoms(use_true_random=False))
+def test_rows_outside_of_a_window_are_all_but_the_new_ones(level, random):
+    value, rows = level
+    first = rows(Level.of(value)[0])
+    asked = random.choices(range(len(first)), k=10)
+    outside = first.outside(torch.tensor(asked))
+    assert outside.shape == (len(value), 10)
+    window = torch.arange(first.new_rows_of(range(len(value))).shape[1])
+    for sample, each in enumerate(outside.tolist()):
+        new = set(first.rows_of_new(sample, window).tolist())
+        assert each == [row not in new for row in asked]
+
+
+@given(levels(), st.booleans(), st.randoms(use_true_random=False))
+def test_rows_are_taken_as_they_are_asked_for(level, changed, random):
+    value, rows = level
+    if not changed:
+        value = Windowed.equal(value.clean, len(value), Tape())
+    for sample, plain in enumerate(dense_rows(value, rows)):
+        one = rows(Level.of(value)[sample])
+        asked = torch.tensor(random.choices(range(-len(one), len(one)), k=random.randint(1, 20)))
+        taken = one.take(asked)
+        assert type(taken) is torch.Tensor
+        torch.testing.assert_close(taken, plain[asked])
+        # What was taken is the caller's own.
+        taken.fill_(9)
+        torch.testing.assert_close(one.take(asked), plain[asked])
+        assert one.take(asked[:0]).shape == (0, plain.shape[1])
+
+
+@given(levels(), st.integers(0, 2), st.booleans(), st.randoms(use_true_random=False))
+def test_rows_of_many_images_are_those_taken_one_by_one(level, skipped, changed, random):
+    value, rows = level
+    if not changed:
+        value = Windowed.equal(value.clean, len(value), Tape())
+    images = range(skipped, len(value))
+    one, plain = rows(Level.of(value)[0]), dense_rows(value, rows)
+    asked = [torch.tensor(random.choices(range(len(one)), k=random.randint(0, 9)), dtype=torch.long)
+             for _ in images]  # fmt: skip
+    taken = one.take_each(asked, skipped) if images else []
+    assert len(taken) == len(images)
+    for sample, index, found in zip(images, asked, taken):
+        torch.testing.assert_close(found, plain[sample, index])
+
+
+def test_rows_that_post_processing_asks_for_twice_are_its_own_each_time():
+    scores, deltas = in_part(), in_part()
+    best = shortcuts._BestOfLevels(shortcuts._Chance(5), suppressed=True)
+
+    def ask():
+        level = Level.of(scores)[1].permute(1, 2, 0).reshape(-1, 3).sigmoid()
+        rows = Level.of(deltas)[1].permute(1, 2, 0).reshape(-1, 3)
+        return best(level, 0.1, 10, {'deltas': rows})[3]['deltas']
+
+    first = ask()
+    wanted = first.clone()
+    first.mul_(3)
+    assert torch.equal(ask(), wanted)
+
+
+def test_writing_to_what_is_restricted_leaves_the_clean_map_alone():
+    clean = torch.randn(1, 6, 1, 1).contiguous(memory_format=torch.channels_last)
+    untouched = clean.clone()
+    ((value,),) = restricted(((Windowed.equal(clean, 1, Tape()),),), {})
+    Level.of(value)[0].permute(1, 2, 0).reshape(-1, 3).mul_(5)
+    assert torch.equal(clean, untouched)

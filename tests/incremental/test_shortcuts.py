@@ -1,0 +1,438 @@
+"""Shortcuts through post-processing give what MMDetection's own functions give."""
+
+from __future__ import annotations
+
+import mindpad_mm  # noqa: F401  # isort: skip  # first, so that MMDetection imports on mmcv-lite
+
+import contextlib
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmcv.ops import batched_nms, nms
+from mmdet.models.dense_heads import FCOSHead, RetinaHead, SSDHead, YOLOV3Head, base_dense_head
+from mmengine.config import ConfigDict
+from torch import nn
+
+from mindpad_mm.incremental import Level, Tape, Windowed, shortcuts
+
+
+def boxes_and_scores(seed, count, spread=20):
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, spread, (count, 2))
+    boxes = np.hstack([corners, corners + rng.uniform(1, 30, (count, 2))])
+    scores = rng.permutation(count) / max(count, 1)
+    return torch.from_numpy(boxes).float(), torch.from_numpy(scores).float()
+
+
+images = st.tuples(st.integers(0, 2**31), st.integers(0, 400), st.sampled_from([2, 20, 200]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(images, min_size=1, max_size=4), st.integers(1, 60), st.floats(0.05, 0.95))
+def test_the_first_boxes_kept_of_each_image_are_the_same(images, kept, threshold):
+    chance = shortcuts._Chance(kept)
+    quick = shortcuts._Nms(chance)
+    for seed, count, spread in images:
+        chance.clear()
+        boxes, scores = boxes_and_scores(seed, count, spread)
+        dets, indices = nms(boxes, scores, threshold)
+        found_dets, found = quick(boxes, scores, iou_threshold=threshold)
+        assert torch.equal(found[:kept], indices[:kept])
+        assert torch.equal(found_dets[:kept], dets[:kept])
+        assert len(found) >= min(kept, len(indices))
+        assert not chance.decides(0.0)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float16])
+def test_suppression_runs_in_the_precision_it_is_given(dtype):
+    boxes, scores = (each.to(dtype) for each in boxes_and_scores(0, 300))
+    given = []
+
+    def own(boxes, scores, iou_threshold):
+        given.extend([boxes.dtype, scores.dtype])
+        return nms(boxes.float(), scores.float(), iou_threshold)
+
+    quick = shortcuts._Nms(shortcuts._Chance(5))
+    quick.nms = own
+    dets, found = quick(boxes, scores, iou_threshold=0.5)
+    assert torch.equal(found[:5], own(boxes, scores, 0.5)[1][:5])
+    assert {dets.dtype, *given} == {dtype}
+
+
+def test_what_was_enough_for_one_image_is_taken_at_once_for_the_next(monkeypatch):
+    boxes, scores = boxes_and_scores(0, 2000)
+    quick, calls = shortcuts._Nms(shortcuts._Chance(20)), []
+
+    def counted(*args):
+        calls.append(len(args[0]))
+        return nms(*args)
+
+    monkeypatch.setattr(quick, 'nms', counted)
+    quick(boxes, scores, iou_threshold=0.3)
+    first = len(calls)
+    quick(boxes, scores, iou_threshold=0.3)
+    assert first > 1
+    assert len(calls) == first + 1
+    assert calls[-1] < 2000
+
+
+def by_length(boxes, scores, iou_threshold):
+    """Of equal scores it prefers the first or the last, by how many boxes there are."""
+    backwards = len(boxes) % 2 == 0
+    order = torch.arange(len(boxes))
+    order = order.flip(0) if backwards else order
+    dets, kept = nms(boxes[order], scores[order], iou_threshold)
+    return dets, order[kept]
+
+
+@given(st.integers(0, 2**31), st.integers(1, 400), st.integers(1, 60), st.sampled_from([2, 20]))
+def test_what_is_kept_of_equal_scores_does_not_hang_on_the_images_before(seed, count, kept, steps):
+    images = [boxes_and_scores(seed + k, count + 7 * k) for k in range(2)]
+    (first, other), (boxes, scores) = images[0], images[1]
+    scores = (scores * steps).round() / steps
+    found = []
+    for before in ([], [(first, other)]):
+        quick = shortcuts._Nms(shortcuts._Chance(kept))
+        quick.nms = by_length
+        for each in before:
+            quick(*each, iou_threshold=0.4)
+        found.append(quick(boxes, scores, iou_threshold=0.4))
+    for a, b in zip(*found):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('extra', [{'max_num': 3}, {'score_threshold': 0.5}, {'offset': 1}])
+def test_suppression_with_further_arguments_is_left_alone(extra):
+    boxes, scores = boxes_and_scores(0, 50)
+    found = shortcuts._Nms(shortcuts._Chance(2))(boxes, scores, 0.5, **extra)
+    for a, b in zip(nms(boxes, scores, 0.5, **extra), found):
+        assert torch.equal(a, b)
+
+
+def chance_after(boxes, scores, count=10, threshold=0.5):
+    chance = shortcuts._Chance(count)
+    shortcuts._Nms(chance)(torch.tensor(boxes), torch.tensor(scores), threshold)
+    return chance
+
+
+def row_of_boxes(count, apart):
+    return [[apart * k, 0.0, apart * k + 10, 10.0] for k in range(count)]
+
+
+def test_equal_scores_whose_boxes_suppress_each_other_decide_down_to_their_score():
+    # The outer two are equal and do not overlap; the first and the second do, by 7 / 13 and 4 / 16.
+    boxes = row_of_boxes(4, 3.0)
+    chance = chance_after(boxes, [0.7, 0.7, 0.2, 0.9], threshold=0.5)
+    assert chance.decides(0.0)
+    assert chance.decides(0.5)
+    assert not chance.decides(0.75)
+    assert not chance_after(boxes, [0.7, 0.7, 0.2, 0.9], threshold=0.6).decides(0.0)
+    # Others of the same score in between do not hide them.
+    assert chance_after([*row_of_boxes(5, 50.0), [1.0, 0, 10, 10]], [0.5] * 6).decides(0.5)
+
+
+def test_equal_scores_whose_boxes_lie_apart_decide_nothing():
+    assert not chance_after(row_of_boxes(9, 50.0), [0.5] * 9).decides(0.0)
+
+
+def test_equal_scores_at_the_last_detection_taken_decide_down_to_their_score():
+    boxes = row_of_boxes(5, 50.0)
+    chance = chance_after(boxes, [0.9, 0.4, 0.4, 0.6, 0.3], count=3)
+    assert chance.decides(0.4)
+    assert not chance.decides(0.5)
+    for count in (1, 2, 4, 5):
+        assert not chance_after(boxes, [0.9, 0.4, 0.4, 0.6, 0.3], count).decides(0.0)
+
+
+def test_equal_scores_at_the_last_detection_taken_are_seen_beyond_suppressed_boxes():
+    boxes = [[0.0, 0, 10, 10], [0, 0, 10, 9], [50, 0, 60, 10], [90, 0, 99, 9]]
+    assert chance_after(boxes, [0.9, 0.8, 0.4, 0.4], count=2).decides(0.4)
+
+
+def test_equal_scores_worse_than_the_last_detection_taken_decide_nothing():
+    boxes = [[0.0, 0, 10, 10], [50, 0, 60, 10], [50, 0, 60, 9]]
+    assert chance_after(boxes, [0.9, 0.4, 0.4], count=2).decides(0.0)
+    chance = chance_after(boxes, [0.9, 0.4, 0.4], count=1)
+    chance.tied.append(0.8)
+    assert not chance.decides(0.0)
+    chance.tied.append(0.95)
+    assert chance.decides(0.0)
+
+
+def test_every_suppression_of_an_image_counts_and_their_detections_together():
+    pair, apart = row_of_boxes(2, 1.0), row_of_boxes(2, 50.0)
+    chance = shortcuts._Chance(3)
+    for boxes, scores in ((pair, [0.5, 0.5]), (apart, [0.7, 0.4])):
+        shortcuts._Nms(chance)(torch.tensor(boxes), torch.tensor(scores), 0.5)
+    assert chance.decides(0.5)
+    assert not chance.decides(0.6)
+    chance.clear()
+    for scores in ([0.9, 0.5], [0.7, 0.5]):
+        shortcuts._Nms(chance)(torch.tensor(apart), torch.tensor(scores), 0.5)
+    assert chance.decides(0.5)
+    assert not chance.decides(0.6)
+    chance.clear()
+    assert not chance.decides(0.0)
+
+
+def test_a_suppressed_box_does_not_tie_the_last_detection_taken():
+    # The third is as good as the second, but neither is kept whichever comes first.
+    boxes = [[0.0, 0, 10, 10], [50, 0, 60, 10], [0, 0, 10, 10], [90, 0, 99, 9]]
+    assert not chance_after(boxes, [0.9, 0.4, 0.4, 0.3], count=2).decides(0.0)
+
+
+def test_of_very_many_equal_scores_it_is_not_looked_up_whether_their_boxes_overlap():
+    most = shortcuts._MOST_EQUAL
+    assert not chance_after(row_of_boxes(most, 50.0), [0.5] * most, 999).decides(0.5)
+    many = chance_after(row_of_boxes(most + 1, 50.0), [0.5] * (most + 1), 999)
+    assert many.decides(0.5)
+    assert not many.decides(0.6)
+
+
+TEST_CFG = dict(
+    nms_pre=60,
+    min_bbox_size=0,
+    score_thr=0.02,
+    max_per_img=20,
+    nms=dict(type='nms', iou_threshold=0.4),
+)
+
+
+class FirstOfAll(RetinaHead):
+    """Takes the first detections as they are, without suppression."""
+
+    def _bbox_post_process(self, results, cfg, **kwargs):
+        return results[results.scores.sort(descending=True).indices[: cfg.max_per_img]]
+
+
+def retina(kind=RetinaHead, **test_cfg):
+    return kind(
+        num_classes=4, in_channels=4, feat_channels=4, stacked_convs=1,
+        anchor_generator=dict(
+            type='AnchorGenerator', scales=[2.0], ratios=[1.0, 2.0], strides=[8, 16]
+        ),
+        test_cfg=ConfigDict({**TEST_CFG, **test_cfg}),
+    )  # fmt: skip
+
+
+def ssd():
+    generator = dict(
+        type='SSDAnchorGenerator', scale_major=False, input_size=64, strides=[8, 16],
+        min_sizes=[16, 30], max_sizes=[30, 48], ratios=[[], []],
+    )  # fmt: skip
+    return SSDHead(
+        num_classes=3, in_channels=(4, 4), anchor_generator=generator,
+        test_cfg=ConfigDict(TEST_CFG),
+    )  # fmt: skip
+
+
+def fcos():
+    return FCOSHead(
+        num_classes=4, in_channels=4, feat_channels=4, stacked_convs=1, strides=(8, 16),
+        norm_cfg=None, test_cfg=ConfigDict(TEST_CFG),
+    )  # fmt: skip
+
+
+HEADS = {
+    'SSD': (ssd, (8, 8)),
+    'RetinaNet': (retina, (8, 8)),
+    'one suppression for all classes': (
+        lambda: retina(nms=dict(iou_threshold=0.4, class_agnostic=True)), (8, 8),
+    ),
+    'at most so many kept': (
+        lambda: retina(nms=dict(type='nms', iou_threshold=0.4, max_num=9)), (8, 8),
+    ),
+    'no suppression': (lambda: retina(nms=None), (8, 8)),
+    'FCOS, with score factors': (fcos, (4, 4, 1)),
+    'post-processing of its own': (lambda: retina(FirstOfAll), (8, 8)),
+}  # fmt: skip
+BATCH = 3
+
+
+def head_outputs(channels, seed):
+    """Windows of two levels, many of their logits equal.
+
+    All are of 32 cells or of none: torch computes a sigmoid's rest, what is left of a tensor after
+    its vectorised loop, by another formula, and equal logits would give scores that differ in the
+    last bit.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    steps = [2, 16, 128][seed % 3]
+    outputs = []
+    for kind, depth in enumerate(channels):
+        levels = []
+        for size in ((8, 16), (4, 8)):
+            maps = torch.randn(1 + BATCH, depth, *size, generator=generator)
+            maps = (maps * steps).round() / steps if kind != 1 else maps.abs() * 0.5
+            clean = maps[:1].contiguous(memory_format=torch.channels_last)
+            if size == (4, 8) and seed % 2:
+                levels.append(Windowed.equal(clean, BATCH, Tape()))
+            else:
+                corners = np.random.default_rng(seed).integers(
+                    0, (size[0] - 3, size[1] - 7), (BATCH, 2)
+                )
+                levels.append(Windowed.pasted(clean, maps[1:, :, :4, :8], corners, Tape()))
+        outputs.append(levels)
+    return outputs
+
+
+@contextlib.contextmanager
+def counted_calls(head):
+    """How often the head goes through one image's post-processing."""
+    calls, predict = [], head._predict_by_feat_single
+
+    def single(*args, **kwargs):
+        calls.append(args)
+        return predict(*args, **kwargs)
+
+    head._predict_by_feat_single = single
+    yield calls
+    del head._predict_by_feat_single
+
+
+def predicted(head, outputs):
+    metas = [dict(img_shape=(64, 128), scale_factor=(1.0, 1.0))] * BATCH
+    with torch.no_grad():
+        return head.predict_by_feat(*outputs, batch_img_metas=metas)
+
+
+def detections(head, outputs, floor):
+    """With shortcuts, and how many images were run again."""
+    model = nn.Module()
+    model.bbox_head = head
+    levels = [[Level.of(level) for level in kind] for kind in outputs]
+    with counted_calls(head) as calls, shortcuts.shortcuts(model, lambda *_: floor):
+        found = predicted(head, levels)
+    return found, len(calls) - BATCH
+
+
+def plain_detections(head, outputs):
+    return predicted(head, [[level.dense().clone() for level in kind] for kind in outputs])
+
+
+def assert_equal(found, wanted):
+    for name in ('scores', 'bboxes', 'labels'):
+        assert torch.equal(found[name], wanted[name])
+
+
+def in_order(found, floor=0.0):
+    """(N, 6) detections of at least a score: score, box, label; equal scores in a fixed order."""
+    columns = torch.cat([found.scores[:, None], found.bboxes, found.labels[:, None]], 1).numpy()
+    columns = columns[columns[:, 0] >= floor]
+    return columns[np.lexsort(columns.T[::-1])]
+
+
+@pytest.mark.parametrize(('build', 'channels'), HEADS.values(), ids=HEADS)
+def test_a_head_detects_what_it_does_without_whatever_is_tied(build, channels):
+    head = build().eval()
+    again = 0
+    for seed in range(12):
+        outputs = head_outputs(channels, seed)
+        found, more = detections(head, outputs, floor=0.0)
+        again += more
+        for a, b in zip(found, plain_detections(head, outputs)):
+            assert len(b) >= 9
+            np.testing.assert_array_equal(in_order(a), in_order(b))
+            if more == BATCH:
+                # Run again: not even equal scores come in another order.
+                assert_equal(a, b)
+    assert again > 0
+
+
+@pytest.mark.parametrize(('build', 'channels'), HEADS.values(), ids=HEADS)
+def test_of_scores_below_the_floor_ties_do_no_harm_above_it(build, channels):
+    head = build().eval()
+    spared = 0
+    for seed in range(12):
+        outputs = head_outputs(channels, seed)
+        plain = plain_detections(head, outputs)
+        floor = float(torch.cat([each.scores for each in plain]).quantile(0.8))
+        found, again = detections(head, outputs, floor)
+        spared += again < detections(head, outputs, 0.0)[1]
+        for a, b in zip(found, plain):
+            np.testing.assert_array_equal(in_order(a, floor), in_order(b, floor))
+    assert spared > 0
+
+
+@pytest.mark.parametrize(('build', 'channels'), HEADS.values(), ids=HEADS)
+def test_without_a_floor_no_image_is_run_again(build, channels):
+    head = build().eval()
+    for seed in range(3):
+        found, again = detections(head, head_outputs(channels, seed), math.inf)
+        assert again == 0
+        assert len(found) == BATCH
+
+
+def test_an_image_is_judged_by_its_own_floor_and_detections():
+    head = retina().eval()
+    outputs = head_outputs((8, 8), 0)
+    asked = []
+
+    def floor(image, found):
+        asked.append((image, len(found)))
+        return 0.0 if image == 1 else math.inf
+
+    model = nn.Module()
+    model.bbox_head = head
+    levels = [[Level.of(level) for level in kind] for kind in outputs]
+    with counted_calls(head) as calls, shortcuts.shortcuts(model, floor):
+        found = predicted(head, levels)
+    assert len(calls) == BATCH + 1
+    assert asked == [(k, len(each)) for k, each in enumerate(found)]
+    assert_equal(found[1], plain_detections(head, outputs)[1])
+
+
+def test_only_the_images_with_ties_are_run_again():
+    outputs = head_outputs((8, 8), 2)
+    for level, seed in zip(outputs[0], range(2)):
+        generator = torch.Generator().manual_seed(seed)
+        level.clean.copy_(torch.randn(level.clean.shape, generator=generator))
+        level.patch[1:] = torch.randn(level.patch[1:].shape, generator=generator)
+        level.patch[0] = 5
+    head = retina().eval()
+    found, again = detections(head, outputs, 0.0)
+    assert again == 1
+    for a, b in zip(found, plain_detections(head, outputs)):
+        assert_equal(a, b)
+
+
+@pytest.mark.parametrize('floor', [0.0, math.inf])
+def test_many_boxes_suppressed_class_by_class_are_the_same(monkeypatch, floor):
+    monkeypatch.setattr(
+        base_dense_head, 'batched_nms',
+        lambda boxes, scores, labels, cfg: batched_nms(boxes, scores, labels, {**cfg, 'split_thr': 50}),
+    )  # fmt: skip
+    head = retina(nms_pre=500, max_per_img=30, score_thr=0.0).eval()
+    again = 0
+    for seed in range(15):
+        outputs = head_outputs((8, 8), seed)
+        found, more = detections(head, outputs, floor)
+        again += more
+        for a, b in zip(found, plain_detections(head, outputs)):
+            if floor == 0:
+                np.testing.assert_array_equal(in_order(a), in_order(b))
+            assert torch.equal(a.scores[:1], b.scores[:1])
+            assert len(a) == len(b)
+    assert (again > 0) == (floor == 0)
+
+
+def test_a_head_that_takes_no_image_by_itself_is_served_by_suppression_only():
+    head = YOLOV3Head(
+        num_classes=3, in_channels=(4, 4), out_channels=(4, 4), featmap_strides=(16, 8),
+        anchor_generator=dict(
+            type='YOLOAnchorGenerator', base_sizes=[[(20, 16)], [(9, 12)]], strides=[16, 8]
+        ),
+        test_cfg=ConfigDict(TEST_CFG),
+    ).eval()  # fmt: skip
+    maps = [torch.randn(BATCH, 8, *size) for size in ((4, 8), (8, 16))]
+    model = nn.Module()
+    model.bbox_head = head
+    with shortcuts.shortcuts(model, lambda *_: 0.0):
+        found = predicted(head, [[each.clone() for each in maps]])
+    for a, b in zip(found, predicted(head, [maps])):
+        assert len(b) == 20
+        assert_equal(a, b)

@@ -1,0 +1,71 @@
+"""Every layer of every SSD of MMDetection swaps in every mode: build, load, forward, backward."""
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.registry import init_default_scope
+
+from benchmarks.agreement import MODES
+from mindpad_mm.padding.layers import PaddedLayer
+
+# Inputs as small as the last level's kernel allows: every layer runs, on maps down to one cell.
+CONFIGS = {
+    'ssd/ssd300_coco.py': 264,
+    'ssd/ssd512_coco.py': 384,
+    'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py': 160,
+}
+
+
+def build(config: Config, mode=None):
+    model = config.model.copy()
+    model.backbone.init_cfg = dict(type='Kaiming', layer='Conv2d')
+    if mode:
+        model.padding_cfg = dict(mode=mode, pool=True)
+    torch.manual_seed(0)
+    model = MODELS.build(model)
+    model.init_weights()
+    return model
+
+
+@pytest.fixture(scope='module', params=CONFIGS)
+def stock(request):
+    init_default_scope('mmdet')
+    config = get_config(f'mmdet::{request.param}')
+    return config, build(config), CONFIGS[request.param]
+
+
+@pytest.mark.parametrize('mode', MODES, ids=str)
+def test_swapped_ssd_keeps_weights_and_shapes_and_trains(stock, mode):
+    config, plain, size = stock
+    model = build(config, mode)
+    weights, expected = model.state_dict(), plain.state_dict()
+    assert list(weights) == list(expected)
+    assert all(torch.equal(weights[key], expected[key]) for key in weights)
+    model.load_state_dict(expected, strict=True)
+    plain.load_state_dict(weights, strict=True)
+
+    swapped = [m for m in model.modules() if isinstance(m, PaddedLayer)]
+    stock_padded = [
+        m
+        for m in plain.modules()
+        if isinstance(m, (torch.nn.Conv2d, torch.nn.MaxPool2d))
+        and any(torch.nn.modules.utils._pair(m.padding))
+    ]
+    assert len(swapped) == (0 if mode == 'zeros' else len(stock_padded))
+
+    x = torch.rand(1, 3, size, size)
+    model.eval()
+    plain.eval()
+    with torch.no_grad():
+        theirs = plain._forward(x)
+    ours = model._forward(x)
+    for levels, plain_levels in zip(ours, theirs):
+        for level, plain_level in zip(levels, plain_levels):
+            assert level.shape == plain_level.shape
+            assert torch.equal(level, plain_level) == (mode == 'zeros')
+    sum(level.abs().sum() for levels in ours for level in levels).backward()
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    assert len(grads) > 20
+    assert all(grad.isfinite().all() for grad in grads)

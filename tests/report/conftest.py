@@ -1,0 +1,105 @@
+"""A finished scan in a folder, made of arithmetic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mindpad_mm.core.images import write_png
+from mindpad_mm.scan.positions import axis_positions, common_grid
+from mindpad_mm.scan.result import ScanResult
+from mindpad_mm.scan.run import scan_statistics
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """Two scenes of 40 x 60, one object of 10 x 6; the lowest score 0.1 at row 4, column 16."""
+    rows, cols = np.arange(0, 31, 2), np.arange(0, 55, 2)
+    scores = np.full((2, 1, 1, len(rows), len(cols)), 0.75, np.float32)
+    scores[..., 2, 8] = 0.1
+    flags = np.zeros(scores.shape, bool)
+    flags[0, 0, 0, 5:9, 20:] = True
+    backgrounds = []
+    for k in range(2):
+        write_png(tmp_path / f'scene_{k}.png', np.full((40, 60, 3), 90 + 60 * k, np.uint8))
+        scene = {'source': f'<grey & {k}>', 'file': f'scene_{k}.png', 'height': 40, 'width': 60}
+        backgrounds.append(scene)
+    write_png(tmp_path / 'object_0_10.png', np.full((10, 6, 4), 255, np.uint8))
+    info = {
+        'config': 'a/config.py', 'checkpoint': 'b/weights.pth', 'label': 'traffic light',
+        'label_index': 0, 'stride': 2, 'sizes': [10], 'iou_thr': 0.5, 'clean_thr': 0.001,
+        'engine': 'full', 'space': 'input', 'batch_size': 8, 'device': 'cpu', 'seed': 0,
+        'cfg_options': {'model.test_cfg.score_thr': 0.001}, 'periods': [8],
+        'positions': 896, 'positions_per_second': 12.5, 'versions': {'torch': '2.1'},
+        'backgrounds': backgrounds,
+        'objects': [{'source': 'white', 'files': ['object_0_10.png'], 'boxes': [[10, 6]]}],
+    }  # fmt: skip
+    ious = np.zeros_like(scores)
+    y, x = np.meshgrid(rows, cols, indexing='ij')
+    boxes = np.stack([x - 1.25, y + 0.5, x + 5.75, y + 10.125], -1).astype(np.float32)
+    boxes = np.tile(boxes, (2, 1, 1, 1, 1, 1))
+    boxes[..., 2, 8, :] = np.nan
+    result = ScanResult(scores, ious, boxes, flags, ious, rows, cols, info)
+    info['statistics'] = scan_statistics(result)
+    result.save(tmp_path)
+    return result
+
+
+@pytest.fixture(scope='session')
+def make_scan(tmp_path_factory):
+    """A function that makes a scan of noise: 3 scenes, 2 objects and 2 sizes, one scene smaller.
+
+    The same ``inputs`` give the same scenes and objects, the same ``scores`` the same scores.
+    """
+
+    def make(name, scores=0, inputs=0, label='traffic light'):
+        folder = tmp_path_factory.mktemp(name)
+        scenes, boxes, stride = [(48, 80), (48, 80), (40, 64)], [[(10, 6), (16, 10)]] * 2, 2
+        rng = np.random.default_rng(inputs)
+        backgrounds, objects = [], []
+        for k, (height, width) in enumerate(scenes):
+            write_png(folder / f'scene_{k}.png', rng.integers(0, 99, (height, width, 3), np.uint8))
+            scene = {
+                'source': f'{k}.jpg',
+                'file': f'scene_{k}.png',
+                'height': height,
+                'width': width,
+            }
+            backgrounds.append(scene)
+        for k, shapes in enumerate(boxes):
+            files = [f'object_{k}_{height}.png' for height, _ in shapes]
+            for file, shape in zip(files, shapes):
+                colour = (255 * (k == 0), 200, 255 * (k == 1), 255)
+                write_png(folder / file, np.full((*shape, 4), colour, np.uint8))
+            objects.append(
+                {'source': f'object {k}', 'files': files, 'boxes': [list(s) for s in shapes]}
+            )
+        rows, cols = common_grid(scenes, boxes[0], stride)
+        rng = np.random.default_rng([1, scores])
+        shape = (len(scenes), len(boxes), 2, len(rows), len(cols))
+        values = rng.uniform(0, 1, (2, *shape)).astype(np.float32)
+        flags = rng.uniform(0, 1, shape) < 0.05
+        for index in np.ndindex(shape[:3]):
+            scene, box = scenes[index[0]], boxes[index[1]][index[2]]
+            fits = [len(axis_positions(a, b, stride)) for a, b in zip(scene, box)]
+            for outside in (np.s_[fits[0] :, :], np.s_[:, fits[1] :]):
+                values[(slice(None), *index, *outside)] = np.nan
+                flags[(*index, *outside)] = False
+        info = {
+            'config': f'{name}.py', 'checkpoint': 'weights.pth', 'label': label,
+            'label_index': 0, 'stride': stride, 'sizes': [10, 16], 'iou_thr': 0.5,
+            'clean_thr': 0.001, 'engine': 'full', 'space': 'input', 'batch_size': 8,
+            'device': 'cpu', 'seed': 0, 'cfg_options': {}, 'periods': [8], 'positions': 1,
+            'positions_per_second': 1.0, 'versions': {}, 'backgrounds': backgrounds,
+            'objects': objects,
+        }  # fmt: skip
+        boxes = rng.uniform(-20, 90, (*shape, 4)).astype(np.float32)
+        boxes[rng.uniform(0, 1, shape) < 0.1] = np.nan
+        result = ScanResult(*values, boxes, flags, values[0], rows, cols, info)
+        info['statistics'] = scan_statistics(result)
+        result.save(folder)
+        # Drawing the real one takes seconds, and heatmaps have tests of their own.
+        write_png(folder / 'heatmap.png', np.zeros((200, 600, 3), np.uint8))
+        return result
+
+    return make

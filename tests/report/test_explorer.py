@@ -1,0 +1,246 @@
+"""The page in a real browser: what one points at is what scan.npz holds."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mindpad_mm.report.page import write_page
+
+websocket = pytest.importorskip('websocket', reason='websocket-client is not installed')
+from tests.report.devtools import Browser, find_chromium  # noqa: E402  needs websocket
+
+SHIFT = 8
+
+
+@pytest.fixture(scope='module')
+def browser(tmp_path_factory):
+    program = find_chromium()
+    if program is None:
+        pytest.skip('no Chromium or Chrome on this machine')
+    browser = Browser(program, tmp_path_factory.mktemp('profile'))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope='module')
+def scans(make_scan):
+    return [make_scan('zeros', scores=1), make_scan('reflect', scores=2)]
+
+
+@pytest.fixture(scope='module')
+def pages(scans, tmp_path_factory):
+    """Files: the page of the first scan, and that of both."""
+    folder = tmp_path_factory.mktemp('pages')
+    write_page(scans[:1], folder / 'one.html')
+    write_page(scans, folder / 'both.html')
+    return folder / 'one.html', folder / 'both.html'
+
+
+def open_page(browser, page, **window):
+    browser.open(page, **window)
+    browser.wait_for('"ready" in document.getElementById("explorer").dataset')
+
+
+@pytest.fixture
+def scan(browser, scans, pages):
+    """The scan whose page is open, at its first scene, object and size."""
+    if not browser.run(f'location.href === "{pages[0].as_uri()}"'):
+        open_page(browser, pages[0])
+    browser.mouse(0, 0)
+    for name in ('background', 'object', 'size'):
+        choose(browser, name, 0)
+    return scans[0]
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_wrong(browser):
+    yield
+    assert not browser.errors
+    assert all(url.startswith(('file:', 'data:', 'blob:')) for url in browser.requests)
+
+
+def choose(browser, name, value):
+    browser.run(f"""(control => {{
+        control.value = {value};
+        control.dispatchEvent(new Event('input'));
+    }})(document.getElementById('{name}'))""")
+
+
+def stored(scan):
+    """The arrays of scan.npz."""
+    with np.load(scan.folder / 'scan.npz') as arrays:
+        return dict(arrays)
+
+
+def point_at(browser, selector, scan, row, col):
+    """Move the mouse onto a position of a map, found by where its axes lie on the screen."""
+    area = f"document.querySelector('{selector} .nsewdrag')"
+    browser.run(f'{area}.scrollIntoView({{block: "center", behavior: "instant"}})')
+    x, y, width, height = browser.run(
+        f'(r => [r.x, r.y, r.width, r.height])({area}.getBoundingClientRect())'
+    )
+    scene, half = scan.info['backgrounds'][0], scan.info['stride'] / 2
+    at = (
+        x + (scan.cols[col] + half) / (scene['width'] + half) * width,
+        y + (scan.rows[row] + half) / (scene['height'] + half) * height,
+    )
+    browser.mouse(at[0] + 2, at[1])
+    browser.mouse(*at)
+
+
+def readout(browser):
+    return browser.run('document.getElementById("readout").textContent')
+
+
+def said(browser, scan, row, col):
+    """The readout's lines on the scores, once it is about this position."""
+    title = f'Row {scan.rows[row]}, column {scan.cols[col]}'
+    text = browser.wait_for(
+        f'(t => t.startsWith("{title}\\n") && t)(document.getElementById("readout").textContent)'
+    )
+    return text.splitlines()[2:]
+
+
+def unflagged(scan, background=0, obj=0, size=0):
+    """A position well inside that is flagged in no scene."""
+    free = ~scan.flags[:, obj, size].any(0)
+    return next((r, c) for r in range(5, 12) for c in range(7, 20) if free[r, c])
+
+
+def test_hovering_reads_the_score_and_the_iou_that_the_file_holds(browser, scan):
+    arrays = stored(scan)
+    row, col = unflagged(scan)
+    point_at(browser, '[data-score="0"]', scan, row, col)
+    score, iou = (arrays[name][0, 0, 0, row, col] for name in ('scores', 'ious'))
+    (line,) = said(browser, scan, row, col)
+    told, box = line.split(', found at ')
+    assert told == f'score {score:.4f}, IoU {iou:.4f}'
+    edges = [float(edge) for corner in box.split(' to ') for edge in corner.split(', ')]
+    np.testing.assert_allclose(edges, arrays['boxes'][0, 0, 0, row, col], rtol=0, atol=0.0501)
+    label = browser.wait_for('document.querySelector(".hoverlayer")?.textContent')
+    assert f'score {score:.4f}' in label
+    assert f'IoU {iou:.3f}' in label
+    assert f'row {scan.rows[row]}, column {scan.cols[col]}' in label
+    y, x = scan.rows[row], scan.cols[col]
+    assert f'pasted box {x}, {y} to {x + 6}, {y + 10}\n' in readout(browser)
+    # The recipe follows: it recomputes what is looked at.
+    recipe = browser.run('document.querySelector("pre").textContent')
+    assert f'row, col = {scan.rows[row]}, {scan.cols[col]}' in recipe
+
+
+def test_the_object_is_pasted_where_one_points(browser, scan):
+    row, col = unflagged(scan)
+    point_at(browser, '[data-score="0"]', scan, row, col)
+    said(browser, scan, row, col)
+    y, x = scan.rows[row] + 5, scan.cols[col]
+    inside, outside = browser.run(f"""new Promise(done => requestAnimationFrame(() => {{
+        const canvas = document.getElementById('scene'), scale = canvas.width / 80;
+        const data = x => canvas.getContext('2d').getImageData(x * scale, {y} * scale, 1, 1).data;
+        done([{x} + 3, {x} + 16].map(x => [...data(x)]));
+    }}))""")
+    assert inside == [0, 200, 255, 255]
+    assert max(outside[:3]) < 99
+
+
+def test_arrow_keys_move_the_object_and_stop_at_the_edge(browser, scan):
+    scores = stored(scan)['scores'][0, 0, 0]
+    browser.run('document.querySelector(\'[data-score="0"]\').focus()')
+    for _ in range(5):
+        browser.key('ArrowLeft', SHIFT)
+        browser.key('ArrowUp', SHIFT)
+    assert f'score {scores[0, 0]:.4f}' in said(browser, scan, 0, 0)[0]
+    browser.key('ArrowRight')
+    browser.key('ArrowDown')
+    browser.key('ArrowDown')
+    assert f'score {scores[2, 1]:.4f}' in said(browser, scan, 2, 1)[0]
+    for _ in range(9):
+        browser.key('ArrowRight', SHIFT)
+        browser.key('ArrowDown', SHIFT)
+    last = len(scan.rows) - 1, len(scan.cols) - 1
+    assert f'score {scores[last]:.4f}' in said(browser, scan, *last)[0]
+
+
+def test_selectors_choose_scene_object_and_size(browser, scan):
+    arrays = stored(scan)
+    for name, value in (('background', 2), ('object', 1), ('size', 1)):
+        choose(browser, name, value)
+    browser.run('moveTo(6, 8)')
+    score = arrays['scores'][2, 1, 1, 3, 4]
+    assert f'score {score:.4f}' in said(browser, scan, 3, 4)[0]
+    assert 'object_1_16.png' in browser.run('document.querySelector("pre").textContent')
+    browser.run('moveTo(999, 999)')  # the third scene is smaller and the object larger
+    assert readout(browser).startswith('Row 24, column 54\n')
+
+
+def test_flagged_positions_are_said_to_be(browser, scan):
+    row, col = np.argwhere(scan.flags[0, 0, 0])[0]
+    browser.run(f'moveTo({scan.rows[row]}, {scan.cols[col]})')
+    assert 'flagged' in said(browser, scan, row, col)[0]
+
+
+def test_scans_side_by_side_tell_the_change_and_its_interval(browser, scans, pages):
+    open_page(browser, pages[1])
+    first, other = (stored(scan)['scores'][:, 0, 0].astype(float) for scan in scans)
+    free = ~(scans[0].flags | scans[1].flags)[:, 0, 0].any(0) & ~np.isnan(first).any(0)
+    row, col = np.argwhere(free)[40]
+    point_at(browser, '[data-change="0"]', scans[0], row, col)
+    lines = said(browser, scans[0], row, col)
+    tested = stats.ttest_rel(other[:, row, col], first[:, row, col])
+    interval = tested.confidence_interval(0.95)
+    numbers = [float(n.replace('\u2212', '-')) for n in re.findall(r'[+\u2212][0-9.]+', lines[-1])]
+    expected = [(other - first)[:, row, col].mean(), interval.low, interval.high]
+    assert numbers == pytest.approx(expected, abs=2e-4)
+    here = float(lines[-2].rsplit(' ', 1)[1].replace('\u2212', '-'))
+    assert here == pytest.approx((other - first)[0, row, col], abs=2e-4)
+
+
+def test_only_changes_that_are_sure_are_left_where_asked(browser, scans, pages):
+    open_page(browser, pages[1])
+    drawn = (
+        '[...document.querySelector(\'[data-mean="0"]\').data[0].z].map(r => [...r].map(isFinite))'
+    )
+    before = np.array(browser.run(drawn))
+    browser.run('document.querySelector("[data-sure]").click()')
+    left = np.array(browser.run(drawn))
+    first, other = (
+        np.where(scan.flags, np.nan, scan.scores)[:, 0, 0].astype(float) for scan in scans
+    )
+    known = ~np.isnan(other - first).any(0)
+    interval = stats.ttest_rel(other, first).confidence_interval(0.95)
+    sure = (interval.low > 0) | (interval.high < 0)
+    assert before[known].all()
+    np.testing.assert_array_equal(left[known], sure[known])
+    assert 0 < sure[known].mean() < 0.5
+
+
+def test_colours_mean_the_same_on_every_map_and_weakest_strips_are_marked(browser, scan):
+    choose(browser, 'background', 1)
+    drawn = browser.run("""(map => [map.data[0].zmin, map.data[0].zmax,
+        map.layout.shapes[0].y0, map.layout.shapes[1].x0, map.layout.shapes[1].visible])(
+        document.querySelector('[data-score="0"]'))""")
+    figures = scan.info['statistics']['maps'][4]
+    strips = [figures[name]['position'] for name in ('worst_row', 'worst_col')]
+    assert drawn == [0, 1, *strips, True]
+
+
+@pytest.mark.parametrize('width', [390, 1300])
+def test_page_fits_its_window(browser, pages, width):
+    open_page(browser, pages[1], width=width, mobile=width < 500)
+    assert browser.run('document.documentElement.scrollWidth') <= width
+    assert browser.run('[...document.querySelectorAll(".map")].every(e => e.clientHeight > 150)')
+
+
+def test_without_scripts_the_heatmap_is_shown(browser, pages):
+    browser.send('Emulation.setScriptExecutionDisabled', value=True)
+    try:
+        browser.open(pages[1])
+        shown = 'img => img.naturalWidth > 500 && img.getBoundingClientRect().height > 100'
+        pictures = '[...document.querySelectorAll("noscript img")]'
+        assert browser.run(f'{pictures}.map({shown})') == [True, True]
+        assert browser.run('document.getElementById("explorer").offsetHeight') == 0
+    finally:
+        browser.send('Emulation.setScriptExecutionDisabled', value=False)

@@ -1,0 +1,130 @@
+"""One scan by several processes, started as torchrun and slurm start them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.scan import blindspot_scan
+from mindpad_mm.scan.journal import FOLDER
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'blindspot_scan.py'
+ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(TOOL.parents[1]), 'OMP_NUM_THREADS': '1'}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def one_thread():
+    """As the launched processes have; other numbers add up floats in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def scan(files, out, **options):
+    inputs = {'backgrounds': [files / 'photo.png'], 'objects': [files / 'light.png']}
+    return blindspot_scan(
+        files / 'config.py', files / 'weights.pth', out, sizes=[24, 40], stride=5, **inputs,
+        **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def whole(files, tmp_path_factory):
+    return scan(files, tmp_path_factory.mktemp('whole') / 'out')
+
+
+def command(files, out, launcher, weights='weights.pth'):
+    options = ['--size', '24', '40', '--stride', '5', '--launcher', launcher, '--out', out]
+    inputs = ['--background', files / 'photo.png', '--object', files / 'light.png']
+    return [*map(str, [TOOL, files / 'config.py', files / weights, *options, *inputs])]
+
+
+def start_as_slurm_does(arguments, size):
+    """Processes that nobody looks after: what they notice of each other, they notice themselves."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    job = {
+        'SLURM_NTASKS': str(size), 'SLURM_NODELIST': 'localhost', 'MASTER_ADDR': '127.0.0.1',
+        'MASTER_PORT': port,
+    }  # fmt: skip
+    return [
+        subprocess.Popen(
+            [sys.executable, *arguments],
+            env={**ENVIRONMENT, **job, 'SLURM_PROCID': str(rank), 'SLURM_LOCALID': str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+
+
+def errors(text):
+    return [line for line in text.splitlines() if 'error:' in line or 'Error' in line]
+
+
+def test_processes_of_torchrun_write_the_bytes_of_one(files, whole, tmp_path):
+    out = tmp_path / 'out'
+    run = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+    subprocess.run(
+        [*run, *command(files, out, 'pytorch')], env=ENVIRONMENT, check=True, capture_output=True
+    )
+    assert (out / 'scan.npz').read_bytes() == (whole.folder / 'scan.npz').read_bytes()
+    finished = scan(files, out, resume=True)
+    assert finished.info['processes'] == 2
+    assert finished.info['threads'] == 1
+    assert {note['size'] for note in finished.info['engine_notes']} == {24, 40}
+    assert finished.info['fingerprint'] == whole.info['fingerprint']
+    assert (out / 'report.html').is_file()
+
+
+def test_killed_process_is_named_the_others_stop_and_one_alone_goes_on(files, whole, tmp_path):
+    out = tmp_path / 'out'
+    processes = start_as_slurm_does(command(files, out, 'slurm'), 2)
+    while not list((out / FOLDER).glob('0-*')):
+        assert processes[0].poll() is None, processes[0].communicate()[1]
+        time.sleep(0.005)
+    processes[1].send_signal(signal.SIGKILL)
+    begin = time.monotonic()
+    told = processes[0].communicate(timeout=60)[1]
+    assert time.monotonic() - begin < 60
+    assert processes[0].returncode == 2
+    assert processes[1].wait() == -signal.SIGKILL
+    assert len(errors(told)) == 1
+    assert f'process 1 of 2 (pid {processes[1].pid}' in errors(told)[0]
+    assert not (out / 'scan.npz').exists()
+    torch.set_num_threads(2)
+    with pytest.raises(UserError, match=r'another threads \(1, not 2\).*OMP_NUM_THREADS'):
+        scan(files, out, resume=True)
+    torch.set_num_threads(1)
+    scan(files, out, resume=True)
+    assert (out / 'scan.npz').read_bytes() == (whole.folder / 'scan.npz').read_bytes()
+
+
+def test_mistake_is_told_once_and_all_end_with_2(files, tmp_path):
+    processes = start_as_slurm_does(command(files, tmp_path, 'slurm', 'no.pth'), 2)
+    told = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2]
+    assert len(errors(told[0])) == 1
+    assert 'no.pth' in errors(told[0])[0]
+    assert errors(told[1]) == []
+
+
+def test_launcher_that_did_not_start_the_process_is_told(files, tmp_path, monkeypatch):
+    for name in ('RANK', 'LOCAL_RANK'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match='torchrun --nproc_per_node 2'):
+        scan(files, tmp_path, launcher='pytorch')
+    with pytest.raises(UserError, match='choose one of: none, pytorch, slurm, mpi'):
+        scan(files, tmp_path, launcher='torchrun')

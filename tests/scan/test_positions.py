@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.scan.positions import common_grid, position_boxes, scene_positions
+
+
+@given(
+    scene=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    box=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    stride=st.integers(1, 9),
+)
+def test_positions_are_exactly_the_places_where_the_box_lies_inside(scene, box, stride):
+    if box[0] > scene[0] or box[1] > scene[1]:
+        with pytest.raises(UserError, match='smaller size'):
+            scene_positions(scene, box, stride)
+        return
+    expected = [
+        (row, col)
+        for row in range(0, scene[0], stride)
+        for col in range(0, scene[1], stride)
+        if row + box[0] <= scene[0] and col + box[1] <= scene[1]
+    ]
+    positions = scene_positions(scene, box, stride)
+    assert list(map(tuple, positions.tolist())) == expected
+    rows, cols = common_grid([scene, (scene[0] + 3, scene[1])], [box, (1, box[1])], stride)
+    assert set(expected) <= {(row, col) for row in rows.tolist() for col in cols.tolist()}
+    first = position_boxes(positions, box)[-1].tolist()
+    row, col = expected[-1]
+    assert first == [col, row, col + box[1], row + box[0]]
+
+
+@pytest.mark.parametrize('stride', [0, -1])
+def test_stride_that_goes_nowhere_is_refused(stride):
+    with pytest.raises(UserError, match='stride'):
+        scene_positions((9, 9), (2, 2), stride)
