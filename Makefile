@@ -1,10 +1,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Photos and crops to train the zoo on; see mindpad_mm/zoo/MODEL_CARD.md.
+# Photos and crops to train the shipped checkpoints on; see mindpad_mm/zoo/MODEL_CARD.md.
 DATA ?= ../shared/data
 MODES ?= zeros reflect
-# More than one thread a process slows processes that share their cores.
+# One thread per process: several processes share the cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
 .PHONY: demo test lint bench agreement zoo zoo-test clean study-traffic-lights study-swap study-letters
@@ -18,16 +18,17 @@ test: $(VENV)/installed-dev
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
-# Every figure that has a goal, in one table; about half an hour on an idle machine.
+# Every benchmark that has a goal, in one table; about half an hour on an idle machine.
 bench: $(VENV)/installed
 	$(TEST_ENV) $(BIN)/python -m benchmarks --json outputs/bench.json
 
-# Whole scans on the incremental engine against the full one, in every mode; about half an hour.
+# Whole scans on the incremental engine against the full engine, in every mode; about half an hour.
 agreement: $(VENV)/installed
 	$(TEST_ENV) $(BIN)/python -m benchmarks.measure_agreement --json outputs/agreement.json
 
-# The shipped checkpoints, from nothing but DATA: about an hour on 2 cores.
+# Train the shipped checkpoints from DATA: about an hour on 2 cores.
 LIGHTS = $(BIN)/python tools/make_traffic_lights.py --photos $(DATA)/coco96/images \
     --lights $(DATA)/traffic_lights --distractors 1.5 --occluded 0.2 --seed 0 \
     --val-photos 000000000064.jpg 000000000471.jpg 000000000532.jpg
@@ -41,7 +42,7 @@ mindpad_mm/zoo/%.pth: data/traffic_lights/meta.json
 data/traffic_lights/meta.json:
 	$(LIGHTS) --out data/traffic_lights --num-images 3200 --num-val 200 --drawn 0.25
 
-# The zoo's figures: held-out crops on held-out photos, nothing drawn.
+# Metrics of the shipped checkpoints: held-out crops on held-out photos, nothing drawn.
 zoo-test: $(VENV)/installed data/traffic_lights_real/meta.json $(MODES:%=test-%)
 
 test-%:
@@ -53,7 +54,7 @@ test-%:
 data/traffic_lights_real/meta.json:
 	$(LIGHTS) --out data/traffic_lights_real --num-images 1 --num-val 300
 
-# The studies of docs/RESULTS.md, each going on from where it stood; JOBS=2 trains two at once.
+# The studies of docs/RESULTS.md; interrupted ones continue. JOBS=2 trains two models at once.
 JOBS ?= 1
 STUDY = $(TEST_ENV) $(BIN)/python -m studies.run_traffic_lights --photos $(DATA)/coco96/images \
     --lights $(DATA)/traffic_lights --document docs/RESULTS.md

@@ -19,11 +19,12 @@ setup(
         'mindpad_mm': [
             'zoo/*',
             'report/templates/*',
-            # Links to configs/ and tools/, where OpenMMLab packages carry theirs.
+            # Links to configs/ and tools/, where MIM expects them.
             '.mim/configs/**/*.py',
             '.mim/tools/*.py',
         ]
     },
+    entry_points={'console_scripts': ['mindpad = mindpad_mm.cli:main']},
     install_requires=[
         'torch>=2.1',
         'torchvision',
@@ -37,11 +38,11 @@ setup(
         'jinja2',
         'plotly>=5.18',
         'rich',
-        # MMEngine reads inherited configs through pkg_resources, which setuptools 82 no longer has.
+        # MMEngine reads inherited configs with pkg_resources, which setuptools 82 removed.
         'setuptools<81',
     ],
     extras_require={
-        # mmcv and mmcv-lite install over each other, so neither is required outright.
+        # mmcv and mmcv-lite overwrite each other's files, so the user chooses one.
         'lite': ['mmcv-lite>=2.0.0rc4,<2.2.0'],
         'full': ['mmcv>=2.0.0rc4,<2.2.0'],
         'dev': [
@@ -49,10 +50,13 @@ setup(
             'pytest-xdist',
             'hypothesis',
             'ruff',
+            'mypy',
             'onnx',
             'onnxscript',
             'onnxruntime',
-            # Speaks to a headless Chromium, where there is one, to test the report's page.
+            # Scans as tables: ScanResult.to_dataframe.
+            'pandas',
+            # Tests of the report's page drive a headless Chromium with it, if one is installed.
             'websocket-client',
         ],
     },

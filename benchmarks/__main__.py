@@ -11,8 +11,8 @@ import torch
 from benchmarks.figures import figures_table
 from benchmarks.runs import write_ssd300
 from benchmarks.suite import GROUPS, Effort
+from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.core.detector import versions
-from mindpad_mm.core.errors import one_line_errors
 from mindpad_mm.core.files import save_json
 
 EXAMPLE = """\
@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_line_errors
+@one_line_errors()
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(1)

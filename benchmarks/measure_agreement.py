@@ -11,8 +11,8 @@ import torch
 from rich.console import Console
 
 from benchmarks.agreement import MODES, SCANS, agreement_table, compare
+from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.core.detector import versions
-from mindpad_mm.core.errors import one_line_errors
 from mindpad_mm.core.files import save_json
 from mindpad_mm.padding.modes import describe, get_modes, parse_modes
 
@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_line_errors
+@one_line_errors()
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)

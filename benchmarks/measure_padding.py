@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.padding import LAYOUTS, MODES, Settings, measure, table
-from mindpad_mm.core.errors import one_line_errors
+from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.core.files import save_json
 
 EXAMPLE = """examples:
@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_line_errors
+@one_line_errors()
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)

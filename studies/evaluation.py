@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from pycocotools.coco import COCO
 
+from mindpad_mm.core.detector import DetectorFiles
 from mindpad_mm.core.files import save_json, written_whole
 from mindpad_mm.diagnose import Subject, check_artifacts, check_filters
 from mindpad_mm.evaluation.bootstrap import Draws, Resampler
@@ -117,14 +118,12 @@ class Evaluation:
         if done.is_file():
             return json.loads(done.read_text('utf-8'))['statistics']
         result = blindspot_scan(
-            str(self.training.config),
-            self.checkpoint(),
-            folder,
-            cfg_options=self.cfg_options,
+            DetectorFiles(self.training.config, self.checkpoint(), self.cfg_options),
+            out=folder,
             resume=folder.is_dir() and any(folder.iterdir()),
             **options,
         )
-        return result.info['statistics']
+        return result.info.statistics
 
     def layers(self, photos: Sequence[Path]) -> dict[str, float]:
         """What the layers show of padding.

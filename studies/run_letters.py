@@ -7,7 +7,7 @@ import argparse
 import os
 from pathlib import Path
 
-from mindpad_mm.core.errors import one_line_errors
+from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.core.files import save_json
 from studies.document import put_section
 from studies.letters import run_letters
@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_line_errors
+@one_line_errors()
 def main() -> None:
     args = parse_args()
     emnist = args.emnist

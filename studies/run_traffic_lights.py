@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mindpad_mm.core.errors import one_line_errors
+from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.core.files import save_json
 from studies.document import put_section
 from studies.swap import RECALIBRATED, swap_matrix
@@ -57,7 +57,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_line_errors
+@one_line_errors()
 def main() -> None:
     args = parse_args()
     study = Study(

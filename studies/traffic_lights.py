@@ -84,8 +84,8 @@ class Study:
             for colour in ('red', 'green')
         ]
         return {
-            'backgrounds': [str(path) for path in self.backgrounds()],
-            'objects': cut_objects(crops, self.work_dir / 'objects'),
+            'scene': [str(path) for path in self.backgrounds()],
+            'object': cut_objects(crops, self.work_dir / 'objects'),
             'sizes': [20],
             'stride': 3,
         }

@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, settings
 
 import mindpad_mm  # noqa: F401  makes `import mmdet` work on mmcv-lite, before any test imports it
 from mindpad_mm.testing.small import SpotDetector, write_small_ssd
+from tests.made_up_scans import make_scan, scan  # noqa: F401  fixtures
 
 settings.register_profile(
     'mindpad_mm',

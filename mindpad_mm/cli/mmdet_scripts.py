@@ -1,28 +1,39 @@
-"""Run the scripts MMDetection ships, with its faults cured and a user's mistakes told in one line."""
+"""Run the scripts that MMDetection ships, and report a user's mistakes in one line."""
 
 from __future__ import annotations
 
 import os.path as osp
 import runpy
 
+import mmdet
+
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import check_model, load_config, users_faults
+
+# Parameters that messages of the library may name -> arguments of MMDetection's scripts.
+PARAMETERS = {
+    'config': 'config',
+    'checkpoint': 'checkpoint',
+    'cfg_options': '--cfg-options',
+    'resume': '--resume',
+    'work_dir': '--work-dir',
+}
 
 
 def run_mmdet_script(name: str, example: str) -> None:
     """Run ``train`` or ``test`` of the installed MMDetection on this process's arguments.
 
+    The checkpoint to test, or to resume from, is first checked to fit the config's detector:
+    MMDetection itself only logs a mismatch and continues with the weights that fit.
+
     Args:
         name: ``'train'`` or ``'test'``.
-        example: shown after the script's own ``--help``.
+        example: A command, shown after the script's own ``--help``.
 
     Raises:
-        UserError: this MMDetection ships no scripts; config, checkpoint or data cannot be read; or
-            the checkpoint to test or to resume from is not of the config's detector, which
-            MMDetection would only log before it goes on with the weights that fit.
+        UserError: The installed MMDetection has no scripts; the config, checkpoint or data cannot be
+            read; or the checkpoint does not fit the detector.
     """
-    import mmdet
-
     path = osp.join(osp.dirname(mmdet.__file__), '.mim', 'tools', f'{name}.py')
     if not osp.isfile(path):
         raise UserError(f'MMDetection {mmdet.__version__} lacks {path}: install it from PyPI')
@@ -36,7 +47,7 @@ def run_mmdet_script(name: str, example: str) -> None:
     except ValueError as error:
         raise UserError(f'--cfg-options takes KEY=VALUE pairs ({error})') from error
     if getattr(args, 'out', None) and not args.out.endswith(('.pkl', '.pickle')):
-        raise UserError(f'--out {args.out}: predictions are dumped to a .pkl file')
+        raise UserError(f'--out {args.out}: predictions are written to a .pkl file')
     with users_faults():
         cfg = load_config(args.config, args.cfg_options)
         for key in ('model', f'{name}_dataloader', f'{name}_cfg'):

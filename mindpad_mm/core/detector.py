@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config
 from torch import nn
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.images import PathLike
 
 SCORE_THR = 0.001
 DEFAULT_LABEL = 'traffic light'
+
+
+@dataclass(frozen=True)
+class DetectorFiles:
+    """A detector on disk.
+
+    Attributes:
+        config: An MMDetection config.
+        checkpoint: Its weights, a path or URL; None draws random ones.
+        cfg_options: Overrides of the config, as ``--cfg-options`` gives them. Default: none.
+        device: For torch, e.g. ``'cuda:0'``.
+    """
+
+    config: PathLike
+    checkpoint: PathLike | None
+    cfg_options: Mapping[str, Any] | None = None
+    device: str = 'cpu'
 
 
 def lowered_thresholds(config: Config) -> dict[str, float]:
@@ -40,6 +60,40 @@ def lowered_thresholds(config: Config) -> dict[str, float]:
             if value > SCORE_THR:
                 lowered[key] = SCORE_THR
     return lowered
+
+
+@contextlib.contextmanager
+def prediction_mode(model: nn.Module) -> Iterator[None]:
+    """Put a built detector in evaluation mode with score thresholds of 0.001 at most; restore both after.
+
+    Args:
+        model: A detector whose modules keep their thresholds in a dict ``test_cfg``.
+    """
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    raised: list[tuple[dict[str, Any], float]] = []
+    for module in model.modules():
+        for settings in _dicts(getattr(module, 'test_cfg', None)):
+            threshold = settings.get('score_thr')
+            if isinstance(threshold, (int, float)) and threshold > SCORE_THR:
+                raised.append((settings, threshold))
+                settings['score_thr'] = SCORE_THR
+    try:
+        yield
+    finally:
+        for settings, threshold in reversed(raised):
+            settings['score_thr'] = threshold
+        for module in training:
+            module.training = True
+
+
+def _dicts(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+    values = node.values() if isinstance(node, dict) else node
+    if isinstance(node, (dict, list, tuple)):
+        for value in values:
+            yield from _dicts(value)
 
 
 def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
-from mindpad_mm.core.detector import versions
+from mindpad_mm.core.detector import DetectorFiles, versions
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.files import save_json, written_whole
 from mindpad_mm.core.images import PathLike, list_images
@@ -64,7 +64,7 @@ class _Evaluated:
         """The figures of the scan by background, NaN where undefined."""
         if self.scan is None:
             return {}
-        maps = self.scan.info['statistics']['maps']
+        maps = self.scan.info.statistics['maps']
         backgrounds = sorted({m['background'] for m in maps})
         parts = [over_backgrounds([m for m in maps if m['background'] == b]) for b in backgrounds]
         names = dict.fromkeys(name for part in parts for name in part)
@@ -75,7 +75,7 @@ class _Evaluated:
 
     def account(self) -> dict[str, Any]:
         """What was run, for the record."""
-        overall = {} if self.scan is None else self.scan.info['statistics']['overall']
+        overall = {} if self.scan is None else self.scan.info.statistics['overall']
         return {
             **dataclasses.asdict(self.run),
             'detections': str(self.detections),
@@ -109,7 +109,7 @@ def compare(
         seed: Of the draws.
         border_px: Edges of the bins of distance to the border, pixels of the original image.
         scan: Options of :func:`mindpad_mm.scan.blindspot_scan`, e.g.
-            ``dict(backgrounds=['street.jpg'], sizes=[32], stride=2)``; default: no scan.
+            ``dict(scene=['street.jpg'], sizes=[32], stride=2)``; default: no scan.
         cfg_options: Overrides of every config, such as another test set; a run's own come after.
         device: For torch, e.g. ``cuda:0``.
 
@@ -311,11 +311,8 @@ def _scan(
     told = f'{run.name}: scan in {folder}'
     console.print(told, highlight=False, soft_wrap=True, markup=False)
     return blindspot_scan(
-        run.config,
-        checkpoint,
-        folder,
-        cfg_options=cfg_options,
-        device=device,
+        DetectorFiles(run.config, checkpoint, cfg_options, device),
+        out=folder,
         resume=resume,
         **options,
     )
@@ -323,7 +320,7 @@ def _scan(
 
 def _contents(options: Mapping[str, Any]) -> list[str]:
     """Digests of the images a scan is asked to read. What is not there, the scan itself will tell."""
-    folders = [Path(path) for key in ('backgrounds', 'objects') for path in options.get(key) or ()]
+    folders = [Path(path) for key in ('scene', 'object') for path in options.get(key) or ()]
     files = list_images([path for path in folders if path.exists()])
     files += [Path(path) for path in [options.get('from_coco')] if path and Path(path).is_file()]
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]

@@ -13,7 +13,6 @@ import numpy as np
 
 from mindpad_mm.core.images import read_image
 from mindpad_mm.report.figures import LINE_COLOURS, MARK, figures
-from mindpad_mm.report.heatmap import map_figures
 from mindpad_mm.scan.paired import paired_difference
 from mindpad_mm.scan.phase import GridPhase
 from mindpad_mm.scan.positions import position_boxes
@@ -40,26 +39,26 @@ def page_data(results: Sequence[ScanResult], names: Sequence[str]) -> dict[str, 
         'shape': first.scores.shape,
         'rows': first.rows.tolist(),
         'cols': first.cols.tolist(),
-        'sizes': first.info['sizes'],
-        'stride': first.info['stride'],
+        'sizes': first.info.sizes,
+        'stride': first.info.stride,
         'scenes': [
             {
-                'name': f'{k}: {Path(scene["source"]).name}',
-                'picture': _jpeg(first, scene['file']),
-                'height': scene['height'],
-                'width': scene['width'],
-                'file': scene['file'],
+                'name': f'{k}: {Path(scene.source).name}',
+                'picture': _jpeg(first, scene.file),
+                'height': scene.height,
+                'width': scene.width,
+                'file': scene.file,
             }
-            for k, scene in enumerate(first.info['backgrounds'])
+            for k, scene in enumerate(first.info.backgrounds)
         ],
         'objects': [
             {
-                'name': f'{k}: {Path(obj["source"]).name}',
-                'pictures': [_png(first, file) for file in obj['files']],
-                'files': obj['files'],
-                'boxes': obj['boxes'],
+                'name': f'{k}: {Path(obj.source).name}',
+                'pictures': [_png(first, file) for file in obj.files],
+                'files': obj.files,
+                'boxes': obj.boxes,
             }
-            for k, obj in enumerate(first.info['objects'])
+            for k, obj in enumerate(first.info.objects)
         ],
         'scans': [_scan(result, name) for result, name in zip(results, names)],
         'changes': [_change(first, other) for other in results[1:]],
@@ -82,10 +81,10 @@ def _scan(result: ScanResult, name: str) -> dict[str, Any]:
 
 def _map(result: ScanResult, index: tuple[int, int, int]) -> dict[str, Any]:
     """The figures of one map that the page draws; none where every position is flagged."""
-    known = map_figures(result, index)
+    known = result.statistics(*index)
     if 'mean' not in known:
         return {'words': ['Every position is flagged: the clean scene scores there by itself.']}
-    phase = interior_phase(result.score_map(*index), result.info['periods'])
+    phase = interior_phase(result.score_map(*index), result.info.periods)
     return {
         **{name: known[name] for name in _DRAWN},
         'words': _words(known),
@@ -137,7 +136,7 @@ def _offsets(result: ScanResult) -> np.ndarray:
     places = np.stack(np.meshgrid(result.rows, result.cols, indexing='ij'), -1)
     offsets = np.full(result.boxes.shape, np.nan)
     for _, obj, size in result.indices():
-        pasted = position_boxes(places.reshape(-1, 2), result.info['objects'][obj]['boxes'][size])
+        pasted = position_boxes(places.reshape(-1, 2), result.info.objects[obj].boxes[size])
         found = result.boxes[:, obj, size]
         offsets[:, obj, size] = found - pasted.reshape(found.shape[1:])
     offsets = np.moveaxis(np.rint(10 * offsets), -1, 0)

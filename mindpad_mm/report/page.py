@@ -17,7 +17,6 @@ from rich.table import Table
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike
 from mindpad_mm.report.data import page_data
-from mindpad_mm.report.heatmap import write_heatmap
 from mindpad_mm.report.render import write_html
 from mindpad_mm.scan.paired import check_paired
 from mindpad_mm.scan.result import ScanResult
@@ -45,6 +44,7 @@ FIGURES = (
 )  # fmt: skip
 
 _FALLBACK_WIDTH = 900
+_DOTS_PER_INCH = 110
 
 
 def report_scan(result: ScanResult) -> None:
@@ -59,6 +59,18 @@ def report_scan(result: ScanResult) -> None:
     write_heatmap(result, result.folder / 'heatmap.png')
     write_page([result], result.folder / 'report.html')
     _print_summary(result)
+
+
+def write_heatmap(result: ScanResult, path: PathLike) -> None:
+    """Draw all maps of a scan to a PNG file.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    try:
+        result.plot().savefig(path, dpi=_DOTS_PER_INCH, metadata={'Software': None})
+    except OSError as error:
+        raise UserError(f'cannot write {str(path)!r}: {error.strerror}') from error
 
 
 def write_page(
@@ -86,8 +98,8 @@ def write_page(
         {
             'name': name,
             'info': result.info,
-            'config': Path(result.info['config']).name,
-            'checkpoint': Path(result.info['checkpoint'] or 'random weights').name,
+            'config': Path(result.info.config).name,
+            'checkpoint': Path(result.info.checkpoint or 'random weights').name,
             'heatmap': _small_heatmap(result),
         }
         for name, result in zip(names, results)
@@ -105,7 +117,7 @@ def write_page(
 
 
 def _default_names(results: Sequence[ScanResult]) -> list[str]:
-    configs = [Path(result.info['config']).stem for result in results]
+    configs = [Path(result.info.config).stem for result in results]
     return configs if len(set(configs)) == len(results) else [str(r.folder) for r in results]
 
 
@@ -123,7 +135,7 @@ def _small_heatmap(result: ScanResult) -> str:
 
 def _figure_rows(results: Sequence[ScanResult]) -> list[dict[str, Any]]:
     """The rows of the table of figures: name, meaning, and a cell a scan and a change."""
-    statistics = [result.info['statistics'] for result in results]
+    statistics = [result.info.statistics for result in results]
     changes = [
         paired_over_backgrounds(statistics[0]['maps'], other['maps']) for other in statistics[1:]
     ]
@@ -154,15 +166,15 @@ def _signed(value: float) -> str:
 
 def _print_summary(result: ScanResult) -> None:
     info = result.info
-    table = Table('figure', 'mean', '95% over backgrounds', title=f'score of {info["label"]!r}')
+    table = Table('figure', 'mean', '95% over backgrounds', title=f'score of {info.label!r}')
     for row in _figure_rows([result]):
         (cell,) = row['cells']
         table.add_row(row['name'], cell['mean'], cell['interval'])
     console = Console()
     console.print(table)
     console.print(
-        f'{info["positions"]} positions, {info["positions_per_second"]:.1f} a second '
-        f'({info["engine"]} engine). Pictures: {result.folder / "report.html"}',
+        f'{info.positions} positions, {info.positions_per_second:.1f} a second '
+        f'({info.engine} engine). Pictures: {result.folder / "report.html"}',
         highlight=False,
         soft_wrap=True,
     )

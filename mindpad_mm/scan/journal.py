@@ -21,33 +21,34 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 _COLUMNS = 6
 
 
-def prepare_folder(out: PathLike, resume: bool) -> Path:
+def prepare_folder(out: PathLike, resume: bool, check: bool = True) -> Path:
     """See that a scan may write to a folder, before any work is done. Nothing is overwritten.
 
     Args:
         out: The folder; made if it is missing.
         resume: Whether a scan in it may be continued.
+        check: Whether to look at what the folder holds; of several processes, one does.
 
     Raises:
         UserError: It is a file, cannot be written to, or holds something already.
     """
     out = Path(out)
     if out.exists() and not out.is_dir():
-        raise UserError(f'--out {str(out)!r} is a file: give a folder')
+        raise UserError(f'`out` {str(out)!r} is a file: give a folder')
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f'--out {str(out)!r} cannot be written to: {error.strerror}') from error
+        raise UserError(f'`out` {str(out)!r} cannot be written to: {error.strerror}') from error
     if not os.access(out, os.W_OK | os.X_OK):
-        raise UserError(f'--out {str(out)!r} cannot be written to: no permission')
-    if any(out.iterdir()):
+        raise UserError(f'`out` {str(out)!r} cannot be written to: no permission')
+    if check and any(out.iterdir()):
         if not resume:
             raise UserError(
-                f'--out {str(out)!r} is not empty: choose another folder, '
-                f'or continue the scan in it with --resume'
+                f'`out` {str(out)!r} is not empty: choose another folder, or set `resume` to continue '
+                f'the scan in it'
             )
         if not (out / FOLDER).is_dir() and not (out / 'scan.json').is_file():
-            raise UserError(f'--out {str(out)!r} holds no scan to resume: choose another folder')
+            raise UserError(f'`out` {str(out)!r} holds no scan to resume: choose another folder')
     return out
 
 
@@ -66,7 +67,7 @@ def check_fingerprint(found: dict[str, Any], wanted: dict[str, Any], out: Path) 
         hint = ' (OMP_NUM_THREADS sets the threads)' if 'threads' in differing else ''
         raise UserError(
             f'the scan in {str(out)!r} was run with another {", ".join(named)}: '
-            f'resume it with the same{hint}, or choose another --out'
+            f'resume it with the same{hint}, or choose another `out`'
         )
 
 
@@ -90,7 +91,7 @@ class Journal:
             found = json.loads(state.read_text(encoding='utf-8'))
             check_fingerprint(found, fingerprint, out)
         else:
-            self.folder.mkdir(exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             _write_whole(state, json.dumps(fingerprint, indent=1).encode())
 
     def read(self, name: str, count: int) -> tuple[Matches, float] | None:
@@ -133,7 +134,8 @@ def discard(out: Path) -> None:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + '.tmp')
+    # Several processes may write the same file at the same time.
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     with open(temporary, 'wb') as file:
         file.write(data)
         file.flush()

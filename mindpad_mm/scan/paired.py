@@ -10,7 +10,7 @@ from scipy import stats
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import read_image
-from mindpad_mm.scan.result import ScanResult
+from mindpad_mm.scan.result import ScanArrays, ScanResult
 
 _SAME_SETTINGS = ('label', 'sizes', 'stride', 'space', 'iou_thr')
 
@@ -31,7 +31,7 @@ class PairedDifference:
 
 
 def paired_difference(
-    first: ScanResult, other: ScanResult, confidence: float = 0.95
+    first: ScanArrays, other: ScanArrays, confidence: float = 0.95
 ) -> PairedDifference:
     """The difference ``other - first`` at every position, paired by scene.
 
@@ -59,10 +59,11 @@ def check_paired(first: ScanResult, other: ScanResult) -> None:
         UserError: They did not.
     """
     for name in _SAME_SETTINGS:
-        if first.info[name] != other.info[name]:
+        values = [getattr(scan.info, name) for scan in (first, other)]
+        if values[0] != values[1]:
             raise UserError(
                 f'{str(first.folder)!r} and {str(other.folder)!r} differ in {name} '
-                f'({first.info[name]!r} and {other.info[name]!r}): compare scans of one setting'
+                f'({values[0]!r} and {values[1]!r}): compare scans of one setting'
             )
     for what, ours, theirs in zip(('scenes', 'objects'), _pasted(first), _pasted(other)):
         if ours != theirs:
@@ -74,8 +75,8 @@ def check_paired(first: ScanResult, other: ScanResult) -> None:
 
 def _pasted(result: ScanResult) -> tuple[list[list], list[list]]:
     """The pixels of the scenes and of the objects."""
-    scenes = [scene['file'] for scene in result.info['backgrounds']]
-    objects = [file for obj in result.info['objects'] for file in obj['files']]
+    scenes = [scene.file for scene in result.info.backgrounds]
+    objects = [file for obj in result.info.objects for file in obj.files]
     return tuple(
         [read_image(result.folder / file, cv2.IMREAD_UNCHANGED).tolist() for file in files]
         for files in (scenes, objects)

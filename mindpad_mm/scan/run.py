@@ -1,24 +1,30 @@
-"""From a config, a checkpoint and file names to a finished scan in a folder."""
+"""A whole scan: from a detector, scenes and objects to score maps and their statistics."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from mmengine.runner import set_random_seed
+from torch import nn
 
+from mindpad_mm.core.callable_detector import CallableDetector
 from mindpad_mm.core.detector import (
-    SCORE_THR,
+    DetectorFiles,
     detector_classes,
     find_label,
     lowered_thresholds,
+    prediction_mode,
     versions,
     weights_sha256,
 )
@@ -26,169 +32,247 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike, list_images
 from mindpad_mm.core.loading import load_config, load_detector
 from mindpad_mm.core.objects import ScanObject, load_coco_objects
-from mindpad_mm.core.scenes import SPACES, Background, Scene, load_backgrounds, make_scene
+from mindpad_mm.core.scenes import Background, Scene, load_backgrounds, make_scene
+from mindpad_mm.core.settings import build_settings
+from mindpad_mm.scan.chunks import ScanTask
 from mindpad_mm.scan.driver import run_scan
 from mindpad_mm.scan.engines import find_engine
 from mindpad_mm.scan.journal import check_fingerprint, discard, prepare_folder
-from mindpad_mm.scan.launch import launched
 from mindpad_mm.scan.phase import grid_strides
-from mindpad_mm.scan.plan import AUTO, ScanTask
-from mindpad_mm.scan.result import ScanResult
+from mindpad_mm.scan.processes import failing_together, gathered, launched
+from mindpad_mm.scan.result import ScanArrays, ScanInfo, ScanResult, ScanRun, score_map_of
+from mindpad_mm.scan.settings import AUTO, ScanSettings
 from mindpad_mm.scan.statistics import map_statistics, over_backgrounds
 
-# What the scores depend on besides the inputs.
-_OPTIONS = (
-    'label', 'sizes', 'stride', 'space', 'iou_thr', 'clean_thr', 'engine', 'batch_size', 'tolerance',
-)  # fmt: skip
+Pixels = PathLike | np.ndarray
+"""A file or a folder of files, or pixels in OpenCV's channel order."""
 
 
 def blindspot_scan(
-    config: PathLike,
-    checkpoint: PathLike | None,
-    out: PathLike | None = None,
+    detector: nn.Module | DetectorFiles | tuple[PathLike, PathLike | None],
+    scene: Pixels | Sequence[Pixels] = (),
+    object: Pixels | Sequence[Pixels] = (),
     *,
-    backgrounds: Sequence[PathLike] = (),
-    objects: Sequence[PathLike] = (),
-    from_coco: PathLike | None = None,
-    ann_ids: Sequence[int] = (),
-    photo_root: PathLike | None = None,
-    label: str | None = None,
-    sizes: Sequence[int] = (32,),
-    stride: int = 4,
-    space: str = 'input',
-    engine: str = AUTO,
-    iou_thr: float = 0.5,
-    clean_thr: float = SCORE_THR,
-    periods: Sequence[int] | None = None,
-    batch_size: int | str = 8,
-    tolerance: float = 1e-3,
-    device: str = 'cpu',
-    launcher: str = 'none',
-    cfg_options: dict[str, Any] | None = None,
-    seed: int = 0,
+    out: PathLike | None = None,
     resume: bool = False,
+    launcher: str = 'none',
+    settings: ScanSettings | None = None,
+    **options: Any,
 ) -> ScanResult | None:
-    """Slide an object over scenes and write a detector's confidence at every position.
+    """Slide an object over scenes and record a detector's score at every position.
 
     Args:
-        config: An MMDetection config.
-        checkpoint: Its weights; None draws random ones.
-        out: Where to write; default ``outputs/<config's name>_scan``.
-        backgrounds: Photos or folders of photos. Default: the photos that ``from_coco`` cut its
-            objects out of, holes filled; else a drawn street.
-        objects: Images to paste, RGBA or opaque, or folders of them. Default, without
-            ``from_coco``: a drawn traffic light.
-        from_coco, ann_ids, photo_root: Objects cut out by their masks, see
-            :func:`mindpad_mm.core.objects.load_coco_objects`.
-        label: The class asked for; default ``traffic light`` if the detector has it, else its
-            only class.
-        sizes: Longer sides of the objects, scene pixels.
-        stride: Pixels between positions.
-        space: ``input`` (default) pastes in the network's input, ``image`` in the photo.
-        engine: Name in the registry of engines; ``auto`` takes the fastest exact one.
-        iou_thr: In 0..1, a detection counts where its IoU with the pasted box is at least this.
-        clean_thr: Positions where the clean scene has such a detection of at least this
-            confidence are flagged.
-        periods: Candidate periods of the grid in scene pixels; default the detector's strides.
-        batch_size: Positions a forward pass, or ``auto`` to measure.
-        tolerance: Largest difference in score that an approximate engine may show at its checks.
-        device: For torch, e.g. ``cuda:0``.
+        detector: A built MMDetection detector (``mmdet.apis.init_detector``), a
+            :class:`mindpad_mm.CallableDetector`, or the files of a detector: :class:`DetectorFiles` or
+            a pair (config, checkpoint). A built detector is scanned on the device where it is, with its
+            score thresholds lowered to 0.001 for the time of the scan.
+        scene: Photos to paste in: files, folders, or (H, W, 3) uint8 BGR arrays. Default: the photos
+            that ``from_coco`` cut its objects out of, with the holes filled; else a drawn street.
+        object: Images to paste: files, folders, or uint8 arrays, BGRA, BGR (opaque) or grey. Default,
+            without ``from_coco``: a drawn traffic light.
+        out: Folder to write ``scan.npz``, ``scan.json`` and the inputs to; finished chunks are kept in it
+            while the scan runs. Default: the result is in memory only.
+        resume: Continue the scan in ``out``; a finished one is returned as it is.
         launcher: What started the processes that share the scan, see
-            :func:`mindpad_mm.scan.launch.launched`; default ``none``, this one does it all. The
-            same files must be there for all of them, ``out`` only for the first.
-        cfg_options: Overrides of the config.
-        seed: Of the drawn object and street, and of torch.
-        resume: Go on with the scan in ``out``; a finished one is returned as it is.
+            :func:`mindpad_mm.scan.processes.launched`. The inputs must be readable for all of them.
+        settings: All settings at once; instead of ``options``.
+        options: Fields of :class:`ScanSettings`, such as ``label``, ``sizes`` or ``stride``.
 
     Returns:
-        What ``out`` now holds in ``scan.npz`` and ``scan.json``; of several processes, the others
-        than the first get None.
+        The result; with several processes, None on all but the first.
 
     Raises:
         UserError: Anything in the input that its user can mend.
-    """
-    with launched(launcher, device) as (team, own_device):
-        _check_numbers(sizes, stride, iou_thr, clean_thr, batch_size, tolerance, periods, seed)
-        if space not in SPACES:
-            raise UserError(f'space {space!r} is unknown; choose one of: {", ".join(SPACES)}')
-        engine_name = find_engine(engine, space).name
-        cfg = load_config(str(config), cfg_options)
-        thresholds = lowered_thresholds(cfg)
-        out = Path(out or Path('outputs') / f'{Path(config).stem}_scan')
-        if team.rank == 0:
-            prepare_folder(out, resume)
-        scan_objects, photos = _load_objects(objects, from_coco, ann_ids, photo_root, seed)
-        photo_backgrounds = _load_backgrounds(backgrounds, photos, seed)
-        set_random_seed(seed)
-        model = load_detector(
-            cfg, None if checkpoint is None else str(checkpoint), own_device, cfg_options=thresholds
-        )
-        classes = detector_classes(model)
-        index = find_label(label, classes)
-        scenes = [make_scene(background, model.cfg, space) for background in photo_backgrounds]
-        task = ScanTask(
-            scenes, scan_objects, list(dict.fromkeys(sizes)), index, stride, iou_thr, clean_thr,
-            engine_name, batch_size, tolerance,
-        )  # fmt: skip
-        fingerprint = {
-            'config': hashlib.sha256(
-                repr(sorted(model.cfg.to_dict().items())).encode()
-            ).hexdigest(),
-            'checkpoint': weights_sha256(model),
-            'background': [_pixels_sha256(scene.pixels) for scene in scenes],
-            'object': [_pixels_sha256(obj.pixels) for obj in scan_objects],
-            **{name: getattr(task, name) for name in _OPTIONS},
-            'device': torch.device(device).type,
-            # Other numbers of threads add up floats in another order.
-            'threads': torch.get_num_threads() if device == 'cpu' else None,
-            'versions': versions(),
-        }
-        told = team.exchange((fingerprint, resume and (out / 'scan.json').is_file()))
-        if team.rank == 0:
-            _check_alike([other for other, _ in told])
-        if told[0][1]:
-            if team.rank > 0:
-                return None
-            done = ScanResult.load(out)
-            check_fingerprint(done.info['fingerprint'], fingerprint, out)
-            discard(out)
-            return done
 
-        result = run_scan(model, task, out, fingerprint, team)
-        if result is None:
+    Example:
+        >>> model = mmdet.apis.init_detector('ssd300.py', 'ssd300.pth', device='cpu')
+        >>> result = blindspot_scan(model, 'street.jpg', 'light.png', label='traffic light', stride=8)
+        >>> print(result.summary())
+    """
+    if settings is not None and options:
+        raise UserError(f'give `settings` or single options ({", ".join(options)}), not both')
+    settings = settings or build_settings(ScanSettings, options)
+    if isinstance(detector, tuple):
+        detector = DetectorFiles(*detector)
+    folder = None if out is None else Path(out)
+    device = detector.device if isinstance(detector, DetectorFiles) else _device_of(detector)
+    with contextlib.ExitStack() as stack:
+        own_device = stack.enter_context(launched(launcher, device))
+        with failing_together():
+            if folder is not None:
+                prepare_folder(folder, resume, check=get_rank() == 0)
+            elif resume:
+                raise UserError('`resume` needs the folder of the scan to continue: give `out`')
+            objects, holes = _load_objects(object, settings)
+            backgrounds = _load_scenes(scene, holes, settings.seed)
+            set_random_seed(settings.seed)
+            subject = stack.enter_context(_opened(detector, own_device))
+            task = _task(subject, backgrounds, objects, settings)
+            fingerprint = _fingerprint(subject, task, device)
+            prints = gathered((fingerprint, resume and _is_finished(folder)))
+            if get_rank() == 0:
+                _check_alike([other for other, _ in prints])
+        finished = prints[0][1]
+        if finished and folder is not None:
+            if get_rank() > 0:
+                return None
+            done = ScanResult.load(folder)
+            check_fingerprint(done.info.fingerprint, fingerprint, folder)
+            discard(folder)
+            return done
+        scanned = run_scan(subject.model, task, folder, fingerprint)
+        if scanned is None:
             return None
-        result.info = {
-            'config': str(config),
-            'checkpoint': None if checkpoint is None else str(checkpoint),
-            'cfg_options': {**(cfg_options or {}), **thresholds},
-            'label': classes[index],
-            'label_index': index,
-            'space': space,
-            'stride': stride,
-            'iou_thr': iou_thr,
-            'clean_thr': clean_thr,
-            'tolerance': tolerance,
-            'device': device,
-            'seed': seed,
-            **result.info,
-            'periods': list(periods or _scene_periods(grid_strides(model), scenes)),
-            'versions': versions(),
-            'fingerprint': fingerprint,
-        }
-        result.info['statistics'] = scan_statistics(result)
+        arrays, run = scanned
+        result = _result(arrays, run, subject, task, device, fingerprint)
         _warn_of_nothing(result)
-        result.save(out)
-        discard(out)
+        if folder is not None:
+            result.save(folder)
+            discard(folder)
         return result
 
 
-def scan_statistics(result: ScanResult) -> dict[str, Any]:
-    """The figures of every map (``maps``) and their means over backgrounds (``overall``)."""
+@dataclass(frozen=True)
+class _Subject:
+    """A built detector and its names in ``scan.json``."""
+
+    model: nn.Module
+    config: str
+    checkpoint: str | None
+    cfg_options: dict[str, Any]
+
+    def make_scene(self, background: Background, space: str) -> Scene:
+        if isinstance(self.model, CallableDetector):
+            return self.model.make_scene(background, space)
+        return make_scene(background, self.model.cfg, space)
+
+    def config_sha256(self) -> str:
+        if isinstance(self.model, CallableDetector):
+            content = repr((self.config, self.model.dataset_meta))
+        else:
+            content = repr(sorted(self.model.cfg.to_dict().items()))
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _opened(detector: nn.Module | DetectorFiles, device: str) -> Iterator[_Subject]:
+    """The detector, built and with low score thresholds."""
+    if isinstance(detector, DetectorFiles):
+        config = load_config(str(detector.config), dict(detector.cfg_options or {}))
+        thresholds = lowered_thresholds(config)
+        weights = None if detector.checkpoint is None else str(detector.checkpoint)
+        model = load_detector(config, weights, device, cfg_options=thresholds)
+        options = {**(detector.cfg_options or {}), **thresholds}
+        yield _Subject(model, str(detector.config), weights, options)
+    elif isinstance(detector, CallableDetector):
+        name = getattr(detector.function, '__qualname__', type(detector.function).__name__)
+        yield _Subject(detector, name, 'in memory', {})
+    elif isinstance(detector, nn.Module) and hasattr(detector, 'cfg'):
+        with prediction_mode(detector):
+            config = getattr(detector.cfg, 'filename', None) or type(detector).__name__
+            yield _Subject(detector, config, 'in memory', lowered_thresholds(detector.cfg))
+    else:
+        raise UserError(
+            f'`detector` is a {type(detector).__name__}: give a model that mmdet.apis.init_detector '
+            f'built, a pair (config, checkpoint), or a function wrapped by '
+            f'mindpad_mm.CallableDetector(function, classes)'
+        )
+
+
+def _device_of(detector: Any) -> str:
+    parameter = next(detector.parameters(), None) if isinstance(detector, nn.Module) else None
+    return 'cpu' if parameter is None else str(parameter.device)
+
+
+def _task(
+    subject: _Subject,
+    backgrounds: Sequence[Background],
+    objects: Sequence[ScanObject],
+    settings: ScanSettings,
+) -> ScanTask:
+    engine = settings.engine
+    if engine == AUTO and isinstance(subject.model, CallableDetector):
+        engine = 'full'
+    return ScanTask(
+        scenes=[subject.make_scene(background, settings.space) for background in backgrounds],
+        objects=objects,
+        sizes=settings.sizes,
+        label=find_label(settings.label, detector_classes(subject.model)),
+        settings=settings,
+        engine=find_engine(engine, settings.space).name,
+    )
+
+
+def _fingerprint(subject: _Subject, task: ScanTask, device: str) -> dict[str, Any]:
+    """All that the scores depend on, as JSON types."""
+    settings = task.settings
+    return {
+        'config': subject.config_sha256(),
+        'checkpoint': weights_sha256(subject.model),
+        'background': [_pixels_sha256(scene.pixels) for scene in task.scenes],
+        'object': [_pixels_sha256(obj.pixels) for obj in task.objects],
+        'label': task.label,
+        'sizes': list(task.sizes),
+        'stride': settings.stride,
+        'space': settings.space,
+        'iou_thr': settings.iou_thr,
+        'clean_thr': settings.clean_thr,
+        'engine': task.engine,
+        'batch_size': settings.batch_size,
+        'tolerance': settings.tolerance,
+        'device': torch.device(device).type,
+        # Other numbers of threads add up floats in another order.
+        'threads': torch.get_num_threads() if device == 'cpu' else None,
+        'versions': versions(),
+    }
+
+
+def _result(
+    arrays: ScanArrays,
+    run: ScanRun,
+    subject: _Subject,
+    task: ScanTask,
+    device: str,
+    fingerprint: dict[str, Any],
+) -> ScanResult:
+    settings = task.settings
+    periods = list(settings.periods or _scene_periods(grid_strides(subject.model), task.scenes))
+    info = ScanInfo(
+        **vars(run),
+        config=subject.config,
+        checkpoint=subject.checkpoint,
+        cfg_options=subject.cfg_options,
+        label=detector_classes(subject.model)[task.label],
+        label_index=task.label,
+        space=settings.space,
+        stride=settings.stride,
+        iou_thr=settings.iou_thr,
+        clean_thr=settings.clean_thr,
+        tolerance=settings.tolerance,
+        device=device,
+        seed=settings.seed,
+        periods=periods,
+        versions=versions(),
+        fingerprint=fingerprint,
+        statistics=scan_statistics(arrays, run, periods),
+    )
+    pasted = [[obj.resized(size) for size in task.sizes] for obj in task.objects]
+    return ScanResult(
+        **vars(arrays), info=info, pixels=([scene.pixels for scene in task.scenes], pasted)
+    )
+
+
+def scan_statistics(arrays: ScanArrays, run: ScanRun, periods: Sequence[int]) -> dict[str, Any]:
+    """The statistics of every map (``maps``) and their means over backgrounds (``overall``)."""
     maps = []
-    for background, obj, size in result.indices():
-        figures = map_statistics(result.score_map(background, obj, size), result.info['periods'])
-        where = {'background': background, 'object': obj, 'size': result.info['sizes'][size]}
-        maps.append({**where, **figures})
+    for background, obj, size in np.ndindex(*arrays.scores.shape[:3]):
+        scene = run.backgrounds[background]
+        height, width = run.objects[obj].boxes[size]
+        score_map = score_map_of(
+            arrays, (background, obj, size), (height, width), (scene.height, scene.width)
+        )
+        where = {'background': background, 'object': obj, 'size': run.sizes[size]}
+        maps.append({**where, **map_statistics(score_map, periods)})
     return {'overall': over_backgrounds(maps), 'maps': maps}
 
 
@@ -197,90 +281,82 @@ def _warn_of_nothing(result: ScanResult) -> None:
     info, known = result.info, ~np.isnan(result.scores)
     if not result.scores[known].any():
         print_log(
-            f'{info["label"]!r} was found nowhere with an IoU of {info["iou_thr"]} or more: is that '
-            f'what is pasted, at a size that the detector finds (--object, --size, --label)?',
+            f'{info.label!r} was found nowhere with an IoU of {info.iou_thr} or more: is that what is '
+            f'pasted, at a size that the detector finds?',
             'current',
             logging.WARNING,
         )
     if result.flags[known].all():
         print_log(
-            f'the clean scene alone scores {info["clean_thr"]} or more at every position, so that '
-            f'none is left: take another --background or a higher --clean-thr',
+            f'the clean scene alone scores {info.clean_thr} or more at every position, so that none is '
+            f'left: take another scene or a higher clean_thr',
             'current',
             logging.WARNING,
         )
 
 
-def _check_alike(fingerprints: list[dict[str, Any]]) -> None:
+def _is_finished(folder: Path | None) -> bool:
+    return folder is not None and (folder / 'scan.json').is_file()
+
+
+def _check_alike(fingerprints: Sequence[dict[str, Any]]) -> None:
     for rank, found in enumerate(fingerprints):
         differing = [key for key, value in fingerprints[0].items() if found[key] != value]
         if differing:
             raise UserError(
-                f'process {rank} has another {", ".join(differing)} than process 0: give all the '
-                f'same files, packages and OMP_NUM_THREADS'
+                f'process {rank} has another {", ".join(differing)} than process 0: give all processes '
+                f'the same files, packages and OMP_NUM_THREADS'
             )
 
 
-def _check_numbers(
-    sizes: Sequence[int],
-    stride: int,
-    iou_thr: float,
-    clean_thr: float,
-    batch_size: int | str,
-    tolerance: float,
-    periods: Sequence[int] | None,
-    seed: int,
-) -> None:
-    if stride < 1:
-        raise UserError(f'stride {stride} is not possible: it must be at least 1 pixel')
-    if not 0 < iou_thr <= 1:
-        raise UserError(f'iou-thr {iou_thr} is not possible: it must be above 0 and at most 1')
-    if not 0 < clean_thr < math.inf:
-        raise UserError(f'clean-thr {clean_thr} is not possible: it must be above 0')
-    if not 0 <= tolerance < math.inf:
-        raise UserError(f'tolerance {tolerance} is not possible: it must be at least 0')
-    if not 0 <= seed < 1 << 32:
-        raise UserError(f'seed {seed} is not possible: it must be from 0 to 2**32 - 1')
-    for period in periods or ():
-        if period < 2:
-            raise UserError(f'period {period} is not possible: it must be at least 2 pixels')
-    for size in sizes:
-        if size < 1:
-            raise UserError(f'size {size} is not possible: it must be at least 1 pixel')
-    if batch_size != AUTO and not (isinstance(batch_size, int) and batch_size >= 1):
-        raise UserError(f'batch-size {batch_size!r} is not possible: give 1 or more, or auto')
-
-
 def _load_objects(
-    files: Sequence[PathLike],
-    ann_file: PathLike | None,
-    ann_ids: Sequence[int],
-    photo_root: PathLike | None,
-    seed: int,
+    given: Pixels | Sequence[Pixels], settings: ScanSettings
 ) -> tuple[list[ScanObject], dict[Path, np.ndarray]]:
-    objects = [ScanObject.from_file(file) for file in list_images(files)]
-    if ann_file is None:
-        if ann_ids:
-            raise UserError('ann-id needs the annotation file that it is from: give --from-coco')
-        if photo_root is not None:
-            raise UserError('photo-root is the folder of --from-coco: give that, too')
-        return objects or [ScanObject.drawn(seed)], {}
-    if not ann_ids:
-        raise UserError('from-coco needs the annotation to cut out: give --ann-id')
-    cut, holes = load_coco_objects(ann_file, ann_ids, photo_root)
+    objects = []
+    for each in _listed(given):
+        if isinstance(each, np.ndarray):
+            _check_pixels('object', each, channels=(1, 3, 4))
+            objects.append(ScanObject.from_pixels(each, 'array'))
+        else:
+            objects += [ScanObject.from_file(file) for file in list_images([each])]
+    if settings.from_coco is None:
+        return objects or [ScanObject.drawn(settings.seed)], {}
+    cut, holes = load_coco_objects(settings.from_coco, settings.ann_ids, settings.photo_root)
     return objects + cut, holes
 
 
-def _load_backgrounds(
-    paths: Sequence[PathLike], holes: dict[Path, np.ndarray], seed: int
+def _load_scenes(
+    given: Pixels | Sequence[Pixels], holes: Mapping[Path, np.ndarray], seed: int
 ) -> list[Background]:
-    if not paths and not holes:
-        return [Background.drawn(seed)]
-    return load_backgrounds(paths or list(holes), holes)
+    scenes = _listed(given)
+    if not scenes:
+        return load_backgrounds(list(holes), holes) if holes else [Background.drawn(seed)]
+    backgrounds = []
+    for each in scenes:
+        if isinstance(each, np.ndarray):
+            _check_pixels('scene', each, channels=(3,))
+            backgrounds.append(Background(np.ascontiguousarray(each), 'array'))
+        else:
+            backgrounds += load_backgrounds([each], holes)
+    return backgrounds
+
+
+def _listed(given: Any) -> list[Any]:
+    return [given] if isinstance(given, (str, Path, np.ndarray)) else list(given)
+
+
+def _check_pixels(name: str, pixels: np.ndarray, channels: tuple[int, ...]) -> None:
+    found = pixels.shape[2] if pixels.ndim == 3 else 1 if pixels.ndim == 2 else 0
+    if pixels.dtype != np.uint8 or found not in channels or not pixels.size:
+        wanted = ' or '.join(map(str, channels))
+        raise UserError(
+            f'`{name}` is an array of {pixels.dtype} and shape {pixels.shape}: give uint8 pixels of '
+            f'shape (height, width, {wanted}), channels in the order blue, green, red'
+        )
 
 
 def _scene_periods(strides: Sequence[int], scenes: Sequence[Scene]) -> list[int]:
-    """Strides in scene pixels: those that are whole numbers of pixels in every scene."""
+    """The strides that are whole numbers of pixels in every scene, in pixels of the scene."""
     scales = {scale for scene in scenes for scale in scene.scale}
     if max(scales) - min(scales) > 1e-9:
         return []

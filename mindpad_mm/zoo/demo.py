@@ -50,7 +50,9 @@ def run_demo(out: Path, stride: int, num_images: int) -> list[dict[str, Any]]:
     for mode in zoo.modes():
         config, checkpoint = zoo.model_files(mode)
         folder = out / f'scan_{mode}'
-        scan = blindspot_scan(config, checkpoint, folder, stride=stride, resume=folder.is_dir())
+        scan = blindspot_scan(
+            (config, checkpoint), out=folder, stride=stride, resume=folder.is_dir()
+        )
         report_scan(scan)
         metrics = evaluate(config, checkpoint, out / f'test_{mode}', options)
         rows.append(_row(mode, scan, metrics))
@@ -68,7 +70,7 @@ def _is_made(meta: Path, recipe: Recipe) -> bool:
 
 
 def _row(mode: str, scan: ScanResult, metrics: dict[str, float]) -> dict[str, Any]:
-    (figures,) = scan.info['statistics']['maps']
+    (figures,) = scan.info.statistics['maps']
     strips = {name: figures[name] for name in ('worst_row', 'worst_col')}
     worst = min(strips, key=lambda name: strips[name]['mean'])
     return {

@@ -165,7 +165,7 @@ def test_recalibration_follows_the_training_images(zoo_runs, overrides, lights, 
 
 def test_scan_follows_the_photo_it_is_done_on(zoo_runs, overrides, tmp_path):
     photo = tmp_path / 'photo.png'
-    options = {'scan': {**SCAN, 'backgrounds': [str(photo)]}, 'cfg_options': overrides, 'draws': 1}
+    options = {'scan': {**SCAN, 'scene': [str(photo)]}, 'cfg_options': overrides, 'draws': 1}
     found = []
     for seed in (0, 1):
         pixels = np.random.default_rng(seed).integers(0, 90, (256, 256, 3), dtype=np.uint8)

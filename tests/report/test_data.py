@@ -39,7 +39,7 @@ def test_detected_boxes_are_those_of_the_scan_to_a_tenth_of_a_pixel(make_scan):
         if np.isnan(wanted).any():
             assert (found == -(2**31)).all()
             continue
-        height, width = scan.info['objects'][obj]['boxes'][size]
+        height, width = scan.info.objects[obj].boxes[size]
         y, x = scan.rows[r], scan.cols[c]
         edges = np.array([x, y, x + width, y + height]) + found / 10
         np.testing.assert_allclose(edges, wanted, rtol=0, atol=0.0501)
@@ -65,7 +65,7 @@ def test_map_of_flagged_positions_alone_is_said_to_be_one(scan):
     from mindpad_mm.scan.run import scan_statistics
 
     scan.flags[:] = True
-    scan.info['statistics'] = scan_statistics(scan)
+    scan.info.statistics = scan_statistics(scan, scan.info, scan.info.periods)
     for carried in page_data([scan], ['one'])['scans'][0]['maps']:
         assert list(carried) == ['words']
         assert 'flagged' in carried['words'][0]

@@ -83,10 +83,10 @@ def point_at(browser, selector, scan, row, col):
     x, y, width, height = browser.run(
         f'(r => [r.x, r.y, r.width, r.height])({area}.getBoundingClientRect())'
     )
-    scene, half = scan.info['backgrounds'][0], scan.info['stride'] / 2
+    scene, half = scan.info.backgrounds[0], scan.info.stride / 2
     at = (
-        x + (scan.cols[col] + half) / (scene['width'] + half) * width,
-        y + (scan.rows[row] + half) / (scene['height'] + half) * height,
+        x + (scan.cols[col] + half) / (scene.width + half) * width,
+        y + (scan.rows[row] + half) / (scene.height + half) * height,
     )
     browser.mouse(at[0] + 2, at[1])
     browser.mouse(*at)
@@ -222,7 +222,7 @@ def test_colours_mean_the_same_on_every_map_and_weakest_strips_are_marked(browse
     drawn = browser.run("""(map => [map.data[0].zmin, map.data[0].zmax,
         map.layout.shapes[0].y0, map.layout.shapes[1].x0, map.layout.shapes[1].visible])(
         document.querySelector('[data-score="0"]'))""")
-    figures = scan.info['statistics']['maps'][4]
+    figures = scan.info.statistics['maps'][4]
     strips = [figures[name]['position'] for name in ('worst_row', 'worst_col')]
     assert drawn == [0, 1, *strips, True]
 

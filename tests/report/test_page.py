@@ -29,7 +29,7 @@ def test_page_loads_nothing_from_elsewhere(page):
 
 def test_page_gives_the_figures_and_what_was_run(scan, page):
     text = without_scripts(page)
-    overall = scan.info['statistics']['overall']
+    overall = scan.info.statistics['overall']
     assert f'{overall["mean"]["mean"]:.3f}' in text
     assert 'traffic light' in text
     assert 'weights.pth' in text
@@ -37,7 +37,7 @@ def test_page_gives_the_figures_and_what_was_run(scan, page):
 
 
 def test_a_name_cannot_end_the_script_that_holds_the_data(scan):
-    scan.info['backgrounds'][0]['source'] = 'x</script><b>.png'
+    scan.info.backgrounds[0].source = 'x</script><b>.png'
     write_page([scan], scan.folder / 'page.html')
     page = (scan.folder / 'page.html').read_text(encoding='utf-8')
     assert '</script><b>' not in page
@@ -67,7 +67,7 @@ def test_scans_side_by_side_show_each_figure_and_its_change(make_scan, tmp_path)
     one, two = make_scan('zeros', scores=1), make_scan('reflect', scores=2)
     write_page([one, two], tmp_path / 'both.html')
     text = without_scripts((tmp_path / 'both.html').read_text(encoding='utf-8'))
-    means = [scan.info['statistics']['overall']['mean']['mean'] for scan in (one, two)]
+    means = [scan.info.statistics['overall']['mean']['mean'] for scan in (one, two)]
     row = re.search(r'<th scope="row">mean score</th>(.*?)</tr>', text, re.S).group(1)
     cells = re.findall(r'<td class="n">([-+0-9.]+)', row)
     assert cells == [f'{means[0]:.3f}', f'{means[1]:.3f}', f'{means[1] - means[0]:+.3f}']

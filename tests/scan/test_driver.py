@@ -8,10 +8,13 @@ import pytest
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.scenes import Scene
-from mindpad_mm.scan.driver import ScanTask, run_scan
+from mindpad_mm.scan.chunks import ScanTask
+from mindpad_mm.scan.driver import run_scan
 from mindpad_mm.scan.engines import FullEngine, find_engine
 from mindpad_mm.scan.engines.full import fastest_batch_size
 from mindpad_mm.scan.journal import FOLDER
+from mindpad_mm.scan.result import score_map_of
+from mindpad_mm.scan.settings import ScanSettings
 
 
 def flat_scene(height, width, level):
@@ -30,8 +33,7 @@ def task():
         objects=[white(10, 5), white(4, 8)],
         sizes=[10, 20],
         label=1,
-        stride=3,
-        batch_size=5,
+        settings=ScanSettings(stride=3, batch_size=5),
         engine='full',
     )
 
@@ -39,7 +41,7 @@ def task():
 def test_every_score_stands_at_its_background_object_size_row_and_column(
     spot_detector, task, tmp_path
 ):
-    result = run_scan(spot_detector, task, tmp_path, {})
+    result, _ = run_scan(spot_detector, task, tmp_path, {})
     assert result.scores.shape == (2, 2, 2, 12, 20)
     assert result.rows.tolist() == list(range(0, 40 - 5 + 1, 3))
     assert result.cols.tolist() == list(range(0, 64 - 5 + 1, 3))
@@ -58,16 +60,17 @@ def test_every_score_stands_at_its_background_object_size_row_and_column(
     assert not result.flags.any()
 
 
-def test_clean_scene_that_scores_by_itself_flags_the_positions_it_overlaps(spot_detector, tmp_path):
+def test_clean_scene_that_scores_by_itself_flags_the_positions_it_overlaps(spot_detector):
     scene = flat_scene(40, 40, 200)
     scene.pixels[12:22, 15:25] = 255
-    task = ScanTask([scene], [white(10, 10)], [10], label=1, stride=1)
-    result = run_scan(spot_detector, task, tmp_path, {})
+    task = ScanTask([scene], [white(10, 10)], [10], 1, ScanSettings(stride=1), 'full')
+    result, _ = run_scan(spot_detector, task)
     overlap = np.maximum(10 - np.abs(result.rows - 12), 0)[:, None] * np.maximum(
         10 - np.abs(result.cols - 15), 0
     )
     assert (result.flags[0, 0, 0] == (overlap / (200 - overlap) >= 0.5)).all()
-    assert result.score_map(0, 0, 0).scores[12, 15] != result.scores[0, 0, 0, 12, 15]
+    score_map = score_map_of(result, (0, 0, 0), (10, 10), (40, 40))
+    assert score_map.scores[12, 15] != result.scores[0, 0, 0, 12, 15]
 
 
 def test_scan_goes_on_from_the_chunks_it_finds_and_gives_the_same(
@@ -75,7 +78,7 @@ def test_scan_goes_on_from_the_chunks_it_finds_and_gives_the_same(
 ):
     monkeypatch.setattr(FullEngine, 'chunk_size', 13)  # rounded up to 15 = 3 batches
     (tmp_path / 'whole').mkdir()
-    whole = run_scan(spot_detector, task, tmp_path / 'whole', {})
+    whole, _ = run_scan(spot_detector, task, tmp_path / 'whole', {})
     asked = []
     plain = FullEngine.detect
 
@@ -92,13 +95,13 @@ def test_scan_goes_on_from_the_chunks_it_finds_and_gives_the_same(
     kept = set((tmp_path / 'killed' / FOLDER).iterdir())
     assert len(kept) == 1 + 7  # the fingerprint, and all chunks but the warm-up and the last
     monkeypatch.setattr(FullEngine, 'detect', plain)
-    resumed = run_scan(spot_detector, task, tmp_path / 'killed', {})
+    resumed, _ = run_scan(spot_detector, task, tmp_path / 'killed', {})
     for name in ('scores', 'ious', 'flags', 'clean'):
         assert getattr(resumed, name).tobytes() == getattr(whole, name).tobytes()
 
 
 def test_object_larger_than_a_scene_is_refused(spot_detector, task, tmp_path):
-    too_large = ScanTask(task.scenes, task.objects, [31], label=1)
+    too_large = ScanTask(task.scenes, task.objects, [31], 1, ScanSettings(), 'full')
     with pytest.raises(UserError, match='smaller size'):
         run_scan(spot_detector, too_large, tmp_path, {})
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from mindpad_mm.scan.paired import paired_difference
-from mindpad_mm.scan.result import ScanResult
+from mindpad_mm.scan.result import ScanArrays
 from mindpad_mm.scan.statistics import ScoreMap, map_statistics, paired_over_backgrounds
 
 
@@ -15,7 +15,7 @@ def noise(seed, scenes):
     rng = np.random.default_rng(seed)
     scores = rng.uniform(0, 1, (scenes, 1, 2, 5, 4)).astype(np.float32)
     flags = np.zeros(scores.shape, bool)
-    return ScanResult(scores, scores, None, flags, scores, np.arange(5), np.arange(4))
+    return ScanArrays(scores, scores, None, flags, scores, np.arange(5), np.arange(4))
 
 
 def test_interval_of_each_position_is_the_paired_t_test_over_scenes():

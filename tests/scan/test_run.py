@@ -19,6 +19,7 @@ import torch
 from mmdet.apis import inference_detector
 from mmengine.logging import MMLogger
 
+from mindpad_mm.core.detector import DetectorFiles
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import load_detector
 from mindpad_mm.core.matching import match_each
@@ -31,18 +32,21 @@ OPTIONS = {'sizes': [24, 40], 'stride': 9, 'iou_thr': 0.3, 'clean_thr': 0.9}
 
 
 def scan(files, out, **options):
-    given = {**OPTIONS, 'backgrounds': [files / 'photo.png'], 'objects': [files / 'light.png']}
-    return blindspot_scan(files / 'config.py', files / 'weights.pth', out, **{**given, **options})
+    given = {**OPTIONS, 'scene': files / 'photo.png', 'object': files / 'light.png'}
+    detector = DetectorFiles(
+        files / 'config.py', files / 'weights.pth', options.pop('cfg_options', None)
+    )
+    return blindspot_scan(detector, out=out, **{**given, **options})
 
 
 def recompute(result, files, background, size, row, col):
     """Score, IoU and box at a position from the saved files, with MMDetection's own functions."""
     info = result.info
     model = load_detector(
-        str(files / 'config.py'), str(files / 'weights.pth'), cfg_options=info['cfg_options']
+        str(files / 'config.py'), str(files / 'weights.pth'), cfg_options=info.cfg_options
     )
-    scene = cv2.imread(str(result.folder / info['backgrounds'][background]['file']))
-    file = result.folder / info['objects'][0]['files'][size]
+    scene = cv2.imread(str(result.folder / info.backgrounds[background].file))
+    file = result.folder / info.objects[0].files[size]
     light = cv2.imread(str(file), cv2.IMREAD_UNCHANGED).astype(int)
     height, width = light.shape[:2]
     window = scene[row : row + height, col : col + width]
@@ -50,7 +54,7 @@ def recompute(result, files, background, size, row, col):
     window[...] = (alpha * light[..., :3] + (255 - alpha) * window + 127) // 255
     found = inference_detector(model, scene).pred_instances
     target = position_boxes(np.array([[row, col]]), (height, width))
-    matches = match_each([found], info['label_index'], target, info['iou_thr'])
+    matches = match_each([found], info.label_index, target, info.iou_thr)
     return [values[0] for values in matches]
 
 
@@ -102,7 +106,7 @@ def test_saved_scan_loads_as_it_was(whole):
     loaded = ScanResult.load(whole.folder)
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(loaded, name), getattr(whole, name))
-    assert loaded.info == json.loads(json.dumps(whole.info))
+    assert loaded.info.to_json() == json.loads(json.dumps(whole.info.to_json()))
 
 
 def test_scan_of_another_version_is_to_be_scanned_again(whole, tmp_path):
@@ -144,8 +148,8 @@ def test_a_folder_of_objects_stands_for_its_images(files, tmp_path):
     folder.mkdir()
     for name in ('b.png', 'a.png'):
         shutil.copy(files / 'light.png', folder / name)
-    result = scan(files, tmp_path / 'out', objects=[folder], sizes=[40], stride=100)
-    assert [obj['source'] for obj in result.info['objects']] == [
+    result = scan(files, tmp_path / 'out', object=[folder], sizes=[40], stride=100)
+    assert [obj.source for obj in result.info.objects] == [
         str(folder / name) for name in ('a.png', 'b.png')
     ]
 
@@ -171,22 +175,23 @@ def test_batch_size_does_not_change_what_is_found(files, whole, tmp_path):
 
 BAD_INPUT = {
     'no such class': ({'label': 'trafic light'}, "did you mean 'traffic light'"),
-    'stride 0': ({'stride': 0}, 'stride 0'),
-    'IoU above 1': ({'iou_thr': 1.5}, 'iou-thr 1.5'),
-    'IoU of 0': ({'iou_thr': 0}, 'iou-thr 0'),
+    'stride 0': ({'stride': 0}, '`stride` 0'),
+    'IoU above 1': ({'iou_thr': 1.5}, '`iou_thr` 1.5'),
+    'IoU of 0': ({'iou_thr': 0}, '`iou_thr` 0'),
     'object larger than the scene': ({'sizes': [97]}, 'smaller size'),
-    'size 0': ({'sizes': [0]}, 'size 0'),
-    'threshold without end': ({'clean_thr': float('inf')}, 'clean-thr inf'),
-    'tolerance without end': ({'tolerance': float('inf')}, 'tolerance inf'),
-    'negative seed': ({'seed': -1}, 'seed -1'),
-    'seed beyond numpy': ({'seed': 1 << 32}, 'seed 4294967296'),
-    'period below 2': ({'periods': [16, 1]}, 'period 1 '),
-    'photo-root without its file': ({'photo_root': 'photos'}, '--from-coco|from-coco'),
+    'size 0': ({'sizes': [0]}, '`sizes` 0'),
+    'threshold without end': ({'clean_thr': float('inf')}, '`clean_thr` inf'),
+    'tolerance without end': ({'tolerance': float('inf')}, '`tolerance` inf'),
+    'negative seed': ({'seed': -1}, '`seed` -1'),
+    'seed beyond numpy': ({'seed': 1 << 32}, '`seed` 4294967296'),
+    'period below 2': ({'periods': [16, 1]}, '`periods` 16 1 '),
+    'photo-root without its file': ({'photo_root': 'photos'}, 'give that, too'),
     'unknown engine': ({'engine': 'warp'}, 'choose one of: auto, focused, full'),
     'unknown space': ({'space': 'time'}, 'choose one of: input, image'),
-    'missing background': ({'backgrounds': ['no.png']}, "'no.png' does not exist"),
-    'missing object': ({'objects': ['no.png']}, "'no.png' does not exist"),
-    'annotation without its file': ({'ann_ids': [3]}, '--from-coco'),
+    'missing background': ({'scene': ['no.png']}, "'no.png' does not exist"),
+    'missing object': ({'object': ['no.png']}, "'no.png' does not exist"),
+    'annotation without its file': ({'ann_ids': [3]}, 'give `from_coco`'),
+    'misspelt setting': ({'strid': 3}, "did you mean 'stride'"),
 }
 
 

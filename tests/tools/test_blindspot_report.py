@@ -1,4 +1,4 @@
-"""tools/blindspot_report.py writes pages of finished scans, and says in one line what keeps it."""
+"""tools/blindspot_report.py writes pages of finished scans and reports mistakes in one line."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from mindpad_mm.core.images import write_png
-from mindpad_mm.scan.result import ScanResult
-from mindpad_mm.scan.run import scan_statistics
+from mindpad_mm.testing.scans import finished_scan
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'blindspot_report.py'
 
@@ -34,19 +33,18 @@ def folders(tmp_path):
         write_png(folder / 'scene_0.png', np.zeros((20, 30, 3), np.uint8))
         write_png(folder / 'object_0_6.png', np.full((6, 4, 4), 255, np.uint8))
         scores = np.full((1, 1, 1, 8, 14), score, np.float32)
-        info = {
-            'config': f'{name}.py', 'checkpoint': None, 'label': 'bus', 'label_index': 0,
-            'stride': 2, 'sizes': [6], 'iou_thr': 0.5, 'clean_thr': 0.001, 'engine': 'full',
-            'space': 'input', 'batch_size': 8, 'device': 'cpu', 'seed': 0, 'cfg_options': {},
-            'periods': [], 'positions': 112, 'positions_per_second': 1.0, 'versions': {},
-            'backgrounds': [{'source': 's', 'file': 'scene_0.png', 'height': 20, 'width': 30}],
-            'objects': [{'source': 'o', 'files': ['object_0_6.png'], 'boxes': [[6, 4]]}],
-        }  # fmt: skip
         rows, cols = np.arange(0, 15, 2), np.arange(0, 27, 2)
         boxes = np.full((*scores.shape, 4), np.nan, np.float32)
-        result = ScanResult(scores, scores, boxes, scores < 0, scores * 0, rows, cols, info)
-        info['statistics'] = scan_statistics(result)
-        result.save(folder)
+        finished_scan(
+            folder,
+            (scores, scores, boxes, scores < 0, scores * 0, rows, cols),
+            [{'source': 's', 'file': 'scene_0.png', 'height': 20, 'width': 30}],
+            [{'source': 'o', 'files': ['object_0_6.png'], 'boxes': [[6, 4]]}],
+            config=f'{name}.py',
+            checkpoint=None,
+            sizes=[6],
+            positions=112,
+        )
     return tmp_path / 'zeros', tmp_path / 'reflect'
 
 

@@ -1,4 +1,4 @@
-"""The tool that runs the checks, as a user runs it."""
+"""tools/diagnose.py, as a user runs it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOOL = Path(__file__).parents[2] / 'tools' / 'diagnose.py'
 
 
 def run(monkeypatch, capsys, *arguments):
-    """Exit status, what is printed and what is told on stderr."""
+    """Exit status, stdout and stderr."""
     monkeypatch.setattr(sys, 'argv', ['diagnose.py', *map(str, arguments)])
     try:
         runpy.run_path(str(TOOL), run_name='__main__')
@@ -56,7 +56,7 @@ def test_a_classifier_needs_nothing_but_its_name(monkeypatch, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'told'),
+    ('arguments', 'message'),
     [
         (['gone.py'], 'config gone.py does not exist'),
         (['torchvision:resnet81'], "no classifier 'resnet81'"),
@@ -71,18 +71,16 @@ def test_a_classifier_needs_nothing_but_its_name(monkeypatch, capsys, tmp_path):
         (['torchvision:resnet18', '--device', 'abacus'], "device 'abacus' cannot be used"),
     ],
 )
-def test_a_mistake_is_one_line(monkeypatch, capsys, tmp_path, arguments, told):
+def test_a_mistake_is_one_line(monkeypatch, capsys, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)
     status, _, error = run(monkeypatch, capsys, *arguments, '--out', 'out')
     assert status == 2
     assert error.strip().splitlines()[-1].startswith('error: ')
-    assert told in error
+    assert message in error
     assert 'Traceback' not in error
 
 
-def test_where_nothing_is_possible_nothing_is_written_and_nothing_said_to_be(
-    monkeypatch, capsys, tmp_path
-):
+def test_if_no_check_is_possible_nothing_is_written(monkeypatch, capsys, tmp_path):
     status, printed, error = run(
         monkeypatch, capsys, 'torchvision:alexnet', '--checks', 'foveation', '--input-size', 20, 20,
         '--out', tmp_path / 'out',

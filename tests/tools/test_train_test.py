@@ -67,7 +67,7 @@ def project(tmp_path_factory):
 
 
 def tool(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    # From anywhere, the checkout not on the path.
+    # Works from any folder, without the checkout on the path.
     env = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
     command = [sys.executable, str(ROOT / 'tools' / f'{name}.py'), *arguments]
     return subprocess.run(
@@ -90,14 +90,14 @@ def checkpoint(project):
     return project / 'work' / 'epoch_1.pth'
 
 
-def test_a_trained_checkpoint_tests_to_figures_and_predictions(project, checkpoint):
+def test_a_trained_checkpoint_gives_metrics_and_predictions(project, checkpoint):
     done = tool(
         'test', 'config.py', str(checkpoint), '--work-dir', 'tested', '--out', 'found.pkl',
         cwd=project,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    figures = json.loads(next((project / 'tested').glob('*/*.json')).read_text())
-    assert 0 <= figures['coco/bbox_mAP'] <= 1
+    metrics = json.loads(next((project / 'tested').glob('*/*.json')).read_text())
+    assert 0 <= metrics['coco/bbox_mAP'] <= 1
     assert (project / 'found.pkl').stat().st_size > 0
 
 
@@ -130,7 +130,7 @@ def test_help_shows_mmdetections_options_and_an_example(monkeypatch, capsys, nam
 
 
 @pytest.mark.parametrize(
-    ('name', 'arguments', 'told'),
+    ('name', 'arguments', 'message'),
     [
         ('train', ['gone.py'], r'config gone\.py does not exist'),
         ('train', ['empty.py'], r'empty\.py has no model'),
@@ -153,12 +153,12 @@ def test_help_shows_mmdetections_options_and_an_example(monkeypatch, capsys, nam
         ),
     ],
 )
-def test_a_users_mistake_is_told_in_one_line(project, monkeypatch, name, arguments, told):
+def test_a_users_mistake_is_a_message_of_one_line(project, monkeypatch, name, arguments, message):
     monkeypatch.chdir(project)
     (project / 'empty.py').write_text('')
     torch.save({'state_dict': {'fc.weight': torch.ones(1)}}, project / 'other.pth')
     monkeypatch.setenv('LOCAL_RANK', '0')
     monkeypatch.setattr(sys, 'argv', [f'{name}.py', *arguments])
-    with pytest.raises(UserError, match=told) as info:
+    with pytest.raises(UserError, match=message) as info:
         run_mmdet_script(name, '')
     assert '\n' not in str(info.value)

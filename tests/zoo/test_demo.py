@@ -23,7 +23,7 @@ def test_every_checkpoint_has_a_row_with_its_scan_and_its_map(demo, capsys):
     assert json.loads((out / 'demo.json').read_text()) == rows
     for row in rows:
         scan = ScanResult.load(out / f'scan_{row["padding"]}')
-        assert row['mean score'] == scan.info['statistics']['maps'][0]['mean']
+        assert row['mean score'] == scan.info.statistics['maps'][0]['mean']
         assert 0 <= row['mAP'] <= row['AP.50'] <= 1
         assert (scan.folder / 'report.html').is_file()
         assert (scan.folder / 'heatmap.png').is_file()

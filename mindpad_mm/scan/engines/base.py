@@ -100,6 +100,6 @@ def find_engine(name: str, space: str = 'input') -> type[Engine]:
     if space not in engine.spaces:
         raise UserError(
             f'engine {name!r} pastes in space {" or ".join(engine.spaces)} only, not {space!r}: '
-            f'use --engine full'
+            f'set `engine` to full'
         )
     return engine

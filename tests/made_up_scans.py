@@ -7,8 +7,7 @@ import pytest
 
 from mindpad_mm.core.images import write_png
 from mindpad_mm.scan.positions import axis_positions, common_grid
-from mindpad_mm.scan.result import ScanResult
-from mindpad_mm.scan.run import scan_statistics
+from mindpad_mm.testing.scans import finished_scan
 
 
 @pytest.fixture
@@ -25,24 +24,25 @@ def scan(tmp_path):
         scene = {'source': f'<grey & {k}>', 'file': f'scene_{k}.png', 'height': 40, 'width': 60}
         backgrounds.append(scene)
     write_png(tmp_path / 'object_0_10.png', np.full((10, 6, 4), 255, np.uint8))
-    info = {
-        'config': 'a/config.py', 'checkpoint': 'b/weights.pth', 'label': 'traffic light',
-        'label_index': 0, 'stride': 2, 'sizes': [10], 'iou_thr': 0.5, 'clean_thr': 0.001,
-        'engine': 'full', 'space': 'input', 'batch_size': 8, 'device': 'cpu', 'seed': 0,
-        'cfg_options': {'model.test_cfg.score_thr': 0.001}, 'periods': [8],
-        'positions': 896, 'positions_per_second': 12.5, 'versions': {'torch': '2.1'},
-        'backgrounds': backgrounds,
-        'objects': [{'source': 'white', 'files': ['object_0_10.png'], 'boxes': [[10, 6]]}],
-    }  # fmt: skip
     ious = np.zeros_like(scores)
     y, x = np.meshgrid(rows, cols, indexing='ij')
     boxes = np.stack([x - 1.25, y + 0.5, x + 5.75, y + 10.125], -1).astype(np.float32)
     boxes = np.tile(boxes, (2, 1, 1, 1, 1, 1))
     boxes[..., 2, 8, :] = np.nan
-    result = ScanResult(scores, ious, boxes, flags, ious, rows, cols, info)
-    info['statistics'] = scan_statistics(result)
-    result.save(tmp_path)
-    return result
+    return finished_scan(
+        tmp_path,
+        (scores, ious, boxes, flags, ious, rows, cols),
+        backgrounds,
+        [{'source': 'white', 'files': ['object_0_10.png'], 'boxes': [[10, 6]]}],
+        config='a/config.py',
+        checkpoint='b/weights.pth',
+        label='traffic light',
+        cfg_options={'model.test_cfg.score_thr': 0.001},
+        periods=[8],
+        positions=896,
+        positions_per_second=12.5,
+        versions={'torch': '2.1'},
+    )
 
 
 @pytest.fixture(scope='session')
@@ -85,19 +85,19 @@ def make_scan(tmp_path_factory):
             for outside in (np.s_[fits[0] :, :], np.s_[:, fits[1] :]):
                 values[(slice(None), *index, *outside)] = np.nan
                 flags[(*index, *outside)] = False
-        info = {
-            'config': f'{name}.py', 'checkpoint': 'weights.pth', 'label': label,
-            'label_index': 0, 'stride': stride, 'sizes': [10, 16], 'iou_thr': 0.5,
-            'clean_thr': 0.001, 'engine': 'full', 'space': 'input', 'batch_size': 8,
-            'device': 'cpu', 'seed': 0, 'cfg_options': {}, 'periods': [8], 'positions': 1,
-            'positions_per_second': 1.0, 'versions': {}, 'backgrounds': backgrounds,
-            'objects': objects,
-        }  # fmt: skip
         boxes = rng.uniform(-20, 90, (*shape, 4)).astype(np.float32)
         boxes[rng.uniform(0, 1, shape) < 0.1] = np.nan
-        result = ScanResult(*values, boxes, flags, values[0], rows, cols, info)
-        info['statistics'] = scan_statistics(result)
-        result.save(folder)
+        result = finished_scan(
+            folder,
+            (*values, boxes, flags, values[0], rows, cols),
+            backgrounds,
+            objects,
+            config=f'{name}.py',
+            label=label,
+            stride=stride,
+            sizes=[10, 16],
+            periods=[8],
+        )
         # Drawing the real one takes seconds, and heatmaps have tests of their own.
         write_png(folder / 'heatmap.png', np.zeros((200, 600, 3), np.uint8))
         return result

@@ -1,4 +1,4 @@
-"""What a scan consists of: maps of positions, cut into chunks."""
+"""What a scan consists of: one map for each scene, object and size, cut into chunks of positions."""
 
 from __future__ import annotations
 
@@ -11,39 +11,28 @@ import numpy as np
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.scenes import Scene
 from mindpad_mm.scan.positions import axis_positions, position_boxes
-
-AUTO = 'auto'
+from mindpad_mm.scan.settings import AUTO, ScanSettings
 
 
 @dataclass(frozen=True)
 class ScanTask:
-    """What to scan and how.
+    """What to scan.
 
     Attributes:
         scenes: Pasted into, B of them.
         objects: Pasted, O of them.
-        sizes: Longer sides of the objects in scene pixels, S of them.
-        label: Index of the asked class.
-        stride: Pixels between positions, default 4.
-        iou_thr: A detection counts where its IoU with the pasted box is at least this.
-        clean_thr: A position is flagged where the clean scene has such a detection of this
-            confidence or more.
-        engine: Name of an engine, or ``'auto'``.
-        batch_size: Positions a forward pass. ``'auto'`` measures, so that runs may differ in the
-            scores' last bits; a number gives the same bytes every time.
-        tolerance: Largest difference in score that an approximate engine may show at its checks.
+        sizes: Longer sides of the objects in pixels of the scene, S of them.
+        label: Index of the class asked for.
+        settings: How to scan.
+        engine: Name of the engine.
     """
 
     scenes: Sequence[Scene]
     objects: Sequence[ScanObject]
     sizes: Sequence[int]
     label: int
-    stride: int = 4
-    iou_thr: float = 0.5
-    clean_thr: float = 0.001
-    engine: str = AUTO
-    batch_size: int | str = 8
-    tolerance: float = 1e-3
+    settings: ScanSettings
+    engine: str
 
     @property
     def space(self) -> str:
@@ -68,7 +57,7 @@ class ScanMap:
         self.scene = task.scenes[index[0]]
         self.pixels = pixels
         self._rows, self._cols = (
-            axis_positions(*extents, task.stride)
+            axis_positions(*extents, task.settings.stride)
             for extents in zip(self.scene.size, pixels.shape[:2])
         )
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.report.heatmap import draw_heatmap, worst_scene, write_heatmap
+from mindpad_mm.report.page import write_heatmap
+from mindpad_mm.scan import scan_statistics
 
 
 def panels(figure):
@@ -15,7 +16,7 @@ def panels(figure):
 
 
 def test_every_map_has_a_row_of_scene_and_scores(scan):
-    figure = draw_heatmap(scan)
+    figure = scan.plot()
     assert len(panels(figure)) == 2
     for (_, scores), shown in zip(panels(figure), scan.scores[:, 0, 0]):
         image = scores.images[0]
@@ -23,17 +24,17 @@ def test_every_map_has_a_row_of_scene_and_scores(scan):
         array = np.ma.filled(image.get_array(), np.nan)
         kept = ~np.isnan(array)
         np.testing.assert_array_equal(array[kept], shown[kept])
-    assert len(panels(draw_heatmap(scan, [(1, 0, 0)]))) == 1
+    assert len(panels(scan.plot([(1, 0, 0)]))) == 1
 
 
 def test_a_position_is_drawn_at_its_own_pixels(scan):
-    _, scores = panels(draw_heatmap(scan))[0]
+    _, scores = panels(scan.plot())[0]
     left, right, bottom, top = scores.images[0].get_extent()
     assert (left, right, top, bottom) == (-1, 55, -1, 31)
 
 
 def test_worst_position_is_marked_and_outlined(scan):
-    scene, scores = panels(draw_heatmap(scan))[0]
+    scene, scores = panels(scan.plot())[0]
     (marker,) = scores.lines
     assert (marker.get_xdata()[0], marker.get_ydata()[0]) == (16, 4)
     (outline,) = scene.patches
@@ -41,14 +42,14 @@ def test_worst_position_is_marked_and_outlined(scan):
 
 
 def test_scene_shows_the_object_where_it_scores_lowest(scan):
-    shown = worst_scene(scan, (1, 0, 0))
+    shown = scan.worst_scene(1, 0, 0)
     white = (shown == 255).all(-1)
     assert white[4:14, 16:22].all()
     assert white.sum() == 60
 
 
 def test_flagged_positions_are_hatched_and_said_so(scan):
-    figure = draw_heatmap(scan)
+    figure = scan.plot()
     (_, flagged), (_, clean) = panels(figure)
     assert [patch.get_hatch() for patch in flagged.patches] == ['////']
     assert not clean.patches
@@ -56,11 +57,9 @@ def test_flagged_positions_are_hatched_and_said_so(scan):
 
 
 def test_map_of_flagged_positions_alone_can_be_drawn(scan):
-    from mindpad_mm.scan.run import scan_statistics
-
     scan.flags[:] = True
-    scan.info['statistics'] = scan_statistics(scan)
-    _, scores = panels(draw_heatmap(scan))[0]
+    scan.info.statistics = scan_statistics(scan, scan.info, scan.info.periods)
+    _, scores = panels(scan.plot())[0]
     assert 'every position is flagged' in scores.get_title(loc='left')
 
 

@@ -1,0 +1,133 @@
+"""Make a traffic-light detection set in COCO format."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from mindpad_mm.cli.errors import one_line_errors
+from mindpad_mm.cli.options import new_parser
+from mindpad_mm.traffic_lights.dataset import Recipe
+from mindpad_mm.traffic_lights.write import make_traffic_lights
+
+EXAMPLES = """examples:
+  from nothing, scenes and lights drawn:
+    %(prog)s --out data/traffic_lights
+  real crops on real photos:
+    %(prog)s --photos coco/images --lights crops \\
+        --num-images 600 --size 256 --seed 0 --out data/traffic_lights
+
+writes OUT/train/*.jpg, OUT/val/*.jpg, OUT/annotations/{train,val}.json and OUT/meta.json, which
+names the photos and crops of each split. No photo and no crop is in both splits.
+"""
+
+
+def main(argv: Sequence[str] | None = None, prog: str = 'tools/make_traffic_lights.py') -> None:
+    """Run the command on ``argv``, by default the arguments of this process."""
+    parser = make_parser(prog)
+    with one_line_errors(parser):
+        run(parser.parse_args(argv))
+
+
+def make_parser(prog: str) -> argparse.ArgumentParser:
+    """The command's options, for :class:`Recipe` and :func:`make_traffic_lights`."""
+    parser = new_parser(__doc__, EXAMPLES, prog)
+    add = parser.add_argument
+    recipe = Recipe()
+    add('--out', type=Path, required=True, help='folder to write; must be absent or empty')
+    add('--photos', type=Path, help='folder of photos for the scenes (default: drawn streets)')
+    add(
+        '--lights',
+        type=Path,
+        help='folder of tight crops of lights, optionally in one subfolder per colour '
+        '(default: drawn lights)',
+    )
+    add(
+        '--photo-annotations',
+        type=Path,
+        help='COCO json of the photos; photos with a "traffic light" are left out '
+        '(default: PHOTOS/../annotations/instances.json, if it exists)',
+    )
+    add(
+        '--val-photos',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='file names of photos that must not be trained on',
+    )
+    add(
+        '--num-images',
+        dest='num_train',
+        type=int,
+        default=recipe.num_train,
+        help='training images (%(default)s)',
+    )
+    add('--num-val', type=int, help='validation images (default: a quarter of --num-images)')
+    add('--size', type=int, default=recipe.size, help='side of the images, pixels (%(default)s)')
+    add(
+        '--min-size',
+        type=int,
+        default=recipe.min_size,
+        help='height of the smallest lights, pixels (%(default)s)',
+    )
+    add(
+        '--negatives',
+        type=float,
+        default=recipe.negatives,
+        help='share of images without a light (%(default)s)',
+    )
+    add(
+        '--occluded',
+        type=float,
+        default=recipe.occluded,
+        help='share of lights to occlude partly (%(default)s)',
+    )
+    add(
+        '--distractors',
+        type=float,
+        default=recipe.distractors,
+        help='mean number of unlabelled look-alikes per image (%(default)s)',
+    )
+    add(
+        '--drawn',
+        type=float,
+        default=recipe.drawn,
+        help='share of images to draw even if photos or crops are given (%(default)s)',
+    )
+    add(
+        '--val-fraction',
+        type=float,
+        default=recipe.val_fraction,
+        help='share of the photos and of the crops used only for validation (%(default)s)',
+    )
+    add('--seed', type=int, default=recipe.seed, help='same seed, same bytes (%(default)s)')
+    add('--overwrite', action='store_true', help='replace a set that this tool made before')
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the set and print what it holds.
+
+    Raises:
+        UserError: An argument is wrong.
+    """
+    if args.num_val is None:
+        args.num_val = args.num_train // 4
+    recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
+    meta = make_traffic_lights(
+        args.out,
+        recipe,
+        photos=args.photos,
+        lights=args.lights,
+        photo_annotations=args.photo_annotations,
+        val_photos=args.val_photos,
+        overwrite=args.overwrite,
+    )
+    skipped = meta['skipped_photos']
+    if skipped:
+        print(f'left out {len(skipped)} photos that hold traffic lights: {", ".join(skipped)}')
+    for split, counts in meta['counts'].items():
+        print(f'{split}: ' + ', '.join(f'{number} {what}' for what, number in counts.items()))
+    print(f'written to {args.out}')

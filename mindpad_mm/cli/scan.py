@@ -1,0 +1,118 @@
+"""Paste an object at every position of a scene and map where a detector misses it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mindpad_mm.cli.errors import one_line_errors
+from mindpad_mm.cli.options import add_settings, new_parser, settings_from
+from mindpad_mm.core.detector import DetectorFiles
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.loading import CfgOptions
+from mindpad_mm.report import report_scan
+from mindpad_mm.scan import LAUNCHERS, ScanSettings, blindspot_scan
+
+EXAMPLES = """\
+examples:
+  # a drawn traffic light on a drawn street
+  %(prog)s my_config.py my_checkpoint.pth
+
+  # your own object on your own photos, two sizes, every second pixel
+  %(prog)s my_config.py my_checkpoint.pth --background photos/ \\
+      --object light.png --label "traffic light" --size 32 48 --stride 2 --out outputs/lights
+
+  # an annotated object, cut out of its photo and pasted into the inpainted photo
+  %(prog)s my_config.py my_checkpoint.pth \\
+      --from-coco annotations/instances_val2017.json --ann-id 404330 --label "traffic light"
+
+  # shared by four processes; same bytes as one process with OMP_NUM_THREADS=1
+  torchrun --nproc_per_node 4 tools/blindspot_scan.py my_config.py my_checkpoint.pth \\
+      --launcher pytorch --stride 1
+"""
+
+
+GROUPS = {
+    'what is pasted where': (
+        'from_coco',
+        'ann_ids',
+        'photo_root',
+        'sizes',
+        'stride',
+        'space',
+        'seed',
+    ),
+    'which detections count': ('label', 'iou_thr', 'clean_thr'),
+    'engine and statistics': ('engine', 'batch_size', 'tolerance', 'periods'),
+}
+
+
+def main(argv: Sequence[str] | None = None, prog: str = 'tools/blindspot_scan.py') -> None:
+    """Run the command on ``argv``, by default the arguments of this process."""
+    parser = make_parser(prog)
+    with one_line_errors(parser):
+        args = parser.parse_args(argv)
+        # torchrun sets this variable. Without --launcher, each of its processes would scan
+        # everything, into the same folder.
+        if args.launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ:
+            raise UserError(
+                'torchrun started this process: add --launcher pytorch, or start it with python'
+            )
+        detector = DetectorFiles(args.config, args.checkpoint, args.cfg_options, args.device)
+        result = blindspot_scan(
+            detector,
+            args.scene,
+            args.object,
+            out=args.out or Path('outputs') / f'{Path(args.config).stem}_scan',
+            resume=args.resume,
+            launcher=args.launcher,
+            settings=settings_from(args, ScanSettings),
+        )
+        if result is not None:  # only one of several processes gets the result
+            report_scan(result)
+
+
+def make_parser(prog: str) -> argparse.ArgumentParser:
+    """The command's options: those of :class:`ScanSettings`, and where to read and write."""
+    parser = new_parser(__doc__, EXAMPLES, prog)
+    parser.add_argument('config', help='MMDetection config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    inputs = parser.add_argument_group('scene and object')
+    add_pasted(inputs)
+    add_settings(parser, ScanSettings, GROUPS)
+    run = parser.add_argument_group('where and how it runs')
+    run.add_argument('--out', metavar='DIR', help='output folder (outputs/<config>_scan)')
+    run.add_argument('--resume', action='store_true', help='continue the interrupted scan in --out')
+    run.add_argument('--device', default='cpu', help='cpu (default), cuda:0, ...')
+    run.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='what started the processes that share the scan (none: one process); for torchrun: '
+        'pytorch',
+    )
+    run.add_argument(
+        '--cfg-options', nargs='+', action=CfgOptions, help='overrides of the config, key=value'
+    )
+    return parser
+
+
+def add_pasted(group: argparse._ArgumentGroup) -> None:
+    """Add the options for scenes and objects."""
+    group.add_argument(
+        '--background',
+        dest='scene',
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help='photos, or folders of photos (a drawn street)',
+    )
+    group.add_argument(
+        '--object',
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help='images to paste, RGBA or opaque, or folders of them (a drawn traffic light)',
+    )

@@ -1,0 +1,88 @@
+"""The console command ``mindpad``, and the scripts in tools/ that do the same."""
+
+from __future__ import annotations
+
+import importlib
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from mindpad_mm import cli
+from mindpad_mm.core.errors import UserError
+
+TOOLS = Path(__file__).parents[2] / 'tools'
+SCRIPTS = {
+    'blindspot_scan': 'scan',
+    'diagnose': 'diagnose',
+    'compare': 'compare',
+    'blindspot_report': 'report',
+    'make_traffic_lights': 'lights',
+}
+
+
+def output(capsys, start) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as left:
+        start()
+    return (left.value.code or 0, *capsys.readouterr())
+
+
+def run_script(monkeypatch, name, *arguments):
+    monkeypatch.setattr(sys, 'argv', [f'{name}.py', *arguments])
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    runpy.run_path(str(TOOLS / f'{name}.py'), run_name='__main__')
+
+
+def test_help_lists_every_command_in_a_line(capsys):
+    status, text, _ = output(capsys, lambda: cli.main(['--help']))
+    assert status == 0
+    for name, summary in cli.COMMANDS.items():
+        assert any(line.split() == [name, *summary.split()] for line in text.splitlines())
+    assert set(cli.COMMANDS) == set(SCRIPTS.values())
+
+
+@pytest.mark.parametrize('arguments', [[], ['scam'], ['--scan']])
+def test_without_a_command_that_exists_the_usage_is_shown(capsys, arguments):
+    status, _, text = output(capsys, lambda: cli.main(arguments))
+    assert status == 2
+    assert text.startswith('usage: mindpad [-h] COMMAND ...')
+
+
+@pytest.mark.parametrize(('script', 'command'), SCRIPTS.items())
+def test_a_command_and_its_script_have_the_same_help(monkeypatch, capsys, script, command):
+    status, text, _ = output(capsys, lambda: cli.main([command, '--help']))
+    assert status == 0
+    assert text.startswith(f'usage: mindpad {command} [-h]')
+    assert f'  mindpad {command} ' in text
+    of_script = output(capsys, lambda: run_script(monkeypatch, script, '--help'))
+    assert of_script[0] == 0
+    assert f'tools/{script}.py ' in of_script[1].split('example', 1)[1]
+    options = {word for word in text.split() if word.startswith('--')}
+    assert options == {word for word in of_script[1].split() if word.startswith('--')}
+
+
+@pytest.mark.parametrize('script', ['demo', 'publish'])
+def test_other_scripts_have_a_help_with_an_example(monkeypatch, capsys, script):
+    status, text, _ = output(capsys, lambda: run_script(monkeypatch, script, '--help'))
+    assert status == 0
+    assert f'example:\n  python tools/{script}.py ' in text
+
+
+def test_a_mistake_names_the_option_and_not_the_parameter(monkeypatch, capsys):
+    def scan(*args, settings, **options):
+        raise UserError(f'`sizes` {settings.sizes[0]}, `ann_ids` {settings.ann_ids[0]}')
+
+    monkeypatch.delenv('TORCHELASTIC_RUN_ID', raising=False)
+    module = importlib.import_module('mindpad_mm.cli.scan')
+    monkeypatch.setattr(module, 'blindspot_scan', scan)
+    arguments = ['scan', 'c.py', 'c.pth', '--size', '3', '--ann-id', '5', '--from-coco', 'x.json']
+    status, _, error = output(capsys, lambda: cli.main(arguments))
+    assert (status, error) == (2, 'error: --size 3, --ann-id 5\n')
+
+
+def test_processes_of_torchrun_need_the_launcher(monkeypatch, capsys):
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'none')
+    status, _, error = output(capsys, lambda: cli.main(['scan', 'c.py', 'c.pth']))
+    assert status == 2
+    assert 'add --launcher pytorch' in error
