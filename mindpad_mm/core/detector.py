@@ -56,7 +56,7 @@ def lowered_thresholds(config: Config) -> dict[str, float]:
     for key, value in _leaves(model, 'model') if isinstance(model, dict) else ():
         if '.test_cfg.' in key and key.endswith('.score_thr'):
             if not isinstance(value, (int, float)):
-                raise UserError(f'the config has {key} = {value!r}: give a number')
+                raise UserError(f'the config has {key} = {value!r}: it must be a number')
             if value > SCORE_THR:
                 lowered[key] = SCORE_THR
     return lowered
@@ -121,9 +121,10 @@ def detector_classes(model: nn.Module) -> list[str]:
         number = getattr(module, 'num_classes', len(classes))
         if number != len(classes):
             raise UserError(
-                f'the detector tells {number} classes apart ({name}.num_classes), but '
-                f'{len(classes)} are named ({", ".join(classes[:3])}{", ..." * (len(classes) > 3)}): '
-                f'name its own in the config, test_dataloader.dataset.metainfo.classes'
+                f'the detector predicts {number} classes ({name}.num_classes), but '
+                f'{len(classes)} class names are given '
+                f'({", ".join(classes[:3])}{", ..." * (len(classes) > 3)}): '
+                f'set its own in the config, test_dataloader.dataset.metainfo.classes'
             )
     return classes
 
@@ -145,11 +146,11 @@ def find_label(label: str | None, classes: Sequence[str]) -> int:
             return classes.index(DEFAULT_LABEL)
         if len(classes) == 1:
             return 0
-        raise UserError(f'say which class to look for, --label; {_some(classes)}')
+        raise UserError(f'set `label` to the class to look for; {_some(classes)}')
     if label not in classes:
         close = difflib.get_close_matches(label, classes, n=3, cutoff=0.5)
         hint = f'did you mean {" or ".join(map(repr, close))}?' if close else _some(classes)
-        raise UserError(f'the detector has no class {label!r}: {hint}')
+        raise UserError(f'`label`: the detector has no class {label!r}; {hint}')
     return classes.index(label)
 
 

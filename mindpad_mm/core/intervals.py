@@ -7,16 +7,18 @@ from scipy import stats
 
 
 def t_interval(values: np.ndarray, confidence: float = 0.95) -> list[float] | None:
-    """Student's t interval of a mean.
+    """Student's t interval of the mean of independent values.
 
     Args:
         values: (N,) independent values.
-        confidence: In 0..1, default 0.95.
+        confidence: Confidence level in 0..1. Default: 0.95.
 
     Returns:
-        ``[low, high]``, rounded to six decimals; None for fewer than two values.
+        ``[low, high]``, rounded to six decimals, or None for fewer than two values.
     """
     if len(values) < 2:
         return None
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
-    return [round(float(np.mean(values) + sign * half), 6) for sign in (-1, 1)]
+    # Scaled here: given a standard error of 0 (equal values), scipy would return NaN.
+    low, high = stats.t.interval(confidence, len(values) - 1)
+    mean, error = np.mean(values), stats.sem(values)
+    return [round(float(mean + low * error), 6), round(float(mean + high * error), 6)]

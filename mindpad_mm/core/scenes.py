@@ -146,13 +146,15 @@ def make_scene(background: Background, config: Config, space: str = 'input') -> 
     pipeline = _array_pipeline(config)
     with config_faults(f'the test pipeline in the config fails on {background.source}'):
         data = pipeline({'img': background.pixels, 'img_id': 0})
-    advice = 'use --space image'
+    advice = "set `space` to 'image'"
     if not isinstance(data, dict) or 'inputs' not in data:
-        raise UserError('the test pipeline gives no input for the model: end it in PackDetInputs')
+        raise UserError(
+            'the test pipeline gives no model input: its last step must be PackDetInputs'
+        )
     if not isinstance(data['inputs'], torch.Tensor):
         raise UserError(
-            'the test pipeline gives several images for one (test-time augmentation): '
-            'a scan needs a plain one'
+            'the test pipeline makes several images of one (test-time augmentation): '
+            'a scan needs one that makes a single image'
         )
     inputs = data['inputs'].permute(1, 2, 0).contiguous().numpy()
     if space == 'image':
@@ -161,13 +163,13 @@ def make_scene(background: Background, config: Config, space: str = 'input') -> 
     if inputs.dtype != np.uint8 or inputs.shape[2] != 3:
         raise UserError(
             f'the test pipeline gives {inputs.dtype} pixels in {inputs.shape[2]} channels, '
-            f'not 8-bit BGR, so objects cannot be pasted in the input: {advice}'
+            f'not 8-bit BGR, so objects cannot be pasted into the input: {advice}'
         )
     again = pipeline({'img': inputs, 'img_id': 0})
     if not np.array_equal(again['inputs'].permute(1, 2, 0).numpy(), inputs):
         raise UserError(
-            f'the test pipeline changes its own output when it is given it as an image, '
-            f'so a pasted scene could not be checked with MMDetection alone: {advice}'
+            f'the test pipeline changes its own output when that is its input, so a pasted scene '
+            f'could not be reproduced with MMDetection alone: {advice}'
         )
     return Scene(inputs, background.source, space, pipeline, again['data_samples'].metainfo)
 

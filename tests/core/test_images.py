@@ -43,13 +43,17 @@ def test_folder_stands_for_its_images_sorted_by_name(tmp_path):
 
 @pytest.mark.parametrize('orientation', range(1, 9))
 @pytest.mark.parametrize('flags', [cv2.IMREAD_COLOR, cv2.IMREAD_UNCHANGED])
-def test_a_picture_that_a_camera_stored_lying_or_mirrored_is_read_upright(
-    tmp_path, orientation, flags
-):
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 9, 3), np.uint8)
+@pytest.mark.parametrize('shape', [(5, 9, 3), (5, 9, 4), (5, 9)], ids=['BGR', 'BGRA', 'grey'])
+def test_exif_orientation_is_applied(tmp_path, orientation, flags, shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(pixels).save(tmp_path / 'photo.png', exif=exif)
     with Image.open(tmp_path / 'photo.png') as image:
-        upright = np.asarray(ImageOps.exif_transpose(image))
-    np.testing.assert_array_equal(read_image(tmp_path / 'photo.png', flags)[..., ::-1], upright)
+        upright = ImageOps.exif_transpose(image)
+    if flags == cv2.IMREAD_COLOR:
+        upright = upright.convert('RGB')
+    expected = np.asarray(upright)
+    if expected.ndim == 3:  # RGB(A) to BGR(A)
+        expected = expected[..., [2, 1, 0, 3][: expected.shape[2]]]
+    np.testing.assert_array_equal(read_image(tmp_path / 'photo.png', flags), expected)

@@ -131,8 +131,8 @@ def test_damaged_annotation_is_told_by_what_it_lacks(coco, segmentation, image, 
         load_coco_objects(coco[0], [7])
 
 
-def test_photo_that_is_not_found_names_the_option_to_give(coco, tmp_path):
-    with pytest.raises(UserError, match='--photo-root'):
+def test_photo_that_is_not_found_names_the_parameter_to_set(coco, tmp_path):
+    with pytest.raises(UserError, match='`photo_root`'):
         load_coco_objects(coco[0], [7], tmp_path / 'nowhere')
 
 

@@ -92,7 +92,7 @@ def test_pipeline_that_allows_no_pasting_in_the_input_says_to_use_the_image(file
         {'type': 'PackDetInputs', 'meta_keys': ()},
     ]
     background = Background(np.zeros((64, 80, 3), np.uint8), 'black')
-    with pytest.raises(UserError, match='--space image'):
+    with pytest.raises(UserError, match="`space` to 'image'"):
         make_scene(background, config)
 
 

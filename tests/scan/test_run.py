@@ -229,7 +229,7 @@ WRONG_CONFIGS = {
     ),
     'classes of another detector': (
         {'test_dataloader.dataset.metainfo.classes': ('a', 'b', 'c')},
-        r'tells 2 classes apart \(bbox_head.num_classes\), but 3 are named \(a, b, c\)',
+        r'2 classes \(bbox_head.num_classes\), but 3 class names are given \(a, b, c\)',
     ),
 }  # fmt: skip
 

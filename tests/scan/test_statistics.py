@@ -182,6 +182,7 @@ def test_interval_is_students_and_needs_two_backgrounds():
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert t_interval(values) == pytest.approx(list(expected), abs=1e-6)
     assert t_interval(values[:1]) is None
+    assert t_interval(np.full(3, 0.25)) == [0.25, 0.25]
 
 
 def test_objects_and_sizes_of_one_background_are_one_draw():
