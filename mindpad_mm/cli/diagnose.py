@@ -6,12 +6,10 @@ import argparse
 from collections.abc import Sequence
 
 from mindpad_mm.cli.errors import one_line_errors
-from mindpad_mm.cli.options import new_parser
-from mindpad_mm.core.errors import UserError
+from mindpad_mm.cli.options import add_settings, new_parser, settings_from
 from mindpad_mm.core.images import list_images, read_image
 from mindpad_mm.core.loading import CfgOptions
-from mindpad_mm.diagnose import CHECKS, Subject, diagnose
-from mindpad_mm.padding.modes import parse_modes
+from mindpad_mm.diagnose import DiagnoseSettings, Subject, diagnose
 from mindpad_mm.report.diagnosis_page import make_folder, report_diagnosis
 
 EXAMPLES = """\
@@ -33,6 +31,13 @@ examples:
 """
 
 
+GROUPS = {
+    'the object that the shift check follows (a drawn light)': (
+        'label', 'from_coco', 'ann_id', 'photo_root',
+    ),
+}  # fmt: skip
+
+
 def main(argv: Sequence[str] | None = None, prog: str = 'tools/diagnose.py') -> None:
     """Run the command on ``argv``, by default the arguments of this process."""
     parser = make_parser(prog)
@@ -46,22 +51,11 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument('config', help='MMDetection config file, or torchvision:<classifier>')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file (random weights)')
     parser.add_argument(
-        '--checks', nargs='+', metavar='CHECK', help=f'which to run (all): {", ".join(CHECKS)}'
-    )
-    parser.add_argument(
         '--input-size',
         nargs=2,
         type=int,
         metavar=('H', 'W'),
         help='pixels (that of the test pipeline; 224 224 for classifiers)',
-    )
-    parser.add_argument(
-        '--modes',
-        type=parse_modes,
-        nargs='+',
-        metavar='MODE',
-        help='padding modes to compare (all; artifacts: one), or pairs such as reflect/circular, '
-        'vertical first',
     )
     parser.add_argument(
         '--photos',
@@ -70,25 +64,11 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         metavar='FILE',
         help='photos, or folders of photos (drawn streets)',
     )
-    parser.add_argument(
-        '--max-photos', type=int, default=8, metavar='N', help='use the first N photos (8)'
-    )
-    shift = parser.add_argument_group('the object that the shift check follows (a drawn light)')
-    shift.add_argument(
-        '--label',
-        help="its class ('traffic light' if there is one, else the only class; of a classifier: a "
-        'number)',
-    )
-    shift.add_argument(
-        '--from-coco', metavar='JSON', help='an annotated object of a COCO file, in its own photo'
-    )
-    shift.add_argument('--ann-id', type=int, metavar='ID', help='id of its annotation')
-    shift.add_argument('--photo-root', metavar='DIR', help='folder of the photos of --from-coco')
+    add_settings(parser, DiagnoseSettings, GROUPS)
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, help='overrides of the config, key=value'
     )
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda:0, ...')
-    parser.add_argument('--seed', type=int, default=0, help='seed of drawn scenes and objects (0)')
     parser.add_argument('--out', metavar='DIR', required=True, help='output folder')
     return parser
 
@@ -100,15 +80,11 @@ def run(args: argparse.Namespace) -> None:
         UserError: An argument is wrong, or a check that was asked for is not possible.
     """
     out = make_folder(args.out)
-    if args.max_photos < 1:
-        raise UserError(f'--max-photos {args.max_photos}: it must be at least 1')
-    object_given = any(x is not None for x in (args.label, args.from_coco, args.ann_id))
-    if object_given and args.checks and 'shift' not in args.checks:
-        raise UserError('--label, --from-coco and --ann-id are for the check shift: name it too')
+    settings = settings_from(args, DiagnoseSettings)
     files = list_images(args.photos)
-    if len(files) > args.max_photos:
-        print(f'the first {args.max_photos} of {len(files)} photos are used (--max-photos)')
-    photos = [read_image(path, what='photo') for path in files[: args.max_photos]]
+    if len(files) > settings.max_photos:
+        print(f'the first {settings.max_photos} of {len(files)} photos are used (--max-photos)')
+    photos = [read_image(path, what='photo') for path in files[: settings.max_photos]]
     subject = Subject.load(
         args.config, args.checkpoint, args.input_size, args.cfg_options, args.device
     )
@@ -118,22 +94,11 @@ def run(args: argparse.Namespace) -> None:
         info['photos'] = f'{len(photos)} of {len(files)}: {" ".join(args.photos)}'
     if args.checkpoint is None:
         info['note'] = 'No checkpoint was given: this is about random weights.'
-    suite = diagnose(
-        subject,
-        args.checks,
-        photos,
-        args.seed,
-        info,
-        modes=args.modes,
-        label=args.label,
-        from_coco=args.from_coco,
-        ann_id=args.ann_id,
-        photo_root=args.photo_root,
-    )
+    suite = diagnose(subject, settings, photos, info)
     suite.insist_on([])
     report_diagnosis(suite, out)
     suite.print()
     if 'note' in info:
         print(info['note'])
     print(f'written to {args.out}: report.html, diagnosis.json, a PNG for each check')
-    suite.insist_on([*(args.checks or ()), *(['shift'] if object_given else [])])
+    suite.insist_on(settings.required)

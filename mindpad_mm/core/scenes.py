@@ -13,6 +13,8 @@ import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
+from torch import nn
 
 from mindpad_mm.core.drawing import draw_street
 from mindpad_mm.core.errors import UserError
@@ -185,3 +187,21 @@ def _array_pipeline(config: Config) -> Compose:
     scope = DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmdet'))
     with scope, config_faults('the test pipeline in the config cannot be built'):
         return Compose(steps)
+
+
+def detect_images(
+    model: nn.Module, scene: Scene, images: Sequence[np.ndarray]
+) -> list[InstanceData]:
+    """Run MMDetection's own test step on scene-sized images, as one batch.
+
+    Args:
+        model: The detector.
+        scene: Packs the images.
+        images: N uint8 BGR images of the scene's size.
+
+    Returns:
+        N final detections, boxes in scene pixels.
+    """
+    with torch.inference_mode():
+        results = model.test_step(scene.pack(images))
+    return [result.pred_instances for result in results]

@@ -1,39 +1,41 @@
-"""Why a detector goes blind: checks of a network's padding, each with figures, a picture and advice."""
+"""Checks of a network's padding; each gives statistics, a figure and advice."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-# Loaded when they are asked for: a config that only trains with the hook needs no pictures.
+# Loaded on first use: a config that only trains with the hook should not import matplotlib.
 _HOMES = {
-    'CHECKS': 'suite',
-    'Artifacts': 'artifacts',
+    'CHECKS': 'checks.registry',
+    'Artifacts': 'checks.artifacts.measure',
     'DiagnoseHook': 'hook',
+    'DiagnoseSettings': 'settings',
     'Diagnosis': 'result',
-    'Evenness': 'evenness',
-    'FilterAsymmetry': 'filters',
-    'Foveation': 'foveation',
-    'PaddingError': 'padding_error',
-    'ShiftResponse': 'shift',
+    'Evenness': 'checks.evenness.measure',
+    'FilterAsymmetry': 'checks.filters.measure',
+    'Foveation': 'checks.foveation.measure',
+    'PaddingError': 'checks.padding_error.measure',
+    'ShiftResponse': 'checks.shift.measure',
     'Subject': 'subject',
     'Suite': 'suite',
-    'Usage': 'usage',
-    'check_artifacts': 'artifacts',
-    'check_evenness': 'evenness',
-    'check_filters': 'filters',
-    'check_foveation': 'foveation',
-    'check_padding_error': 'padding_error',
-    'check_shift': 'shift',
+    'Usage': 'checks.foveation.usage',
+    'check_artifacts': 'checks.artifacts.measure',
+    'check_evenness': 'checks.evenness.measure',
+    'check_filters': 'checks.filters.measure',
+    'check_foveation': 'checks.foveation.measure',
+    'check_padding_error': 'checks.padding_error.measure',
+    'check_shift': 'checks.shift.measure',
     'diagnose': 'suite',
     'has_uneven_padding': 'strides',
-    'layer_usage': 'usage',
+    'layer_usage': 'checks.foveation.usage',
 }
 
 __all__ = [
     'CHECKS',
     'Artifacts',
     'DiagnoseHook',
+    'DiagnoseSettings',
     'Diagnosis',
     'Evenness',
     'FilterAsymmetry',

@@ -1,4 +1,4 @@
-"""How far a map's border stands from its interior, in interior standard deviations."""
+"""The border-bias index: how much a map differs between border and interior."""
 
 from __future__ import annotations
 
@@ -10,27 +10,35 @@ from torch import Tensor
 
 SIDES = ('top', 'bottom', 'left', 'right')
 SMALLEST = 3
-"""Cells along an axis below which a map has no interior."""
+"""Minimum number of cells along an axis for a map to have an interior."""
 
 
 def interior(size: int) -> slice:
-    """The middle half of an axis: a quarter of its cells, but at least one, is left off at each end."""
+    """The middle half of an axis: without a quarter of the cells (at least one) at each end."""
     margin = max(1, size // 4)
     return slice(margin, size - margin)
 
 
 def border_lines(maps: Tensor) -> tuple[Tensor, ...]:
-    """The outermost line at each of :data:`SIDES`, its middle half: (..., L) of (..., H, W) maps."""
+    """The middle half of the outermost row or column at each of :data:`SIDES`.
+
+    Args:
+        maps: (..., H, W).
+
+    Returns:
+        Four tensors (..., L).
+    """
     rows, columns = interior(maps.shape[-2]), interior(maps.shape[-1])
     return maps[..., 0, columns], maps[..., -1, columns], maps[..., rows, 0], maps[..., rows, -1]
 
 
 @dataclass
 class BorderMoments:
-    """What the index needs of one layer's maps, a few numbers for each image.
+    """The moments of one layer's maps from which the index is computed, for each image.
 
     Attributes:
-        lines: (N, 4, C) mean of the outermost line at each of :data:`SIDES`, over its middle half.
+        lines: (N, 4, C) mean of the outermost row or column at each of :data:`SIDES`, over its
+            middle half.
         inside: (N, C) mean over the interior.
         square: (N, C) mean square over the interior.
     """
@@ -41,7 +49,7 @@ class BorderMoments:
 
     @classmethod
     def of(cls, maps: Tensor) -> BorderMoments | None:
-        """From (N, C, H, W) maps; None where they have no interior."""
+        """The moments of (N, C, H, W) maps; None if they have no interior."""
         height, width = maps.shape[-2:]
         if min(height, width) < SMALLEST:
             return None
@@ -54,7 +62,7 @@ class BorderMoments:
 
     @classmethod
     def merged(cls, parts: Sequence[BorderMoments]) -> BorderMoments:
-        """Those of all images together."""
+        """The moments of all images together."""
         fields = ('lines', 'inside', 'square')
         return cls(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
 
@@ -66,8 +74,8 @@ class BorderMoments:
         """The index of each side, see :func:`border_bias`.
 
         Args:
-            variance: That of other inputs to measure by, where these do not vary by themselves (a
-                zero image). Default: their own.
+            variance: Variance to divide by, for inputs that do not vary inside (a zero image).
+                Default: that of these images.
         """
         variance = self.variance() if variance is None else variance
         if variance <= torch.finfo(torch.float32).tiny:
@@ -75,20 +83,20 @@ class BorderMoments:
         steps = self.lines - self.inside[:, None]
         squared = steps.mean(0).square().sum(-1)
         if len(steps) > 1:
-            # The square of a mean over N images is too large by the mean's own variance.
+            # The square of a mean over N images is biased by the variance of the mean.
             squared = (squared - steps.var(0).sum(-1) / len(steps)).clamp(min=0)
         return dict(zip(SIDES, (squared / variance).sqrt().tolist()))
 
 
 def border_bias(maps: Tensor) -> dict[str, float | None]:
-    """The border-bias index of a layer's maps, a number a side.
+    """The border-bias index of a layer's maps at each side.
 
-    For each channel, ``step`` is the mean of the outermost row or column, over its middle half (so
-    that a side is not charged with its neighbours), minus the mean of the interior, the middle half
-    of both axes. The index is the root mean square of the steps over channels, divided by the root
-    mean square of the channels' standard deviations in the interior. Loud channels weigh more, and a
-    channel that is silent everywhere does not count. With several images, the part of it that
-    chance explains is taken off: without bias it is about 0.
+    For each channel, ``step`` is the mean of the outermost row or column (over its middle half, to
+    exclude the adjacent sides) minus the mean of the interior (the middle half of both axes). The
+    index is the root mean square of the steps over channels, divided by the root mean square of the
+    channels' standard deviations in the interior. Channels with large responses weigh more; a
+    channel that is constant does not count. With several images, the sampling variance of the steps
+    is subtracted: without bias the index is about 0.
 
     Args:
         maps: (N, C, H, W).

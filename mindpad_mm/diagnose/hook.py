@@ -1,4 +1,4 @@
-"""The border-bias index of a network while it trains, logged wherever the run logs."""
+"""A training hook that logs the border-bias index of each layer."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from mindpad_mm.diagnose.subject import Subject, pipeline_size
 
 @HOOKS.register_module()
 class DiagnoseHook(Hook):
-    """Logs how far borders stand from interiors, a scalar a layer, and their mean.
+    """Logs the border-bias index of each layer during training, and its mean over layers.
 
-    Every ``interval`` the network answers a few fixed random images in evaluation mode. Scalars
-    ``border_bias/<layer>`` (root mean square over the four sides, interior standard deviations) go
-    through the run's visualizer to its backends; their mean, ``border_bias``, is logged like a loss.
-    Training goes on as if nothing had happened: modes of modules,
-    statistics of norms and the random state are left as they were.
+    Every ``interval``, the network runs on a few fixed random images in evaluation mode. Scalars
+    ``border_bias/<layer>`` (root mean square over the four sides, in interior standard deviations)
+    go through the runner's visualizer to its backends; their mean, ``border_bias``, is logged like a
+    loss. Training is not affected: the modes of the modules, the statistics of normalisation layers
+    and the random state are restored.
 
     Args:
-        interval: Iterations between two measurements, or epochs.
+        interval: Iterations (or epochs) between two measurements; default 500.
         by_epoch: Count epochs instead of iterations; default False.
-        layers: fnmatch patterns over qualified layer names; default all.
+        layers: fnmatch patterns for qualified layer names; default all layers.
         input_size: (height, width), pixels. Default: the scale of the test pipeline.
-        images: How many random images; more are slower and leave less to chance.
-        seed: Of the random images.
+        images: Number of random images; more are slower and reduce noise. Default 4.
+        seed: Seed of the random images.
 
     Raises:
-        UserError: An interval or number of images below 1; when training starts, no input size is
-            known; at the first measurement, no layer has such a name.
+        UserError: An interval or number of images below 1; no input size is known (when training
+            starts); no layer matches (at the first measurement).
 
     Example:
         >>> custom_hooks = [dict(type='DiagnoseHook', interval=500, layers=['backbone.*'])]
@@ -67,12 +67,12 @@ class DiagnoseHook(Hook):
         self.seed = seed
 
     def before_train(self, runner: Any) -> None:
-        """Draw the images once."""
+        """Make the random images once."""
         if self.input_size is None:
             if not runner.cfg.get('test_dataloader'):
                 raise UserError(
                     'DiagnoseHook: the config has no test pipeline to read the input size from; '
-                    'give it, e.g. input_size=(300, 300)'
+                    'set `input_size`, e.g. input_size=(300, 300)'
                 )
             self.input_size = pipeline_size(runner.cfg)
         self.inputs = random_images(self.input_size, self.images, self.seed)
@@ -91,19 +91,19 @@ class DiagnoseHook(Hook):
 
     @master_only
     def log(self, runner: Any) -> None:
-        """Measure now, and log it at the run's iteration."""
+        """Measure now, and log the result at the current iteration."""
         indices = self.measure(runner.model)
         if not indices:
             return
         scalars = {f'border_bias/{name}': index for name, index in indices.items()}
         runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
-        # From the hub the logger takes the mean to the text log and to the backends, as it does losses.
+        # The logger hook writes values of the message hub to the text log and the backends, like losses.
         runner.message_hub.update_scalar(
             'train/border_bias', float(np.mean(list(indices.values())))
         )
 
     def measure(self, model: nn.Module) -> dict[str, float]:
-        """The index by layer, over all sides; layers without an interior are left out."""
+        """The index by layer, over all four sides; layers without an interior are left out."""
         if is_model_wrapper(model):
             model = model.module
         subject = Subject(model, self.input_size, type(model).__name__)
@@ -123,7 +123,7 @@ class DiagnoseHook(Hook):
 
 @contextlib.contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; every module's own mode and the random state come back."""
+    """Evaluation mode inside the block; then restore each module's mode and the random state."""
     # Frozen stages are in evaluation mode while the rest trains: model.train() would not restore it.
     modes = [(module, module.training) for module in model.modules()]
     devices = range(torch.cuda.device_count())

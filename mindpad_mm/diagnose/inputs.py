@@ -1,4 +1,4 @@
-"""What the checks feed a network: streets, windows of photos, and random images."""
+"""Input images of the checks: drawn streets, crops of photos, and random images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SMALLEST_STREET = 16
 def photos_or_streets(
     photos: Sequence[np.ndarray], size: tuple[int, int], count: int, seed: int
 ) -> list[np.ndarray]:
-    """The photos as they are; without any, drawn streets.
+    """The given photos; if there are none, drawn streets.
 
     Args:
         photos: (H, W, 3) uint8 BGR, of any sizes.
-        size: (height, width) of a drawn street, pixels; at least 16 are drawn.
-        count: How many streets to draw.
-        seed: Of the streets.
+        size: (height, width) of a drawn street, pixels; raised to at least 16.
+        count: Number of streets to draw.
+        seed: Seed of the streets.
     """
     height, width = (max(side, _SMALLEST_STREET) for side in size)
     return list(photos) or [
@@ -32,14 +32,14 @@ def photos_or_streets(
 
 
 def cover(photo: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """The middle of a photo, scaled just enough to fill a window; its aspect is kept.
+    """Scale a photo to fill a window, keeping the aspect ratio, and crop its centre.
 
     Args:
         photo: (H, W, 3) uint8.
         size: (height, width) of the window, pixels.
 
     Returns:
-        (height, width, 3) uint8, and the scale; above 1 the photo was enlarged.
+        (height, width, 3) uint8, and the scale (above 1 if the photo was enlarged).
     """
     height, width = size
     scale = max(height / photo.shape[0], width / photo.shape[1])
@@ -55,16 +55,16 @@ def cover(photo: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
 
 
 def random_images(size: tuple[int, int], count: int, seed: int) -> list[np.ndarray]:
-    """Noise with the spectrum of photos, in which no place differs from any other.
+    """Stationary noise with the amplitude spectrum of natural images.
 
-    Amplitude falls as 1 / frequency, as in natural images (Field, 1987), from four waves an image
-    on, so deep layers respond to
-    it, where white noise is averaged away by the first ones. It is periodic in the image's size:
-    there is no border in it, and what a network shows at the border is the network's doing.
+    The amplitude falls as 1 / frequency (Field, 1987), from four waves per image on. Deep layers
+    respond to it; white noise would be averaged out by the first layers. The noise is stationary and
+    periodic in the image size, so any difference between border and interior is caused by the
+    network.
 
     Args:
         size: (height, width), pixels.
-        count: How many.
+        count: Number of images.
         seed: The same seed gives the same images.
 
     Returns:
@@ -72,12 +72,12 @@ def random_images(size: tuple[int, int], count: int, seed: int) -> list[np.ndarr
     """
     rng = np.random.default_rng([seed, 2])
     frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1]))
-    # Waves longer than a quarter of the image would make one end of a small map unlike the other.
+    # Longer waves would make opposite ends of a small map differ.
     frequency = np.maximum(frequency, _LONGEST_WAVES / min(size))
     frequency[0, 0] = np.inf
     images = []
     for _ in range(count):
-        # Four fields: one in common, and a fainter one for each channel.
+        # Four fields: one common to all channels, and a weaker one for each channel.
         white = np.fft.rfft2(rng.normal(size=(4, *size)))
         fields = np.fft.irfft2(white / frequency, s=size)
         fields /= fields.std((1, 2), keepdims=True) + np.finfo(float).tiny

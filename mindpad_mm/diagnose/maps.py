@@ -1,4 +1,4 @@
-"""The output map of every convolution and pooling of a network, by name, in order of execution."""
+"""The output maps of a network's convolution and pooling layers, in order of execution."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.diagnose.refusal import refusals_told
+from mindpad_mm.diagnose.cannot_run import cannot_run_errors
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.padding.layers import mode_of, padded_type, pads_of
 
@@ -25,23 +25,23 @@ def visit_maps(
     visit: Callable[[str, Tensor], T],
     layers: Sequence[str] = ('*',),
 ) -> dict[str, T]:
-    """Run a network and look at each map the moment its layer has computed it.
+    """Run a network and call a function on each map when its layer has computed it.
 
-    A map is a convolution's or a pooling's own output, before any normalisation and activation. It
-    is only valid during the visit: networks overwrite maps in place. A layer that runs more than
-    once, as heads shared over levels do, is told apart by call: ``name``, ``name (call 2)``, ...
+    A map is the output of a convolution or pooling layer, before normalisation and activation. It is
+    valid only during the call: networks overwrite maps in place. Further calls of a layer (heads
+    shared over levels) get names of their own: ``name``, ``name (call 2)``, ...
 
     Args:
         subject: The network; it runs without gradients.
         images: (N, 3, H, W) float32, preprocessed.
         visit: Called with the layer's name and its (N, C, h, w) map.
-        layers: fnmatch patterns over qualified layer names.
+        layers: fnmatch patterns for qualified layer names.
 
     Returns:
-        What ``visit`` returned, by name, in order of execution.
+        The values that ``visit`` returned, by name, in order of execution.
 
     Raises:
-        UserError: No layer has such a name, or the network cannot run on this size of input.
+        UserError: No layer matches, or the network cannot run on this input size.
     """
     found: dict[str, T] = {}
     calls: Counter[str] = Counter()
@@ -66,7 +66,7 @@ def visit_maps(
     try:
         for name in wanted:
             handles.append(subject.model.get_submodule(name).register_forward_hook(hook_for(name)))
-        with torch.no_grad(), refusals_told(subject.name, tuple(images.shape[-2:])):
+        with torch.no_grad(), cannot_run_errors(subject.name, tuple(images.shape[-2:])):
             subject.dense(images)
     finally:
         for handle in handles:
@@ -75,7 +75,7 @@ def visit_maps(
 
 
 def own_modes(model: nn.Module) -> Counter[str]:
-    """The modes a network's padded convolutions run in, and how many in each."""
+    """The padding modes of a network's convolutions, with the number of layers in each."""
     modes: Counter[str] = Counter()
     for layer in model.modules():
         padded = padded_type(layer)
@@ -85,13 +85,13 @@ def own_modes(model: nn.Module) -> Counter[str]:
 
 
 def own_mode(model: nn.Module) -> str | None:
-    """The mode most of a network's padded convolutions run in; None where nothing pads."""
+    """The most common padding mode of a network's convolutions; None if no layer pads."""
     modes = own_modes(model)
     return modes.most_common(1)[0][0] if modes else None
 
 
 def short_name(name: str, longest: int = 26) -> str:
-    """A layer's name cut at the front to fit above a picture."""
+    """A layer's name, cut at the front to fit in a plot."""
     name = name.replace('backbone.', '')
     if len(name) > longest:
         name = name.replace('features.', 'f.')

@@ -1,4 +1,4 @@
-"""How far a long check has come, told to whoever shows it."""
+"""Progress of long checks: shown where a progress bar is active, silent elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _shown: ContextVar[Progress | None] = ContextVar('shown', default=None)
 
 @contextlib.contextmanager
 def showing(console: Console) -> Iterator[Progress]:
-    """A progress bar, beneath which :func:`steps` of this thread show theirs meanwhile."""
+    """Show a progress bar; :func:`steps` in this context add theirs below it."""
     columns = *Progress.get_default_columns()[:3], TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
         token = _shown.set(progress)
@@ -27,11 +27,11 @@ def showing(console: Console) -> Iterator[Progress]:
 
 
 def steps(items: Sequence[T], what: str) -> Iterable[T]:
-    """The items one after the other, counted where progress is shown and silently elsewhere.
+    """Yield the items, with a progress bar if :func:`showing` is active.
 
     Args:
-        items: What is worked on.
-        what: For the bar.
+        items: Items to iterate over.
+        what: Label of the bar.
     """
     progress = _shown.get()
     if progress is None:

@@ -1,4 +1,4 @@
-"""What every check of the diagnosis gives back."""
+"""The common interface of the results of all checks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mindpad_mm.core.tables import Table
 
 
 class Diagnosis(abc.ABC):
-    """The outcome of one check: figures, a picture, and what to do about it.
+    """The result of one check: statistics, a figure and advice.
 
     Attributes:
-        check: Its key in ``diagnosis.json`` and the stem of its PNG.
-        title: For a heading.
+        check: Key in ``diagnosis.json`` and stem of the PNG file.
+        title: Heading.
     """
 
     check: ClassVar[str]
@@ -23,16 +23,16 @@ class Diagnosis(abc.ABC):
 
     @abc.abstractmethod
     def table(self) -> Table:
-        """The figures a reader wants to see."""
+        """The main statistics."""
 
     @abc.abstractmethod
     def plot(self) -> Figure:
-        """The picture."""
+        """The figure."""
 
     @abc.abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """All figures, as JSON types; None where one is undefined."""
+        """All statistics as JSON types; None where one is undefined."""
 
     @abc.abstractmethod
     def advice(self) -> str:
-        """In plain words: what was found and what to do, a few sentences."""
+        """A few sentences: what was found and what to do."""

@@ -1,4 +1,4 @@
-"""Strided layers and the padding they consume; the input sizes at which they do so evenly."""
+"""The padding that strided layers read, and the input sizes at which they read it evenly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mindpad_mm.diagnose.refusal import CannotRun
+from mindpad_mm.diagnose.cannot_run import CannotRun
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import ShapeRunner, Slide, Trace
 from mindpad_mm.padding.windows import by_axis, get_windows
@@ -19,17 +19,17 @@ _SMALLEST_RADIUS, _LARGEST_RADIUS = 32, 512
 
 @dataclass(frozen=True)
 class StridedLayer:
-    """A strided convolution or pooling, and what it does with its padding at one input size.
+    """A strided convolution or pooling, and the padding it reads at one input size.
 
-    Windows start at the first padded row. So rows can stay unused at the bottom only; likewise columns
-    at the right.
+    Windows start at the first padded row, so unused rows occur only at the bottom; likewise unused
+    columns only at the right.
 
     Attributes:
-        slide: The layer as it ran.
+        slide: The traced call of the layer.
         unused: Rows or columns of the padded map that no window reaches at the (top, bottom, left,
             right). Negative where ``ceil_mode`` makes windows reach beyond the padding.
-        consumed: Rows or columns beyond the map that windows do reach at the (top, bottom, left,
-            right). Negative where they do not even reach the end of the map.
+        consumed: Rows or columns of padding that windows read at the (top, bottom, left, right).
+            Negative where windows do not reach the end of the map.
     """
 
     slide: Slide
@@ -50,21 +50,27 @@ class StridedLayer:
 
     @property
     def even(self) -> tuple[bool, bool]:
-        """Whether as many (rows, columns) are consumed before the map as after it.
+        """Whether the same number of (rows, columns) of padding is read before and after the map.
 
-        Where a layer pads both sides alike, that is h_in + 2p = s(h_out - 1) + d(k - 1) + 1.
+        For a layer with the same padding on both sides, this means
+        h_in + 2p = s(h_out - 1) + d(k - 1) + 1.
         """
         top, bottom, left, right = self.consumed
         return top == bottom, left == right
 
 
+def by_text(size: tuple[int, int]) -> str:
+    """``(3, 5)`` as the text ``3 x 5``."""
+    return f'{size[0]} x {size[1]}'
+
+
 def strided_layers(trace: Trace) -> list[StridedLayer]:
-    """The strided layers of a run, in their order."""
+    """The strided layers of a trace, in order of execution."""
     return [StridedLayer.of(slide) for slide in trace.slides if max(slide.stride) > 1]
 
 
 def has_uneven_padding(module: nn.Module, input_size: Sequence[int]) -> bool:
-    """Whether any strided layer consumes more of its padding on one side than on the other.
+    """Whether any strided layer reads more padding on one side than on the other.
 
     Args:
         module: A detector of MMDetection or any module that takes (N, 3, H, W).
@@ -79,14 +85,14 @@ def has_uneven_padding(module: nn.Module, input_size: Sequence[int]) -> bool:
 
 @dataclass(frozen=True)
 class SizeSearch:
-    """How far a network stays even at the sizes near its own.
+    """How many strided layers of a network are even at nearby input sizes.
 
     Attributes:
         sizes: (heights, widths) that were run, ascending.
-        even_until: For each of them the number of strided layers before the first uneven one;
-            infinite where none is; -1 where the network cannot run, as far as that was found out:
-            no run goes on beyond what makes both axes uneven.
-        layers: Strided layers of the network.
+        even_until: For each of them, the number of strided layers before the first uneven one;
+            infinite if none is uneven; -1 if the network cannot run. A run stops as soon as both
+            axes are uneven, so later errors are not found.
+        layers: Number of strided layers of the network.
     """
 
     sizes: tuple[list[int], list[int]]
@@ -94,12 +100,12 @@ class SizeSearch:
     layers: int
 
     def even_sizes(self, axis: int) -> list[int]:
-        """Heights (``axis`` 0) or widths (1) that are even throughout."""
+        """Heights (``axis`` 0) or widths (1) at which all layers are even."""
         found = zip(self.sizes[axis], self.even_until[axis])
         return [size for size, until in found if until == math.inf]
 
     def rule(self, axis: int) -> str:
-        """The even heights or widths as a formula, ``a * 32 + 1``; '' where there is none."""
+        """The even heights or widths as a formula such as ``a * 32 + 1``; '' if they follow none."""
         found = self.even_sizes(axis)
         steps = {after - before for before, after in itertools.pairwise(found)}
         if len(steps) != 1:
@@ -114,11 +120,11 @@ class SizeSearch:
 
 
 class _BothUneven(Exception):
-    """Nothing is left to learn from this size."""
+    """Both axes are uneven: the run can stop."""
 
 
 class _FirstUneven:
-    """Watches a run for the first uneven layer along each axis."""
+    """Records the first uneven layer along each axis during a run."""
 
     def __init__(self) -> None:
         self.strided = 0
@@ -136,14 +142,15 @@ class _FirstUneven:
 
 
 def search_sizes(runner: ShapeRunner, trace: Trace, radius: int | None = None) -> SizeSearch:
-    """Run a network at every size near the one it was traced at.
+    """Run a network at every input size near the traced one.
 
-    Both axes change by the same number of pixels at once: they do not depend on each other.
+    Height and width change by the same number of pixels in one run; the axes are independent.
 
     Args:
-        trace: A run at the network's own size.
-        radius: Pixels to either side; downwards at most half the size. Default: the network's
-            total stride, at least 32, at most 512.
+        runner: Runs the network on shapes.
+        trace: A trace at the network's own input size.
+        radius: Largest change of the size in pixels; downwards at most half the size. Default: the
+            network's total stride, clipped to 32..512.
     """
     if radius is None:
         strides = [max(slide.field.stride) for slide in trace.slides if not slide.field.pooled]
@@ -176,7 +183,7 @@ def _confirm_best(
     axis: int,
     own: int,
 ) -> None:
-    """Mark as refused those of the best sizes at which the whole network does not run."""
+    """Run the best sizes to the end, and mark those at which the network cannot run."""
     for at in sorted(range(len(sizes[axis])), key=lambda at: (-until[axis][at], abs(at - own))):
         try:
             runner.run((sizes[0][at], sizes[1][at]), on_slide=lambda _: None)

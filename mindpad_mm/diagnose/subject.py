@@ -1,4 +1,4 @@
-"""The network under examination: any detector or module, with a way to run it and its layers."""
+"""The network to diagnose: a detector or any other module, and how to run it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Subject:
     Attributes:
         model: A detector of MMDetection or any module that takes (N, 3, H, W).
         input_size: (height, width), pixels.
-        name: For a person to read.
+        name: Name for messages and titles.
     """
 
     model: nn.Module
@@ -46,18 +46,19 @@ class Subject:
         cfg_options: dict[str, Any] | None = None,
         device: str = 'cpu',
     ) -> Subject:
-        """From names, as a command line gives them.
+        """Load a network from file names.
 
         Args:
             config: An MMDetection config, or ``torchvision:<name>`` for one of its classifiers.
-            checkpoint: Weights; None draws random ones.
+            checkpoint: Checkpoint file; None for random weights.
             input_size: (height, width), pixels. Default: the scale of the config's test
                 pipeline; 224 x 224 for classifiers.
             cfg_options: Overrides of the config.
-            device: For torch.
+            device: torch device.
 
         Raises:
-            UserError: Anything that cannot be read or built, or no input size where one is needed.
+            UserError: The config or checkpoint cannot be loaded, or the input size is invalid or
+                unknown.
         """
         if input_size is not None and not 1 <= min(input_size) <= max(input_size) <= _LARGEST:
             raise UserError(
@@ -73,20 +74,20 @@ class Subject:
 
     @property
     def device(self) -> torch.device:
-        """Where the network's weights are."""
+        """The device of the network's weights."""
         return next(self.model.parameters()).device
 
     def dense(self, images: Tensor) -> Any:
-        """Run the convolutional part: all of a module; of a detector backbone, neck and dense head.
+        """Run the convolutional part: backbone, neck and dense head of a detector, all of other modules.
 
-        Heads that do not work on maps place by place (a DETR's transformer, learned proposals) are
-        left out: nothing in them pads.
+        Heads that are not dense (a DETR's transformer, learned proposals) are skipped: they have no
+        padding.
 
         Args:
             images: (N, 3, H, W) float32, preprocessed.
 
         Returns:
-            Whatever the last of these parts returns.
+            The output of the last of these parts.
         """
         if not hasattr(self.model, 'extract_feat'):
             return self.model(images)
@@ -98,10 +99,10 @@ class Subject:
         return features
 
     def preprocess(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Pixels as the network takes them.
+        """Normalise images for the network.
 
-        A detector's data preprocessor without its padding to a divisor; ImageNet's mean and deviation
-        in RGB for any other module.
+        Applies a detector's data preprocessor without its padding to a divisor; for any other module
+        converts to RGB and normalises by ImageNet's mean and standard deviation.
 
         Args:
             images: (H, W, 3) uint8 BGR, all of one size.
@@ -110,7 +111,7 @@ class Subject:
             (N, 3, H, W) float32 on the network's device.
         """
         batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2)
-        # Convolutions on a CPU run up to twice as fast in this format, and pass it on.
+        # Convolutions on a CPU are up to twice as fast in this memory format and keep it.
         batch = batch.float().contiguous(memory_format=torch.channels_last)
         own = getattr(self.model, 'data_preprocessor', None)
         if own is None:
@@ -126,8 +127,8 @@ class Subject:
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
     def padded_by(self, mode: ModeSpec) -> Subject:
-        """The network with all its layers padded in another mode: new layers, the same weights."""
-        # Six copies of a large detector's weights would fill the memory.
+        """A copy of the network with another padding mode that shares the weights."""
+        # Weights are shared: six copies of a large detector could exceed the memory.
         weights = [*self.model.parameters(), *self.model.buffers()]
         model = copy.deepcopy(self.model, {id(weight): weight for weight in weights})
         swap_padding(model, mode)
@@ -142,12 +143,12 @@ def _map_head() -> type[nn.Module]:
 
 
 def pipeline_size(cfg: Any) -> tuple[int, int]:
-    """The (height, width) in pixels that a config's test pipeline resizes images to.
+    """The (height, width) in pixels to which a config's test pipeline resizes images.
 
-    With ``keep_ratio`` that is what they have to fit in.
+    With ``keep_ratio`` it is the size that they have to fit in.
 
     Raises:
-        UserError: Nothing in the pipeline says it.
+        UserError: No step of the pipeline has a scale.
     """
     from mmdet.utils import get_test_pipeline_cfg
 
@@ -155,7 +156,7 @@ def pipeline_size(cfg: Any) -> tuple[int, int]:
         if 'Resize' in str(step['type']) and step.get('scale'):
             width, height = step['scale']
             return height, width
-    raise UserError('the test pipeline does not say its input size: give --input-size H W')
+    raise UserError('the test pipeline has no step with a scale: set `input_size`')
 
 
 def _classifier(name: str, checkpoint: str | None) -> nn.Module:

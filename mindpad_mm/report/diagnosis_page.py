@@ -1,4 +1,4 @@
-"""The page of a diagnosis: every check with its advice, its picture and its figures."""
+"""The HTML page of a diagnosis: the advice, plot and table of every check."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _DOTS_PER_INCH = 110
 
 
 def make_folder(out: PathLike) -> Path:
-    """A folder to write to: made before the work, which may be long.
+    """Create an output folder, before a run that may be long.
 
     Raises:
-        UserError: It cannot be made or written to.
+        UserError: The folder cannot be created or written to.
     """
     out = Path(out)
     try:
@@ -39,7 +39,11 @@ def make_folder(out: PathLike) -> Path:
 
 
 def report_diagnosis(suite: Suite, out: PathLike) -> None:
-    """Write ``diagnosis.json``, a PNG for each check, and ``report.html`` to a folder that is there.
+    """Write ``diagnosis.json``, a PNG for each check and ``report.html``.
+
+    Args:
+        suite: The results of the checks.
+        out: An existing folder.
 
     Raises:
         UserError: The folder cannot be written to.
@@ -65,15 +69,15 @@ def write_diagnosis_page(
     pictures: Mapping[str, bytes] | None = None,
     refused: Mapping[str, str] | None = None,
 ) -> None:
-    """Write one file that shows every check, with nothing to load from elsewhere.
+    """Write a self-contained HTML file that shows every check.
 
     Args:
-        diagnoses: In the order of the page.
-        info: What was run, name to value; values are texts, numbers, lists or mappings. Its
-            ``name`` or ``config`` heads the page.
+        diagnoses: Results of the checks, in the order of the page.
+        info: Details of the run by name; values are strings, numbers, lists or mappings. Its
+            ``name`` or ``config`` is the title of the page.
         path: The HTML file.
-        pictures: PNG files by the checks' keys; default drawn here.
-        refused: Keys of checks that were not possible, and why. Default: none.
+        pictures: PNG files by the keys of the checks; default: drawn here.
+        refused: Keys of checks that were not possible, with the reason. Default: none.
 
     Raises:
         UserError: The file cannot be written.
@@ -91,7 +95,7 @@ def write_diagnosis_page(
 
 
 def draw_png(diagnosis: Diagnosis) -> bytes:
-    """The picture of a check as a PNG file; the same figures give the same bytes."""
+    """The plot of a check as a PNG file; equal results give equal bytes."""
     figure, picture = diagnosis.plot(), io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(picture, format='png', dpi=_DOTS_PER_INCH, metadata={'Software': None})
@@ -106,9 +110,9 @@ def _check(diagnosis: Diagnosis, png: bytes) -> dict[str, Any]:
         'advice': advice,
         'first_sentence': re.split(r'(?<=[.!?])\s', advice, maxsplit=1)[0],
         'picture': base64.b64encode(png).decode(),
-        # Said beforehand, the size keeps the page from jumping while it is decoded.
+        # With a given size, the page layout does not change while the image loads.
         'width': int.from_bytes(png[16:20], 'big'),
         'height': int.from_bytes(png[20:24], 'big'),
-        'alt': f'Picture of the check "{diagnosis.title}"; its figures are in the table below.',
+        'alt': f'Picture of the check "{diagnosis.title}"; its numbers are in the table below.',
         'table': diagnosis.table(),
     }

@@ -1,4 +1,4 @@
-"""The border-bias index and the padding-aware channels mean what they say."""
+"""The border-bias index and the count of padding-aware channels agree with their definitions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import nn
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.diagnose import Subject, check_artifacts
 from mindpad_mm.diagnose.border_bias import border_bias
-from mindpad_mm.diagnose.padding_aware import ks_distance
+from mindpad_mm.diagnose.checks.artifacts.padding_aware import ks_distance
 from mindpad_mm.zoo import model_files
 
 

@@ -1,4 +1,4 @@
-"""The border-bias index is logged wherever a run logs, and training does not notice."""
+"""The hook logs the border-bias index to all backends and does not affect training."""
 
 from __future__ import annotations
 

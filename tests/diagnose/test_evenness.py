@@ -1,4 +1,4 @@
-"""What strided layers leave unused, against windows laid one by one."""
+"""Padding read by strided layers, compared with windows placed one by one."""
 
 from __future__ import annotations
 

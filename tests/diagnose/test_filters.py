@@ -1,4 +1,4 @@
-"""Asymmetry of filters whose asymmetry is known."""
+"""Asymmetry of filters with known asymmetry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy import stats
 from torch import nn
 
 from mindpad_mm.diagnose import Subject, check_filters
-from mindpad_mm.diagnose.filters import asymmetry, chance
+from mindpad_mm.diagnose.checks.filters.measure import asymmetry, chance
 
 KERNELS = hnp.arrays(
     float, st.tuples(st.integers(1, 5), st.integers(1, 5)), elements=st.floats(-9, 9, width=16)

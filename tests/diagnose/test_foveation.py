@@ -1,4 +1,4 @@
-"""Uses of pixels, against counting one by one and against torch's gradients."""
+"""Uses of pixels, compared with direct counting and with torch's gradients."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from torch import nn
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.diagnose import Subject, check_foveation, layer_usage
-from mindpad_mm.diagnose.foveation import MODES
+from mindpad_mm.diagnose.checks.foveation.measure import MODES
+from mindpad_mm.diagnose.checks.foveation.usage import Usage, pixel_usage
 from mindpad_mm.diagnose.tracing import FULL, VALID, ShapeRunner
-from mindpad_mm.diagnose.usage import Usage, pixel_usage
 from mindpad_mm.padding import swap_padding
 
 NUMPY = {'reflect': 'reflect', 'symmetric': 'symmetric', 'replicate': 'edge', 'circular': 'wrap'}

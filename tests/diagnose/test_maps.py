@@ -1,4 +1,4 @@
-"""Every convolution's own output is seen, whole and in order, whatever the network does with it."""
+"""The output of every convolution is visited in order, even if the network overwrites it in place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deviation is zero where padding is right or out of reach, and its definition elsewhere."""
+"""The deviation is zero where padding is exact or out of reach; elsewhere it equals its definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shifts bring in what really lies beyond the border, and the answer is the network's own."""
+"""Shifted frames show the real surroundings, and the response is the network's own."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from mindpad_mm.core.loading import load_detector
 from mindpad_mm.core.matching import paired_iou
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.diagnose import Subject, check_shift
-from mindpad_mm.diagnose.response import DetectorScore
-from mindpad_mm.diagnose.shift_scene import ShiftScene
+from mindpad_mm.diagnose.checks.shift.response import DetectorScore
+from mindpad_mm.diagnose.checks.shift.scene import ShiftScene
 from mindpad_mm.zoo import model_files
 
 SIZE = (40, 48)
@@ -186,8 +186,8 @@ def test_what_a_user_can_mend_is_said_in_one_line(tmp_path, zoo):
     ann_file = annotations(tmp_path)
     places = Subject(Whereabouts(1), SIZE)
     for subject, arguments, message in (
-        (places, dict(step=0), 'step 0'),
-        (places, dict(ann_id=7), 'both its COCO file and'),
+        (places, dict(step=0), '`step` 0'),
+        (places, dict(ann_id=7), 'both `from_coco` and `ann_id`'),
         (places, dict(from_coco=ann_file, ann_id=8), 'no annotation with id 8'),
         (
             Subject(Whereabouts(1), (64, 64)),
@@ -224,7 +224,7 @@ def test_an_annotated_box_ends_with_its_photo(tmp_path):
     ann_file = annotations(tmp_path, (60, 50, 14.2, 10.3))
     result = check_shift(Subject(Whereabouts(1), SIZE), from_coco=ann_file, ann_id=7, label='0')
     assert result.box == (10, 10)
-    assert result.figures('left')['min'] > 0
+    assert result.statistics('left')['min'] > 0
 
 
 def test_a_size_that_the_classifier_refuses_is_told():

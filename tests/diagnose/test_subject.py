@@ -1,4 +1,4 @@
-"""A network under examination runs as its own framework would run it."""
+"""A subject runs a network exactly as its own framework does."""
 
 from __future__ import annotations
 

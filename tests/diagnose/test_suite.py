@@ -1,4 +1,4 @@
-"""All checks in one go: what is run, written and said."""
+"""All checks in one run: what is run, written and printed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import nn
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.tables import Table
-from mindpad_mm.diagnose import CHECKS, Diagnosis, Subject, diagnose
+from mindpad_mm.diagnose import CHECKS, DiagnoseSettings, Diagnosis, Subject, diagnose
 from mindpad_mm.report.diagnosis_page import make_folder, report_diagnosis
 
 KEYS = ['evenness', 'artifacts', 'foveation', 'filters', 'shift', 'padding_error']
@@ -46,7 +46,9 @@ class Counted(Diagnosis):
 @pytest.fixture
 def counting(monkeypatch):
     """The checks, and one of a user's own."""
-    monkeypatch.setitem(CHECKS, 'counted', lambda _, ask: Counted(ask.photos, ask.seed))
+    monkeypatch.setitem(
+        CHECKS, 'counted', lambda _, settings, photos: Counted(photos, settings.seed)
+    )
 
 
 @pytest.fixture
@@ -62,7 +64,10 @@ def test_the_checks_run_in_their_order_with_the_recommendation_last():
 def test_everything_found_is_in_the_folder(subject, counting, tmp_path):
     photos = [np.zeros((40, 50, 3), np.uint8)] * 3
     suite = diagnose(
-        subject, ['filters', 'counted', 'evenness'], photos, seed=4, info={'config': 'none'}
+        subject,
+        DiagnoseSettings(checks=['filters', 'counted', 'evenness'], seed=4),
+        photos,
+        info={'config': 'none'},
     )
     keys = ['evenness', 'filters', 'counted']
     assert [*suite.diagnoses] == keys
@@ -87,7 +92,7 @@ def test_everything_found_is_in_the_folder(subject, counting, tmp_path):
 
 def test_tables_and_advice_are_printed_as_they_are(subject, counting):
     console = Console(file=io.StringIO(), width=140)
-    diagnose(subject, ['evenness', 'counted']).print(console)
+    diagnose(subject, DiagnoseSettings(checks=['evenness', 'counted'])).print(console)
     text = console.file.getvalue()
     assert text.index('Uneven padding') < text.index('Photos counted')
     assert text.rstrip().endswith('Take [more] photos.')
@@ -96,7 +101,7 @@ def test_tables_and_advice_are_printed_as_they_are(subject, counting):
 def test_a_mistake_is_told_before_anything_runs(subject, monkeypatch):
     monkeypatch.setitem(CHECKS, 'evenness', None)
     with pytest.raises(UserError, match="no check 'eveness'; choose from evenness, artifacts"):
-        diagnose(subject, ['evenness', 'eveness'])
+        diagnose(subject, DiagnoseSettings(checks=['evenness', 'eveness']))
 
 
 def test_a_folder_that_cannot_be_is_told(tmp_path):
@@ -105,7 +110,7 @@ def test_a_folder_that_cannot_be_is_told(tmp_path):
         make_folder(tmp_path / 'file')
 
 
-def refuse(_subject, _ask):
+def refuse(_subject, _settings, _photos):
     raise UserError('it has no\nlight')
 
 
@@ -113,7 +118,7 @@ def test_a_check_that_is_not_possible_does_not_stop_the_others(
     subject, counting, monkeypatch, tmp_path
 ):
     monkeypatch.setitem(CHECKS, 'evenness', refuse)
-    suite = diagnose(subject, ['evenness', 'counted'])
+    suite = diagnose(subject, DiagnoseSettings(checks=['evenness', 'counted']))
     report_diagnosis(suite, tmp_path)
     assert [*suite.diagnoses] == ['counted']
     written = json.loads((tmp_path / 'diagnosis.json').read_text())
@@ -131,13 +136,13 @@ def test_a_check_that_is_not_possible_does_not_stop_the_others(
 def test_where_nothing_is_possible_it_is_an_error_whoever_asked(subject, monkeypatch):
     monkeypatch.setitem(CHECKS, 'evenness', refuse)
     with pytest.raises(UserError, match='it has no light'):
-        diagnose(subject, ['evenness']).insist_on([])
+        diagnose(subject, DiagnoseSettings(checks=['evenness'])).insist_on([])
 
 
 def test_pictures_are_drawn_once(subject, counting, monkeypatch, tmp_path):
     drawn = []
     monkeypatch.setattr(Counted, 'plot', lambda self: drawn.append(1) or Figure((2, 1)))
-    report_diagnosis(diagnose(subject, ['counted']), tmp_path)
+    report_diagnosis(diagnose(subject, DiagnoseSettings(checks=['counted'])), tmp_path)
     assert drawn == [1]
     page = (tmp_path / 'report.html').read_text()
     assert base64.b64encode((tmp_path / 'counted.png').read_bytes()).decode() in page
@@ -145,7 +150,10 @@ def test_pictures_are_drawn_once(subject, counting, monkeypatch, tmp_path):
 
 def test_modes_reach_the_checks_that_compare_them(subject):
     suite = diagnose(
-        subject, ['artifacts', 'foveation', 'padding_error'], modes=['circular', 'partial']
+        subject,
+        DiagnoseSettings(
+            checks=['artifacts', 'foveation', 'padding_error'], modes=['circular', 'partial']
+        ),
     )
     assert [*suite.diagnoses['artifacts'].responses] == ['zeros', 'circular', 'partial']
     # With the mode the network has, or there would be nothing to recommend a change from.
@@ -153,15 +161,17 @@ def test_modes_reach_the_checks_that_compare_them(subject):
     labels = [scheme.label for scheme in suite.diagnoses['foveation'].schemes]
     assert labels == ['as it is', 'circular', 'partial', 'valid', 'full']
     with pytest.raises(UserError, match="unknown padding mode 'circle'"):
-        diagnose(subject, ['filters'], modes=['circle'])
+        DiagnoseSettings(checks=['filters'], modes=['circle'])
 
 
 def test_the_mode_a_network_has_may_be_a_pair_or_none(subject):
     pair = Subject(subject.padded_by(('reflect', 'circular')).model, subject.input_size)
     for modes in (['zeros'], ['zeros', ('reflect', 'circular')]):
-        found = diagnose(pair, ['padding_error'], modes=modes).diagnoses['padding_error']
+        found = diagnose(pair, DiagnoseSettings(checks=['padding_error'], modes=modes)).diagnoses[
+            'padding_error'
+        ]
         assert sorted(found.modes) == ['reflect/circular', 'zeros']
         assert found.own == 'reflect/circular'
     nothing = Subject(nn.Sequential(nn.Conv2d(3, 2, 3)).eval(), (32, 32))
-    refused = diagnose(nothing, ['padding_error'], modes=['zeros']).refused
+    refused = diagnose(nothing, DiagnoseSettings(checks=['padding_error'], modes=['zeros'])).refused
     assert 'none of its layers pads' in refused['padding_error']

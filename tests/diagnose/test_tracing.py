@@ -1,4 +1,4 @@
-"""Running on shapes alone, against what torch itself makes of real networks."""
+"""Traced shapes of real networks, compared with those of torch."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which cells of a network's maps read which, found by running it on shapes alone."""
+"""Which cells of a network's maps read which, found by running it on shapes without values."""
 
-from mindpad_mm.diagnose.tracing import combine, copies, windows  # noqa: F401
+from mindpad_mm.diagnose.tracing import combine, copies, sliding  # noqa: F401
 from mindpad_mm.diagnose.tracing.cells import Reads, window_reads
 from mindpad_mm.diagnose.tracing.trace import (
     FULL,

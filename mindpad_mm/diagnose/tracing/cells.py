@@ -1,4 +1,4 @@
-"""Which cells of a map each result of an operation reads, along one axis, and what flows back."""
+"""Which input cells each output cell of an operation reads, along one axis."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mindpad_mm.padding.windows import Window
 
 @dataclass(frozen=True)
 class Reads:
-    """What the results along one axis of an operation read.
+    """The input cells that the output cells of an operation read, along one axis.
 
     Attributes:
-        cells: For each result the cells of the input it reads, one of them several times if it does so.
-        size: Cells of the input.
-        weights: For each result the weight of what it reads, an integer over ``denominator``; None
-            where all weigh 1.
+        cells: For each output cell, the input cells it reads; repeated if read several times.
+        size: Number of input cells.
+        weights: For each output cell, the weight of its reads as an integer over ``denominator``;
+            None if all are 1.
         denominator: At least 1.
     """
 
@@ -34,26 +34,26 @@ class Reads:
 
     @functools.cached_property
     def is_identity(self) -> bool:
-        """Whether each result reads the one cell at its own place."""
+        """Whether each output cell reads exactly the input cell at its own position."""
         own_place = (cells == (i,) for i, cells in enumerate(self.cells))
         return self.weights is None and len(self) == self.size and all(own_place)
 
     @functools.cached_property
     def most(self) -> int:
-        """At most so many uses of one cell: a bound on what one step back multiplies counts by."""
+        """Upper bound of the factor by which :meth:`back` can increase a count."""
         used = np.zeros(self.size, np.int64)
         for cells in self.cells:
             np.add.at(used, list(cells), 1)
         return int(used.max()) * max(self.weights or (1,))
 
     def back(self, counts: np.ndarray) -> np.ndarray:
-        """Uses of each cell, from the uses of each result.
+        """Uses of each input cell, from the uses of each output cell.
 
         Args:
-            counts: Integers, (results, n); of a dtype that holds ``counts.max() * self.most``.
+            counts: (output cells, n) integers of a dtype that holds ``counts.max() * self.most``.
 
         Returns:
-            (cells, n), over ``self.denominator`` times the denominator of ``counts``.
+            (input cells, n); their denominator is ``self.denominator`` times that of ``counts``.
         """
         if self.weights is not None:
             counts = counts * np.array(self.weights, counts.dtype)[:, None]
@@ -68,12 +68,15 @@ class Reads:
 def window_reads(
     mode: PaddingMode, size: int, pads: tuple[int, int], window: Window, results: int
 ) -> Reads:
-    """A kernel sliding over an axis that a mode continues.
+    """The reads of a kernel sliding over a padded axis.
 
     Args:
-        pads: Cells the axis is continued by (before, after).
-        results: Windows along the axis; the last ones may reach beyond what is padded
-            (``ceil_mode``), where nothing stands.
+        mode: Padding mode of the axis.
+        size: Cells of the axis without padding.
+        pads: Padding (before, after), cells.
+        window: Kernel, stride and dilation.
+        results: Number of windows; the last may extend beyond the padding (``ceil_mode``), where
+            they read nothing.
     """
     source = mode.source(size, *pads)
     cells = []
@@ -83,7 +86,7 @@ def window_reads(
         cells.append(tuple(cell for cell in found if cell != NOTHING))
     if not (mode.reweight and any(pads)):
         return Reads(tuple(cells), size)
-    # A window's sum is scaled by kernel / taps on cells; a window on none of them is 0.
+    # A window's sum is scaled by kernel / (taps on cells); a window that reads no cell is 0.
     common = _lcm(cells)
     weights = tuple(window.kernel * common // len(c) if c else 0 for c in cells)
     shared = functools.reduce(math.gcd, weights, common)
@@ -95,7 +98,11 @@ def _lcm(cells: list[tuple[int, ...]]) -> int:
 
 
 def transposed_reads(size: int, padding: int, window: Window, results: int) -> Reads:
-    """A transposed convolution: cell ``i`` goes to results ``i * stride - padding + t * dilation``."""
+    """Reads of a transposed convolution.
+
+    With kernel tap ``t``, input cell ``i`` contributes to output cell
+    ``i * stride - padding + t * dilation``.
+    """
     cells: list[list[int]] = [[] for _ in range(results)]
     for cell in range(size):
         for tap in range(window.kernel):
@@ -107,30 +114,30 @@ def transposed_reads(size: int, padding: int, window: Window, results: int) -> R
 
 @functools.lru_cache(maxsize=1024)
 def identity_reads(size: int) -> Reads:
-    """Each result reads the cell at its own place."""
+    """Each output cell reads the input cell at its own position."""
     return Reads(tuple((cell,) for cell in range(size)), size)
 
 
 def copied_reads(cells: np.ndarray, size: int) -> Reads:
-    """Results that are copies of cells, or ``NOTHING``."""
+    """Output cells that are copies of input cells, or of ``NOTHING``."""
     return Reads(tuple(() if c == NOTHING else (int(c),) for c in cells), size)
 
 
 @functools.lru_cache(maxsize=1024)
 def adaptive_reads(size: int, results: int) -> Reads:
-    """Adaptive pooling: a window takes the cells that overlap its share of the axis."""
+    """Adaptive pooling: each window reads the cells that overlap its part of the axis."""
     bounds = [(i * size // results, -(-(i + 1) * size // results)) for i in range(results)]
     return Reads(tuple(tuple(range(first, last)) for first, last in bounds), size)
 
 
 @functools.lru_cache(maxsize=1024)
 def aligned_reads(size: int, results: int) -> Reads:
-    """A map beside a larger or smaller one, their centres together: cropped, or nothing around it."""
+    """A map cropped, or surrounded by cells that read nothing, with centres aligned."""
     first = (size - results) // 2
     cells = tuple((c,) if 0 <= c < size else () for c in range(first, first + results))
     return Reads(cells, size)
 
 
 def broadcast_reads(results: int) -> Reads:
-    """One cell that every result reads."""
+    """One input cell that every output cell reads."""
     return Reads(((0,),) * results, 1)

@@ -1,4 +1,4 @@
-"""Functions at one place, functions that bring maps together, and everything else."""
+"""Tracing of pointwise functions, functions that combine maps, and all other functions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from mindpad_mm.diagnose.tracing.trace import (
 
 _T = torch.Tensor
 
-# Whose result has its first argument's shape and cells, statistics of a normalisation apart.
+# Functions whose result has the shape and cells of the first argument (the statistics of
+# normalisation layers are not traced).
 KEEPS_SHAPE = frozenset(
     named(
         *('relu', 'relu6', 'leaky_relu', 'rrelu', 'prelu', 'elu', 'selu', 'celu', 'gelu', 'silu'),
@@ -62,7 +63,7 @@ KEEPS_SHAPE = frozenset(
         *('floor', 'round'),
     )
 )
-# Whose result at a place depends on its arguments at that place.
+# Pointwise functions: the result at a position depends on the arguments at that position.
 SAME_PLACE = frozenset(
     named(
         *('add', 'sub', 'mul', 'div', 'true_divide', 'pow', 'maximum', 'minimum', 'where', 'lerp'),
@@ -88,10 +89,10 @@ SAME_PLACE = frozenset(
 
 
 def merged(fields: Sequence[Field]) -> Field:
-    """The cells of several maps together; a map of one cell is spread over the others.
+    """The combined field of several maps; a map of one cell is broadcast over the others.
 
-    A cell that was pooled from a whole map and weighs or shifts another one (squeeze and excitation) is
-    left out: it uses every pixel for every cell, which would hide all else.
+    A cell that was pooled from a whole map and scales or shifts another map (squeeze-and-excitation)
+    is ignored: it uses every pixel for every cell, which would hide all other differences.
     """
     distinct = list(dict.fromkeys(fields))
     own = [field for field in distinct if not field.pooled] or distinct
@@ -108,7 +109,7 @@ def _spread(size: int, results: int) -> Reads:
 
 
 def _aligned(value: Any) -> Any:
-    """Maps that another padding scheme has made differ in size, cropped or surrounded by nothing."""
+    """Align maps whose sizes differ under the scheme ``valid`` (crop) or ``full`` (surround)."""
     maps = [x for x in find(value, Traced) if not x.field.pooled and x.axes == (-2, -1)]
     if not maps or maps[0].trace.scheme == SAME or len({x.field.size for x in maps}) == 1:
         return value
@@ -126,9 +127,9 @@ def _aligned(value: Any) -> Any:
 
 @handles(None)
 def elsewhere(func: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Every function without a handler of its own."""
+    """All functions without a handler of their own."""
     if func in KEEPS_SHAPE and args and isinstance(args[0], Traced):
-        # Not even run: torch is slow to tell the shape that is known.
+        # Not run, to save time: the shape is known.
         return args[0] if writes_in_place(func, kwargs) else args[0].like(args[0].plain())
     if func in SAME_PLACE:
         return _at_one_place(func, *args, **kwargs)
@@ -170,7 +171,7 @@ def _at_one_place(func: Callable, *args: Any, **kwargs: Any) -> Any:
 
 
 def _leave(x: Traced, plain: Tensor) -> Tensor:
-    """A result that is no map any more."""
+    """A result that is no longer a map."""
     x.trace.left = x.field
     return plain
 
@@ -202,7 +203,7 @@ def split(func: Callable, x: Any, *args: Any, **kwargs: Any) -> Any:
 
 @handles(*named('view', 'reshape', 'flatten', 'unflatten', 'squeeze', 'unsqueeze', 'expand'))
 def view(func: Callable, x: Any, *args: Any, **kwargs: Any) -> Any:
-    """Changes of shape; what does not keep rows and columns apart is a map no more."""
+    """Changes of shape; the result is no longer a map if rows and columns are merged."""
     plain = run_plain(func, x, *args, **kwargs)
     if not isinstance(x, Traced):
         return plain
@@ -215,7 +216,7 @@ def view(func: Callable, x: Any, *args: Any, **kwargs: Any) -> Any:
 def permute(func: Callable, x: Traced, *args: Any, **kwargs: Any) -> Any:
     """Changes of the order of axes."""
     plain = run_plain(func, x, *args, **kwargs)
-    # Ask a tensor of the same rank whose axes can be told apart by their sizes.
+    # Find the new position of each axis with a tensor whose axes all differ in size.
     marks = func(torch.empty(tuple(range(2, 2 + x.dim())), device='meta'), *args, **kwargs).shape
     axes = tuple(marks.index(axis % x.dim() + 2) - x.dim() for axis in x.axes)
     return Traced.of(plain, x.field, x.trace, axes)
@@ -224,8 +225,8 @@ def permute(func: Callable, x: Traced, *args: Any, **kwargs: Any) -> Any:
 @handles(*named('sum', 'mean', 'amax', 'amin', 'std', 'var', 'norm', 'softmax', 'log_softmax'))
 @handles(*named('max', 'min', 'argmax', 'logsumexp'))
 def reduce(func: Callable, x: Any, *args: Any, **kwargs: Any) -> Any:
-    """Functions over axes."""
-    if find((args, kwargs), Tensor):  # the larger of two maps
+    """Reductions over axes."""
+    if find((args, kwargs), Tensor):  # elementwise maximum or minimum of two maps
         return _at_one_place(func, x, *args, **kwargs)
     result = run_plain(func, x, *args, **kwargs)
     is_pair = isinstance(result, tuple)

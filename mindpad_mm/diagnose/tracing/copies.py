@@ -1,4 +1,4 @@
-"""Functions that copy cells about: padding, cropping, resizing, mirroring."""
+"""Tracing of functions that copy cells: padding, cropping, resizing, flipping."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _continued(x: Traced, modes: Modes, pads: Pads) -> Traced:
 
 @handles(pad2d)
 def pad_by_modes(func: Callable, x: Traced, modes: Modes, pads: Pads) -> Traced:
-    """Padding by modes, as a layer of its own."""
+    """Explicit padding with padding modes."""
     return _continued(x, modes, pads)
 
 
@@ -43,7 +43,7 @@ def pad_by_modes(func: Callable, x: Traced, modes: Modes, pads: Pads) -> Traced:
 def pad(
     func: Callable, input: Traced, pad: Sequence[int], mode: str = 'constant', value: Any = None
 ) -> Any:
-    """torch's own padding; negative pads crop."""
+    """``torch.nn.functional.pad``; negative pads crop."""
     if any(pad[4:]) or not isinstance(mode, str):
         return elsewhere(func, input, pad, mode, value)
     left, right, top, bottom = (*pad[:4], 0, 0)[:4]
@@ -69,7 +69,7 @@ def _crop(x: Traced, rows: slice, cols: slice) -> Traced:
 
 @handles(_T.__getitem__)
 def getitem(func: Callable, x: Any, index: Any) -> Any:
-    """Crops, with or without a stride, and slices of the channels."""
+    """Crops, with or without a step, and slices of channels."""
     parts = index if isinstance(index, tuple) else (index,)
     if isinstance(x, Traced) and all(isinstance(i, (slice, type(...))) for i in parts):
         if ... in parts:
@@ -87,17 +87,17 @@ def interpolate(
     func: Callable, input: Traced, size: Any = None, scale_factor: Any = None, *args: Any,
     **kwargs: Any,
 ) -> Traced:  # fmt: skip
-    """Resizing: a result reads each cell that has any weight in it, once."""
+    """Resizing: an output cell reads each input cell with non-zero weight once."""
     reads, steps = [], []
     for axis, cells in enumerate(input.field.size):
-        # Which cells a result mixes is torch's affair: ask it, with one channel a cell.
+        # Let torch compute the weights: interpolate an identity matrix, one channel per cell.
         own_size, own_scale = (
             None if value is None else (_of_axis(value, axis), 1) for value in (size, scale_factor)
         )
         mixed = func(torch.eye(cells)[None, :, :, None], own_size, own_scale, *args, **kwargs)
         weights = mixed[0, :, :, 0].T.numpy()
         reads.append(Reads(tuple(tuple(map(int, np.flatnonzero(w))) for w in weights), cells))
-        # To the size of another map, a cell of 32 px becomes two of 16 even where it is 7 to 13.
+        # Strides stay integer ratios: upsampling 7 cells to 13 counts as a factor of 2.
         ratio = round(len(weights) / cells) or 1 / round(cells / len(weights))
         steps.append(input.field.stride[axis] / ratio)
     plain = input.plain().new_empty((*input.shape[:-2], *map(len, reads)))
@@ -110,7 +110,7 @@ def _of_axis(value: Any, axis: int) -> Any:
 
 @handles(*named('flip'))
 def flip(func: Callable, x: Traced, *dims: Any) -> Any:
-    """Mirroring."""
+    """Flipping."""
     plain = run_plain(func, x, *dims)
     given = dims[0] if isinstance(dims[0], (tuple, list)) else dims
     flipped = [axis % x.dim() in [d % x.dim() for d in given] for axis in x.axes]

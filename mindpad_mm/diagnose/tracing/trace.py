@@ -1,8 +1,8 @@
-"""Running a network on shapes alone, to learn which cells of its maps read which.
+"""Running a network on shapes without values, to record which cells of its maps read which.
 
-A :class:`Traced` tensor runs through the real modules on torch's meta device, so that nothing is computed
-but sizes. It knows the :class:`Field` its cells are; functions that move or combine cells of different
-places make new fields (``fields``), functions at one place leave them as they are.
+A :class:`Traced` tensor runs through the real modules on torch's meta device, so that only sizes are
+computed. It carries a :class:`Field` that describes its cells. Functions that move or combine cells of
+different positions create new fields; pointwise functions keep the field.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ from torch import Tensor, nn
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.torch_functions import find, replace
-from mindpad_mm.diagnose.refusal import CannotRun, refusals_told
+from mindpad_mm.diagnose.cannot_run import CannotRun, cannot_run_errors
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing.cells import Reads
 from mindpad_mm.padding.windows import Pads
 
 SAME, VALID, FULL = 'same', 'valid', 'full'
 ITSELF = 'the network itself'
-"""The name of a layer that is all there is."""
+"""The layer name if the network is a single layer."""
 
 Handler = Callable[..., Any]
 HANDLERS: dict[Callable, Handler] = {}
-"""From a torch function to what traces it: ``handler(func, *args, **kwargs)``, on traced arguments."""
+"""Handlers by torch function, called as ``handler(func, *args, **kwargs)`` on traced arguments."""
 
 _serial = itertools.count()
 
 
 class TooSmall(CannotRun):
-    """A map has fewer cells than a window of the layer that reads it."""
+    """A map is smaller than a window of the layer that reads it."""
 
 
 @dataclass(eq=False)
 class Field:
-    """The cells of one or more maps that stand at the same places.
+    """The cells of one or more maps that share their positions.
 
     Attributes:
         size: (rows, columns).
-        reads: For each field it is made from, what its rows and its columns read there.
-        stride: Of the input's pixels between neighbouring cells, (vertical, horizontal).
-        pooled: Whether a cell stands for the whole map, so that it may be spread over another one.
-        padded_from: The field this one continues by explicit padding, and the pads.
-        unknown: A function on the way here whose reads nobody knows; '' where there is none.
-        serial: Fields are made after those they read.
+        reads: For each field that this one reads: the field, and the reads of rows and of columns.
+        stride: Input pixels between neighbouring cells, (vertical, horizontal).
+        pooled: Whether the only cell represents a whole map, so that it may be broadcast.
+        padded_from: The field before explicit padding, and the pads.
+        unknown: The first function on the path here whose reads are not known; '' if there is none.
+        serial: Number in order of creation; larger than that of the fields it reads.
     """
 
     size: tuple[int, int]
@@ -66,16 +66,16 @@ class Field:
 
 @dataclass(frozen=True)
 class Slide:
-    """A convolution or pooling as it ran.
+    """One call of a convolution or pooling layer.
 
     Attributes:
-        layer: Qualified name of the module, with ``#2`` and so on from its second run on.
+        layer: Qualified name of the module, with ``#2`` and so on from its second call on.
         kind: ``conv``, ``max pool`` or ``avg pool``.
         size: (rows, columns) of its input without any padding.
-        results: (rows, columns) of its result.
-        pads: Cells added at the (top, bottom, left, right), explicit padding before it included.
+        results: (rows, columns) of its output.
+        pads: Cells added at the (top, bottom, left, right), including explicit padding before it.
         kernel, stride, dilation: (vertical, horizontal).
-        field: The cells of its result.
+        field: The cells of its output.
     """
 
     layer: str
@@ -91,17 +91,19 @@ class Slide:
 
 @dataclass
 class Trace:
-    """One run of a network on shapes.
+    """A record of one run of a network on shapes.
 
     Attributes:
-        scheme: ``same`` pads as the layers do, ``valid`` nowhere, ``full`` each convolution by its
-            dilation * (kernel - 1) on every side.
+        scheme: ``same``: the layers' own padding; ``valid``: no padding; ``full``: each convolution
+            padded by dilation * (kernel - 1) on every side.
         source: The pixels of the input.
-        slides: Convolutions and pooling in the order they ran.
-        outputs: The maps of the network's result; of a classifier the last map before it is flattened.
-        lost: Layers whose input could not be followed to the network's.
-        on_slide: Called with each slide; may raise to end the run.
-        sizes_only: Whether fields need not know what they read.
+        slides: Calls of convolution and pooling layers in order of execution.
+        outputs: The maps of the network's output; for a classifier the last map before flattening.
+        lost: Layers whose input could not be traced back to the network's input.
+        on_slide: Called with each slide; may raise to stop the run.
+        sizes_only: Whether to skip recording which cells are read.
+        module: Qualified name of the module that is running.
+        left: The last map before a result stopped being a map.
     """
 
     scheme: str
@@ -120,19 +122,19 @@ class Trace:
             self.on_slide(slide)
 
     def name(self) -> str:
-        """Of the module that runs now, told apart from its earlier runs."""
+        """The name of the running module, numbered from its second call on."""
         base = self.module or ITSELF
         runs = sum(slide.layer.split('#')[0] == base for slide in self.slides)
         return f'{base}#{runs + 1}' if runs else base
 
 
 class Traced(Tensor):
-    """A tensor on the meta device whose cells are known.
+    """A tensor on the meta device that knows its cells.
 
     Attributes:
         field: Its cells.
-        trace: The run it belongs to.
-        axes: Where the rows and the columns stand among its axes, from the end.
+        trace: The trace it belongs to.
+        axes: The (negative) axes of rows and columns.
     """
 
     field: Field
@@ -149,7 +151,7 @@ class Traced(Tensor):
         return self.as_subclass(Tensor)
 
     def like(self, plain: Tensor, cells: Field | None = None) -> Traced:
-        """A tensor of other cells (default: of the same) in the same run."""
+        """A traced tensor in the same trace, with the given cells (default: the same)."""
         return Traced.of(plain, cells or self.field, self.trace, self.axes)
 
     @classmethod
@@ -162,7 +164,7 @@ class Traced(Tensor):
 
 
 def handles(*functions: Callable | None) -> Callable[[Handler], Handler]:
-    """Decorator: this handler traces these functions; None stands for all others."""
+    """Decorator: register a handler for functions; None stands for all other functions."""
 
     def register(handler: Handler) -> Handler:
         HANDLERS.update(dict.fromkeys(functions, handler))
@@ -172,7 +174,7 @@ def handles(*functions: Callable | None) -> Callable[[Handler], Handler]:
 
 
 def moved(parent: Field, rows: Reads, cols: Reads, **more: Any) -> Field:
-    """The field that reads another; that field itself where each cell is read at its own place."""
+    """A field that reads ``parent``; ``parent`` itself if both reads are identities."""
     if rows.is_identity and cols.is_identity:
         return parent
     size = len(rows), len(cols)
@@ -187,10 +189,10 @@ def run_plain(func: Callable, *args: Any, **kwargs: Any) -> Any:
 
 
 class ShapeRunner:
-    """A network without its numbers, to be run on any size as often as wanted.
+    """Runs a network on shapes without values, at any input size.
 
     Args:
-        subject: The network. It is left alone; its weights are not copied.
+        subject: The network. It is not modified, and its weights are not copied.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -208,17 +210,18 @@ class ShapeRunner:
         scheme: str = SAME,
         on_slide: Callable[[Slide], None] | None = None,
     ) -> Trace:
-        """Run it on one image of (height, width) pixels.
+        """Run the network on the shape of one image.
 
         Args:
+            size: (height, width), pixels.
             scheme: See :class:`Trace`.
-            on_slide: Called with each convolution and pooling; may raise to end the run. With it, fields
-                do not learn what they read.
+            on_slide: Called with each call of a convolution or pooling layer; may raise to stop the
+                run. If given, the cells that are read are not recorded.
 
         Raises:
-            TooSmall: A map vanishes on the way.
-            CannotRun: The network refuses this size.
-            UserError: The network asks for the values of a map, which are not there.
+            TooSmall: A map is too small for a layer.
+            CannotRun: The network cannot run at this size.
+            UserError: The network needs the values of a map.
         """
         height, width = size
         trace = self._trace = Trace(scheme, Field((height, width)), on_slide=on_slide)
@@ -226,10 +229,10 @@ class ShapeRunner:
         self._entered.clear()
         image = Traced.of(torch.empty(1, 3, height, width, device='meta'), trace.source, trace)
         try:
-            with torch.no_grad(), refusals_told(self.name, size):
+            with torch.no_grad(), cannot_run_errors(self.name, size):
                 result = Subject(self.model, size).dense(image)
         except CannotRun as error:
-            # torch's word for what it has no values of.
+            # torch mentions the meta device when values are needed.
             if 'meta' not in str(error.__cause__).lower():
                 raise
             reason = str(error.__cause__).splitlines()[0]
@@ -255,7 +258,7 @@ class ShapeRunner:
 
 
 def _plain_containers(value: Any) -> Any:
-    """Nested results as lists, subclasses of dict and tuple included."""
+    """Nested containers as lists, including subclasses of dict and tuple."""
     if isinstance(value, dict):
         return [_plain_containers(item) for item in value.values()]
     if isinstance(value, (list, tuple)):
@@ -264,7 +267,7 @@ def _plain_containers(value: Any) -> Any:
 
 
 def without_numbers(model: nn.Module) -> nn.Module:
-    """A copy of a module on torch's meta device: shapes and no values."""
+    """A copy of a module on torch's meta device: shapes without values."""
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
         empty = torch.empty_like(parameter, device='meta')

@@ -8,30 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
-from torch import nn
 
-from mindpad_mm.core.scenes import SPACES, Scene
+from mindpad_mm.core.scenes import SPACES, detect_images
 from mindpad_mm.scan.engines.base import ENGINES, Engine
 
 AUTO_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 # A larger batch must be this much faster per image to be preferred; less is noise.
 _WORTHWHILE = 0.97
-
-
-def detect_images(model: nn.Module, scene: Scene, images: list[np.ndarray]) -> list[InstanceData]:
-    """MMDetection's own test step on scene-sized images, as one batch.
-
-    Args:
-        model: The detector.
-        scene: How the images are packed.
-        images: N uint8 BGR images of the scene's size.
-
-    Returns:
-        N final detections, boxes in scene pixels.
-    """
-    with torch.inference_mode():
-        results = model.test_step(scene.pack(images))
-    return [result.pred_instances for result in results]
 
 
 @ENGINES.register_module(name='full')

@@ -1,4 +1,4 @@
-"""How to make a config feed its network another input size, in words of that config."""
+"""Advice on how to change the input size in a config."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mindpad_mm.diagnose.tracing import ShapeRunner
 def resizing_advice(
     model: nn.Module, runner: ShapeRunner, old: tuple[int, int], new: tuple[int, int]
 ) -> str:
-    """What to change for an input of ``new`` (height, width) pixels instead of ``old``."""
+    """What to change in the config for inputs of ``new`` (height, width) pixels instead of ``old``."""
     height, width = new
     cfg = getattr(model, 'cfg', None)
     if cfg is None:
@@ -47,7 +47,7 @@ def resizing_advice(
 
 
 def _resizes(node: Any) -> Iterator[dict[str, Any]]:
-    """All steps of the config's pipelines that resize."""
+    """All resize steps of the config's pipelines."""
     if isinstance(node, dict):
         if 'Resize' in str(node.get('type')) and 'scale' in node:
             yield node
@@ -61,7 +61,7 @@ def _resizes(node: Any) -> Iterator[dict[str, Any]]:
 def _anchors(
     cfg: Any, runner: ShapeRunner, old: tuple[int, int], new: tuple[int, int]
 ) -> Iterator[str]:
-    """What an anchor generator has to be told."""
+    """What to change in the anchor generators."""
     heads = (cfg.model.get('bbox_head'), cfg.model.get('rpn_head'))
     generators = [head.get('anchor_generator') for head in heads if isinstance(head, dict)]
     for anchors in filter(None, generators):
@@ -82,7 +82,7 @@ def _anchors(
 def _new_strides(
     strides: list[int], runner: ShapeRunner, old: tuple[int, int], new: tuple[int, int]
 ) -> list[int]:
-    """A level whose stride is input size / map size, not the network's own, moves with the size."""
+    """The strides at the new size; those that are input size / map size change with it."""
     before, after = (runner.run(size).outputs[: len(strides)] for size in (old, new))
     result = []
     for stride, level, resized in zip(strides, before, after):

@@ -1,4 +1,4 @@
-"""Lines that padding leaves in feature maps: what each layer answers at the border and inside."""
+"""Border artifacts: how much the response of each layer differs at the border and inside."""
 
 from __future__ import annotations
 
@@ -12,60 +12,33 @@ from torch import Tensor
 
 from mindpad_mm.core.tables import Table
 from mindpad_mm.diagnose.border_bias import SIDES, BorderMoments
+from mindpad_mm.diagnose.checks.artifacts.layer_response import INPUTS, LayerResponse
+from mindpad_mm.diagnose.checks.artifacts.padding_aware import BorderSample, padding_aware
+from mindpad_mm.diagnose.checks.artifacts.plot import draw_artifacts
 from mindpad_mm.diagnose.inputs import cover, photos_or_streets, random_images
 from mindpad_mm.diagnose.maps import own_mode, short_name, visit_maps
-from mindpad_mm.diagnose.padding_aware import BorderSample, padding_aware
 from mindpad_mm.diagnose.progress import steps
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
 
-INPUTS = ('zero', 'random', 'photos')
 STREETS = 4
 _WORTHWHILE = 0.7
 
 
 @dataclass
-class LayerResponse:
-    """What one layer answers, in one padding mode.
-
-    Attributes:
-        name: The layer's qualified name.
-        shape: (C, H, W) of its map.
-        mean: Mean response, over channels and cells, to each of :data:`INPUTS`.
-        bias: Border-bias index for each input and side, see
-            :func:`mindpad_mm.diagnose.border_bias.border_bias`; a zero image's, which does not vary
-            inside, in standard deviations of the random inputs.
-        aware: Padding-aware channels, see :func:`mindpad_mm.diagnose.padding_aware.padding_aware`.
-        maps: (H, W) mean over channels (and images) for each input.
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    mean: dict[str, float]
-    bias: dict[str, dict[str, float | None]]
-    aware: int | None
-    maps: dict[str, np.ndarray]
-
-    def overall(self, kind: str = 'random') -> float | None:
-        """The index over all four sides: their root mean square."""
-        sides = [value for value in self.bias[kind].values() if value is not None]
-        return float(np.sqrt(np.mean(np.square(sides)))) if sides else None
-
-
-@dataclass
 class Artifacts(Diagnosis):
-    """How far borders stand from interiors, layer by layer.
+    """How much feature maps differ between border and interior, layer by layer.
 
     Attributes:
         responses: By padding mode, the network's own first; layers in order of execution.
         input_size: (height, width), pixels.
-        photos: How many photos were looked at; drawn streets when none were given.
+        photos: Number of photos or drawn streets.
         drawn: Whether the photos are drawn streets.
     """
 
     check: ClassVar[str] = 'artifacts'
-    title: ClassVar[str] = 'Lines that padding leaves in feature maps'
+    title: ClassVar[str] = 'Border artifacts in feature maps'
 
     responses: dict[str, list[LayerResponse]]
     input_size: tuple[int, int]
@@ -74,30 +47,31 @@ class Artifacts(Diagnosis):
 
     @property
     def own(self) -> str:
-        """The mode the network has."""
+        """The network's own padding mode."""
         return next(iter(self.responses))
 
     def summary(self, mode: str) -> dict[str, Any]:
-        """Figures of one mode over all layers.
+        """Statistics of one mode over all layers.
 
         Returns:
-            ``mean`` and ``largest`` index on random inputs, the latter's ``layer`` and ``side``;
-            ``first`` and ``last``, means over the first and the last third of the layers;
-            ``aware`` channels of ``channels``. None where no layer has an interior.
+            ``mean`` and ``largest`` index on random inputs, with ``layer`` and ``side`` of the
+            largest; ``first`` and ``last``, means over the first and last third of the layers;
+            ``aware``, the number of padding-aware channels among ``channels``. Indices are None if
+            no layer has an interior.
         """
         layers = [(r.overall(), r) for r in self.responses[mode] if r.overall() is not None]
         counted = [r for r in self.responses[mode] if r.aware is not None]
-        figures: dict[str, Any] = dict.fromkeys(
+        statistics: dict[str, Any] = dict.fromkeys(
             ('mean', 'first', 'last', 'largest', 'layer', 'side')
         )
-        figures['aware'] = sum(r.aware for r in counted)
-        figures['channels'] = sum(r.shape[0] for r in counted)
+        statistics['aware'] = sum(r.aware for r in counted)
+        statistics['channels'] = sum(r.shape[0] for r in counted)
         if layers:
             values = [value for value, _ in layers]
             third = -(-len(values) // 3)
             worst = max(layers, key=lambda pair: max(pair[1].bias['random'].values()))[1]
             side, largest = max(worst.bias['random'].items(), key=lambda item: item[1])
-            figures.update(
+            statistics.update(
                 mean=float(np.mean(values)),
                 first=float(np.mean(values[:third])),
                 last=float(np.mean(values[-third:])),
@@ -105,7 +79,7 @@ class Artifacts(Diagnosis):
                 layer=worst.name,
                 side=side,
             )
-        return figures
+        return statistics
 
     def table(self) -> Table:
         def cell(value: float | None, form: str = '.2f') -> str:
@@ -138,9 +112,7 @@ class Artifacts(Diagnosis):
         )
 
     def plot(self) -> Figure:
-        from mindpad_mm.diagnose.artifacts_plot import draw_artifacts
-
-        return draw_artifacts(self)
+        return draw_artifacts(self.title, self.input_size, self.responses)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -190,14 +162,14 @@ class Artifacts(Diagnosis):
                 f'Padded by {mode} without retraining, the same weights show {other["mean"]:.2f} '
                 f'({change:+.0%}) and {other["aware"]} such channels. '
             )
-        figures = {mode: self.summary(mode)['mean'] for mode in self.responses}
-        best = min(figures, key=figures.get)
-        if best != self.own and figures[best] < _WORTHWHILE * own['mean']:
+        means = {mode: self.summary(mode)['mean'] for mode in self.responses}
+        best = min(means, key=means.get)
+        if best != self.own and means[best] < _WORTHWHILE * own['mean']:
             text += (
                 f'Most of these lines are {self.own} padding and go with it. Whether {best} also comes '
                 'near what photos continue with, the padding error tells. '
             )
-        elif best == self.own and len(figures) > 1:
+        elif best == self.own and len(means) > 1:
             text += f'Of the modes tried, {best} leaves the faintest lines. '
         return text.strip()
 
@@ -210,23 +182,23 @@ def check_artifacts(
     layers: Sequence[str] = ('*',),
     seed: int = 0,
 ) -> Artifacts:
-    """What each layer answers at the border and inside, to nothing, to noise and to photos.
+    """Compare the responses of each layer at the border and inside, to three kinds of input.
 
-    A zero image is zeros at the network's input, after normalisation. Source: Alsallakh et al.,
-    Mind the Pad, ICLR 2021, section 3.
+    The inputs are a zero image (zeros after normalisation), random images and photos.
+    Source: Alsallakh et al., Mind the Pad, ICLR 2021, section 3.
 
     Args:
         subject: The network.
         photos: (H, W, 3) uint8 BGR, scaled to fill the input; default four drawn streets.
-        modes: Padding modes to compare with the network's own; default reflect (zeros, for a
-            network that has reflect). They are tried on the same weights.
-        random_inputs: How many; the more, the less is chance on small maps.
-        layers: fnmatch patterns over qualified layer names.
-        seed: Of random inputs and streets.
+        modes: Padding modes to compare with the network's own, on the same weights. Default:
+            reflect; zeros for a network that has reflect.
+        random_inputs: Number of random images; more reduce noise on small maps.
+        layers: fnmatch patterns for qualified layer names.
+        seed: Seed of random images and streets.
 
     Raises:
-        UserError: An unknown mode, no such layer, or a network in which nothing pads asked for
-            other modes.
+        UserError: An unknown mode, no layer matches, or modes are given for a network in which no
+            layer pads.
     """
     own = own_mode(subject.model) or 'none'
     if modes is None:
@@ -247,7 +219,7 @@ def check_artifacts(
 
 @dataclass
 class _Visit:
-    """What is kept of one map of one image."""
+    """What is stored of one layer's map of one image."""
 
     shape: tuple[int, int, int]
     mean_map: Tensor
@@ -264,7 +236,7 @@ class _Visit:
 def _responses(
     subject: Subject, images: dict[str, list[np.ndarray]], layers: Sequence[str]
 ) -> list[LayerResponse]:
-    # One image at a time: the maps of a detector are large.
+    # One image at a time, because the maps of a detector need much memory.
     batches = {
         kind: [subject.preprocess([image]) for image in group] for kind, group in images.items()
     }

@@ -1,4 +1,4 @@
-"""How far a layer's padded maps are from the true ones, summed up over photos."""
+"""Deviation of the maps of a padded crop from those of the uncropped photo."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from torch import Tensor
 from mindpad_mm.diagnose.border_bias import SIDES, interior
 
 NOTICEABLE = 0.1
-"""Deviation, in standard deviations, from which padding's harm is counted."""
+"""Minimum deviation, in standard deviations, that counts as affected by padding."""
 
 
 @dataclass
 class LayerError:
-    """How far one layer's padded maps are from the true ones.
+    """The deviation of one layer's maps.
 
-    All in standard deviations: the root mean square, over channels, cells and photos, of the
-    difference, divided by that of the channels' deviations in the true maps.
+    Deviations are in standard deviations: the root mean square of the difference over channels,
+    cells and photos, divided by the root mean square of the channels' standard deviations in the
+    maps of the uncropped photos.
 
     Attributes:
         name: The layer's qualified name.
         size: (h, w) of its map.
-        stride: (vertical, horizontal), input pixels a cell.
-        maps: By mode, (h, w): at each cell.
-        photos: By mode, (P,): on the outermost ring of cells, for each photo.
+        stride: (vertical, horizontal), input pixels per cell.
+        maps: By mode, (h, w): deviation at each cell.
+        photos: By mode, (P,): deviation in the outermost ring of cells, for each photo.
     """
 
     name: str
@@ -37,14 +38,14 @@ class LayerError:
     photos: dict[str, np.ndarray]
 
     def rings(self, mode: str) -> np.ndarray:
-        """By distance to the nearest border, cells, 0 the outermost: (ceil(min(h, w) / 2),)."""
+        """(ceil(min(h, w) / 2),) deviation by distance to the nearest border in cells, from 0."""
         rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]) for n in self.size)
         distance = np.minimum(rows[:, None], columns).ravel()
         squares = np.bincount(distance, np.square(self.maps[mode]).ravel())
         return np.sqrt(squares / np.bincount(distance))
 
     def sides(self, mode: str) -> dict[str, np.ndarray]:
-        """By side and distance to it, cells, over the middle half of the side."""
+        """By side, deviation by distance to it in cells, over the middle half of the side."""
         squares = np.square(self.maps[mode])
         rows = squares[:, interior(self.size[1])].mean(1)
         columns = squares[interior(self.size[0])].mean(0)
@@ -58,17 +59,17 @@ class LayerError:
         return {side: np.sqrt(line) for side, line in zip(SIDES, lines)}
 
     def reach(self, mode: str) -> int:
-        """Input pixels from the border to where the last ring deviates noticeably."""
+        """Input pixels from the border to the end of the last ring that deviates noticeably."""
         harmed = np.flatnonzero(self.rings(mode) >= NOTICEABLE)
         return int((harmed[-1] + 1) * min(self.stride)) if len(harmed) else 0
 
 
 class DeviationSums:
-    """What is summed up over photos, channels and layers.
+    """Accumulates the deviations over photos.
 
     Args:
-        strides: Of the layers to compare.
-        margin: The crop's place in the large input, pixels.
+        strides: The strides of the layers to compare.
+        margin: Position of the crop in the large input, pixels.
     """
 
     def __init__(self, strides: dict[str, tuple[int, int]], margin: int) -> None:
@@ -79,11 +80,11 @@ class DeviationSums:
         self.squares: dict[tuple[str, str], list[np.ndarray]] = {}
 
     def start_photo(self) -> None:
-        """Forget the last photo's true maps."""
+        """Discard the reference maps of the last photo."""
         self.truth.clear()
 
     def add_truth(self, name: str, maps: Tensor) -> None:
-        """The large input's map: its cells on the crop."""
+        """Store the cells of the large input's map that belong to the crop, as reference."""
         if name not in self.strides:
             return
         top, left = (self.margin // stride for stride in self.strides[name])
@@ -94,7 +95,7 @@ class DeviationSums:
         self.moments[name].append(torch.stack([flat.mean(1), flat.square().mean(1)]))
 
     def adder(self, mode: str) -> Callable[[str, Tensor], None]:
-        """A visitor that compares a mode's maps of the crop with the true ones."""
+        """A ``visit`` function that compares the crop's maps in one mode with the reference."""
 
         def add(name: str, maps: Tensor) -> None:
             if name in self.strides:
@@ -104,7 +105,7 @@ class DeviationSums:
         return add
 
     def errors(self, modes: list[str], left_out: dict[str, str]) -> list[LayerError]:
-        """The layers' deviations; those that never vary go to ``left_out``."""
+        """The deviation of each layer; constant layers are added to ``left_out`` instead."""
         errors = []
         for name, stride in self.strides.items():
             mean, square = torch.stack(self.moments[name]).mean(0)

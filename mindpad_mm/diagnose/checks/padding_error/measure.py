@@ -1,4 +1,4 @@
-"""What padding does to real images: a photo's crop, padded, against the photo's true continuation."""
+"""Padding error: the maps of a padded crop compared with those of the uncropped photo."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.tables import Table
-from mindpad_mm.diagnose.alignment import aligned_margin, blank, map_size
 from mindpad_mm.diagnose.border_bias import SIDES
-from mindpad_mm.diagnose.deviation import NOTICEABLE, DeviationSums, LayerError
+from mindpad_mm.diagnose.checks.padding_error.alignment import aligned_margin, blank, map_size
+from mindpad_mm.diagnose.checks.padding_error.deviation import NOTICEABLE, DeviationSums, LayerError
+from mindpad_mm.diagnose.checks.padding_error.plot import draw_padding_error
 from mindpad_mm.diagnose.inputs import cover, photos_or_streets
 from mindpad_mm.diagnose.maps import own_mode, visit_maps
 from mindpad_mm.diagnose.progress import steps
@@ -24,9 +25,9 @@ from mindpad_mm.diagnose.tracing import without_numbers
 from mindpad_mm.padding.modes import PADDING_MODES, ModeSpec, describe, get_modes
 
 MARGIN = 128
-"""Pixels of true continuation on each side: at this distance padding has hardly any effect left."""
+"""Minimum pixels of photo around the crop; at this distance padding has hardly any effect."""
 SMALLEST = 4
-"""Cells along an axis below which a layer's map is left out: it is all border."""
+"""Minimum number of cells along an axis; smaller maps consist of border only."""
 STREETS = 4
 _MOST_ENLARGED = 2.5
 _WORTHWHILE = 0.15
@@ -34,21 +35,21 @@ _WORTHWHILE = 0.15
 
 @dataclass
 class PaddingError(Diagnosis):
-    """Deviation from the true continuation, by mode; the modes ranked.
+    """Deviation from the uncropped photo by padding mode, and the ranking of the modes.
 
     Attributes:
         layers: In order of execution.
-        modes: As asked for.
-        own: The mode the network has; None if nothing in it pads.
+        modes: The modes compared.
+        own: The network's own mode; None if no layer pads.
         input_size: (height, width), pixels.
-        margin: Pixels of true continuation on each side.
-        scales: What each photo was scaled by to fill input and margins.
+        margin: Pixels of photo on each side of the crop.
+        scales: The factor by which each photo was scaled to fill the input and margins.
         drawn: Whether the photos are drawn streets.
-        left_out: Why, by the name of each layer that is not among ``layers``.
+        left_out: Names of layers that are not in ``layers``, with the reason.
     """
 
     check: ClassVar[str] = 'padding_error'
-    title: ClassVar[str] = 'How far padding is from what photos really continue with'
+    title: ClassVar[str] = 'Padding error: deviation from the uncropped photo'
 
     layers: list[LayerError]
     modes: list[str]
@@ -60,19 +61,19 @@ class PaddingError(Diagnosis):
     left_out: dict[str, str] = field(default_factory=dict)
 
     def by_photo(self, mode: str) -> np.ndarray:
-        """(P,) deviation on the outermost ring, mean over layers, for each photo."""
+        """(P,) deviation in the outermost ring of cells, mean over layers, for each photo."""
         return np.mean([layer.photos[mode] for layer in self.layers], 0)
 
     def score(self, mode: str) -> float:
-        """What modes are ranked by: the deviation on the outermost ring, mean over layers and photos."""
+        """The ranking criterion: deviation in the outermost ring, mean over layers and photos."""
         return float(self.by_photo(mode).mean())
 
     def ranking(self) -> list[str]:
-        """The modes, the least deviating first."""
+        """The modes, smallest deviation first."""
         return sorted(self.modes, key=self.score)
 
     def lead(self, better: str, worse: str) -> tuple[float, float | None]:
-        """How much less one mode deviates than another on the same photos.
+        """The difference in deviation between two modes on the same photos.
 
         Returns:
             The mean difference, and its standard error over photos (None for a single photo).
@@ -83,7 +84,7 @@ class PaddingError(Diagnosis):
         return float(leads.mean()), float(leads.std(ddof=1) / math.sqrt(len(leads)))
 
     def inside(self, mode: str) -> float:
-        """Deviation at the cells furthest from the border, mean over layers."""
+        """Deviation in the cells furthest from the border, mean over layers."""
         return float(np.mean([layer.rings(mode)[-1] for layer in self.layers]))
 
     def table(self) -> Table:
@@ -101,7 +102,7 @@ class PaddingError(Diagnosis):
             ]
             rows.append(
                 [
-                    f'{mode} (has it)' if mode == self.own else mode,
+                    f'{mode} (own)' if mode == self.own else mode,
                     f'{self.score(mode):.3f}{error}',
                     f'{np.mean(second):.3f}' if second else '-',
                     f'{self.inside(mode):.3f}',
@@ -112,14 +113,18 @@ class PaddingError(Diagnosis):
         return Table(
             columns,
             rows,
-            f'Deviation from the true continuation in standard deviations, mean over '
+            f'Deviation from the uncropped photo in standard deviations, mean over '
             f'{len(self.layers)} layers; {len(self.scales)} photos, margin {self.margin} px',
         )
 
     def plot(self) -> Figure:
-        from mindpad_mm.diagnose.padding_error_plot import draw_padding_error
-
-        return draw_padding_error(self)
+        return draw_padding_error(
+            f'{self.title}, input {self.input_size[0]} x {self.input_size[1]}',
+            self.layers,
+            {mode: self.by_photo(mode) for mode in self.modes},
+            self.ranking(),
+            self.own,
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -194,7 +199,7 @@ class PaddingError(Diagnosis):
         )
 
     def _clear(self, better: str, worse: str) -> bool:
-        """Whether the lead is larger than twice its standard error."""
+        """Whether the difference is larger than twice its standard error."""
         lead, error = self.lead(better, worse)
         return lead > 0 if error is None else lead > 2 * error
 
@@ -207,30 +212,30 @@ def check_padding_error(
     layers: Sequence[str] = ('*',),
     seed: int = 0,
 ) -> PaddingError:
-    """Measure what padding does to real images, without retraining and without an object.
+    """Measure the error that padding causes in feature maps of photos, without retraining.
 
-    Each photo is scaled, its aspect kept, just enough to fill the input and a margin on every side.
-    The network runs on all of it, and in each mode on the input-sized crop from its middle, padded.
-    Cell by cell the two are compared: where the crop's maps deviate, padding stood in place of the
-    photo's true continuation. The crop lies at a multiple of the network's total stride, so that the
-    cells of every layer coincide.
+    Each photo is scaled to fill the input and a margin on every side, keeping the aspect ratio. The
+    network runs once on the whole photo, and in each padding mode on the input-sized crop from its
+    centre. The maps are compared cell by cell: they deviate where the padding differs from the real
+    surroundings of the crop. The crop starts at a multiple of the network's total stride, so that
+    the cells of every layer are aligned.
 
-    The large run pads too, at its own border, in the network's own mode. Layers whose receptive
-    field reaches over the margin see a trace of it; it fades as fast as the deviation itself.
+    The run on the whole photo also pads at its border, in the network's own mode. This affects
+    layers whose receptive field is larger than the margin, but it decays as fast as the deviation.
 
     Args:
         subject: The network.
-        photos: (H, W, 3) uint8 BGR, better larger than input and margins. Default: drawn streets.
-        modes: Padding modes to compare; default every registered one. All are tried on the same
-            weights.
-        margin: Least true continuation on each side, pixels; rounded up to the total stride.
-        layers: fnmatch patterns over qualified layer names. Maps of fewer than 4 cells along an
+        photos: (H, W, 3) uint8 BGR, preferably larger than the input with margins. Default: drawn
+            streets.
+        modes: Padding modes to compare on the same weights; default all registered modes.
+        margin: Minimum margin on each side, pixels; rounded up to a multiple of the total stride.
+        layers: fnmatch patterns for qualified layer names. Maps of fewer than 4 cells along an
             axis are left out, and so are layers whose map does not grow with the input.
-        seed: Of the streets.
+        seed: Seed of the streets.
 
     Raises:
-        UserError: A photo would have to be enlarged more than 2.5 times, nothing pads, an unknown
-            mode or layer, or the network runs at one size of input only.
+        UserError: A photo would have to be enlarged more than 2.5 times, no layer pads, an unknown
+            mode or layer, or the network runs at one input size only.
     """
     specs = sorted(PADDING_MODES.module_dict) if modes is None else list(modes)
     names = [describe(get_modes(spec)) for spec in specs]

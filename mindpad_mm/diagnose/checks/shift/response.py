@@ -1,4 +1,4 @@
-"""What a network says of an object: a detector's score for it, or a classifier's probability."""
+"""The response of a network to an object: a detector's score or a classifier's probability."""
 
 from __future__ import annotations
 
@@ -15,30 +15,29 @@ from torch import Tensor
 from mindpad_mm.core.detector import SCORE_THR, detector_classes, find_label
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.matching import match_each
-from mindpad_mm.core.scenes import Scene
+from mindpad_mm.core.scenes import Scene, detect_images
 from mindpad_mm.diagnose.subject import Subject
-from mindpad_mm.scan.engines.full import detect_images
 
 BATCH = 8
 
 
 class Response(abc.ABC):
-    """A number in 0..1 for an object in an image.
+    """The response to an object in an image, 0..1.
 
     Attributes:
-        kind: What the number is, for an axis.
-        label: The class it is of, to read.
+        kind: ``score`` or ``probability``.
+        label: The class.
     """
 
     kind: ClassVar[str]
     label: str
 
     def __call__(self, images: Sequence[np.ndarray], boxes: np.ndarray) -> np.ndarray:
-        """Ask about one object an image.
+        """The response to one object in each image.
 
         Args:
             images: N input-sized (H, W, 3) uint8 BGR.
-            boxes: (N, 4) ``x1, y1, x2, y2``, input pixels: where the object can be seen.
+            boxes: (N, 4) ``x1, y1, x2, y2``, input pixels: the visible part of the object.
 
         Returns:
             (N,) float32.
@@ -51,32 +50,33 @@ class Response(abc.ABC):
 
     @abc.abstractmethod
     def _batch(self, images: Sequence[np.ndarray], boxes: np.ndarray) -> np.ndarray:
-        """For at most :data:`BATCH` images."""
+        """The response for at most :data:`BATCH` images."""
 
 
 class DetectorScore(Response):
-    """The highest confidence of the asked class among a detector's final detections that overlap
-    the object enough; 0 if there is none.
+    """The highest score of a class among a detector's final detections that overlap the object.
+
+    0 if there is no such detection.
 
     Args:
-        subject: A detector of MMDetection; it runs in a copy whose score threshold is 0.001.
-        label: The class; default ``traffic light``, else the only one.
-        iou_thr: IoU from which a detection counts, 0..1.
+        subject: A detector of MMDetection; a copy with score threshold 0.001 is run.
+        label: The class; default ``traffic light``, else the only class.
+        iou_thr: Minimum IoU of a detection with the object, 0..1.
 
     Raises:
-        UserError: There is no such class, or no default, or the classes are another detector's.
+        UserError: There is no such class or no default, or the model has no class names.
     """
 
     kind = 'score'
 
     def __init__(self, subject: Subject, label: str | None, iou_thr: float) -> None:
         if not getattr(subject.model, 'dataset_meta', {}).get('classes'):
-            raise UserError(f'{subject.name} does not say its classes (dataset_meta of the model)')
+            raise UserError(f'{subject.name} has no class names (dataset_meta of the model)')
         classes = detector_classes(subject.model)
         self.index = find_label(label, classes)
         self.label = classes[self.index]
         self.iou_thr = iou_thr
-        # Convolutions on a CPU run up to twice as fast in this format.
+        # Convolutions on a CPU are up to twice as fast in this memory format.
         self.model = copy.deepcopy(subject.model).to(memory_format=torch.channels_last)
         for module in self.model.modules():
             _lower_thresholds(getattr(module, 'test_cfg', None))
@@ -94,12 +94,12 @@ class ClassProbability(Response):
     """The softmax probability of one class.
 
     Args:
-        subject: A module that answers (N, K) class scores.
-        label: The class' index as text; default the likeliest in ``example``.
+        subject: A module that returns (N, K) class scores.
+        label: The class index as text; default the most probable class of ``example``.
         example: (H, W, 3) uint8 BGR.
 
     Raises:
-        UserError: The module answers something else, or has no such class.
+        UserError: The module returns something else, or has no such class.
     """
 
     kind = 'probability'
@@ -132,7 +132,7 @@ class ClassProbability(Response):
 def find_response(
     subject: Subject, label: str | None, iou_thr: float, example: np.ndarray
 ) -> Response:
-    """The response of whichever kind of network this is; arguments as in the classes."""
+    """A :class:`DetectorScore` for detectors, else a :class:`ClassProbability`."""
     if hasattr(subject.model, 'extract_feat') and hasattr(subject.model, 'test_step'):
         return DetectorScore(subject, label, iou_thr)
     return ClassProbability(subject, label, example)

@@ -1,4 +1,4 @@
-"""Which strided layers consume their padding on one side only, and at which sizes none does."""
+"""Which strided layers read their padding unevenly, and at which input sizes none does."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from mindpad_mm.core.style import ACCENT
 from mindpad_mm.core.tables import Table
-from mindpad_mm.diagnose.resizing import resizing_advice
+from mindpad_mm.diagnose.border_bias import SIDES
+from mindpad_mm.diagnose.checks.evenness.plot import draw_evenness
+from mindpad_mm.diagnose.checks.evenness.resizing import resizing_advice
 from mindpad_mm.diagnose.result import Diagnosis
-from mindpad_mm.diagnose.strides import SizeSearch, StridedLayer, search_sizes, strided_layers
+from mindpad_mm.diagnose.strides import (
+    SizeSearch,
+    StridedLayer,
+    by_text,
+    search_sizes,
+    strided_layers,
+)
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import ShapeRunner
-
-SIDES = ('top', 'bottom', 'left', 'right')
-_QUIET = '#dfe5ee'
 
 
 def check_evenness(subject: Subject, radius: int | None = None) -> Evenness:
     """Find the strided layers that pad unevenly at the subject's input size, and sizes where none does.
 
-    The real network runs on shapes: what counts is what its layers do, not what a table says of them.
+    The network itself runs, on shapes without values.
 
     Args:
-        radius: How many pixels around the input size to look for even sizes. Default: the network's
-            total stride, at least 32, at most 512.
+        subject: The network.
+        radius: Search range around the input size, pixels. Default: the network's total stride,
+            clipped to 32..512.
 
     Raises:
         UserError: The network cannot run at this size.
@@ -58,16 +59,16 @@ def _suggested(search: SizeSearch, size: tuple[int, int]) -> tuple[int, int] | N
 
 @dataclass
 class Evenness(Diagnosis):
-    """How evenly strided layers consume their padding.
+    """How evenly strided layers read their padding.
 
     Attributes:
-        name: Of the network.
+        name: Name of the network.
         input_size: (height, width), pixels.
         layers: The strided layers at this size.
-        search: How it is at the sizes nearby.
-        suggested: The nearest (height, width) that is even throughout; None where there is none.
-        how: How to make the network's config use it.
-        lost: Layers that could not be followed.
+        search: Evenness at nearby input sizes.
+        suggested: The nearest (height, width) at which all layers are even; None if there is none.
+        how: How to change the config to this size.
+        lost: Layers whose input could not be traced back to the network's input.
     """
 
     check: ClassVar[str] = 'evenness'
@@ -83,12 +84,12 @@ class Evenness(Diagnosis):
 
     @property
     def uneven(self) -> list[StridedLayer]:
-        """The layers that consume more padding on one side than on the other."""
+        """The layers that read more padding on one side than on the other."""
         return [layer for layer in self.layers if not all(layer.even)]
 
     @property
     def is_even(self) -> bool:
-        """Whether no strided layer pads unevenly."""
+        """Whether all strided layers pad evenly."""
         return not self.uneven
 
     def table(self) -> Table:
@@ -97,9 +98,11 @@ class Evenness(Diagnosis):
         rows = []
         for layer in self.layers:
             ran = layer.slide
-            sizes = (_by(size) for size in (ran.kernel, ran.stride, ran.size, ran.results))
+            sizes = (by_text(size) for size in (ran.kernel, ran.stride, ran.size, ran.results))
             kind = (
-                f'{ran.kind}, dilation {_by(ran.dilation)}' if max(ran.dilation) > 1 else ran.kind
+                f'{ran.kind}, dilation {by_text(ran.dilation)}'
+                if max(ran.dilation) > 1
+                else ran.kind
             )
             top, bottom, left, right = layer.consumed
             unused = (f'{rest} {side}' for rest, side in zip(layer.unused, SIDES) if rest)
@@ -107,75 +110,11 @@ class Evenness(Diagnosis):
             consumed = f'{top} / {bottom}', f'{left} / {right}'
             rows.append([ran.layer, kind, *sizes, *consumed, ', '.join(unused), even])
         return Table(
-            columns, rows, f'Padding that strided layers consume at {_by(self.input_size)}'
+            columns, rows, f'Padding that strided layers read at {by_text(self.input_size)}'
         )
 
     def plot(self) -> Figure:
-        rows = max(len(self.layers), 1)
-        figure = Figure((11, 1.9 + 0.3 * rows + 1.6), layout='constrained')
-        FigureCanvasAgg(figure)
-        figure.get_layout_engine().set(h_pad=0.1)
-        figure.suptitle(f'Padding that strided layers consume, {self.name}', fontsize=13)
-        upper, lower = figure.subplots(2, 1, height_ratios=[0.3 * rows + 0.5, 1.6])
-        self._draw_layers(upper)
-        self._draw_sizes(lower)
-        return figure
-
-    def _draw_layers(self, axes: Axes) -> None:
-        colours = np.zeros((max(len(self.layers), 1), 4))
-        for row, layer in enumerate(self.layers):
-            top, bottom, left, right = layer.consumed
-            colours[row] = [bottom > top, top > bottom, right > left, left > right]
-            # The side that gets less is the marked one.
-            for column, used in enumerate(layer.consumed):
-                text = f'{used} of {layer.slide.pads[column]}'
-                strong = 'bold' if colours[row][column] else 'normal'
-                colour = 'white' if colours[row][column] else 'black'
-                axes.text(column, row, text, ha='center', va='center', color=colour, weight=strong)
-        axes.imshow(colours, ListedColormap([_QUIET, ACCENT]), vmin=0, vmax=1, aspect='auto')
-        axes.set_xticks(range(4), SIDES)
-        axes.xaxis.tick_top()
-        names = [f'{layer.slide.layer}  ({_by(layer.slide.size)})' for layer in self.layers]
-        axes.set_yticks(range(len(names)), names)
-        axes.set_xticks(np.arange(3) + 0.5, minor=True)
-        axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
-        axes.grid(which='minor', color='white', linewidth=2)
-        axes.tick_params(which='both', length=0, labelsize=9)
-        axes.spines[:].set_visible(False)
-        axes.set_title(
-            f'at {_by(self.input_size)}: rows and columns of padding under a window, of those there are'
-            '\n(negative: the map is not read to its end; more than there are: ceil_mode reaches beyond)',
-            fontsize=10,
-            loc='left',
-        )
-
-    def _draw_sizes(self, axes: Axes) -> None:
-        for axis, shift in enumerate((-0.2, 0.2)):
-            if axis and self.search.sizes[0] == self.search.sizes[1]:
-                break
-            sizes = np.array(self.search.sizes[axis])
-            until = np.minimum(self.search.even_until[axis], self.search.layers).clip(0)
-            even = np.isinf(self.search.even_until[axis])
-            axes.bar(sizes[~even] + shift, until[~even], 0.8, color='#8fa3bf')
-            axes.bar(sizes[even] + shift, until[even], 1.6, color=ACCENT)
-            for size in self.search.nearest(axis, self.input_size[axis], 5):
-                label = f'{size}' if axis == 0 else f'({size})'
-                axes.annotate(
-                    label, (size, self.search.layers), (0, 2), textcoords='offset points',
-                    ha='center', fontsize=9, color=ACCENT,
-                )  # fmt: skip
-            axes.axvline(self.input_size[axis], color='black', lw=0.8, ls=':')
-        same = self.search.sizes[0] == self.search.sizes[1]
-        axes.set_xlabel(
-            f'{"height and width" if same else "height, (width)"} of the input (px)', fontsize=9
-        )
-        axes.set_ylabel('strided layers\nbefore an uneven one', fontsize=9)
-        axes.set_ylim(0, self.search.layers * 1.25 + 0.1)
-        axes.yaxis.get_major_locator().set_params(integer=True)
-        axes.margins(x=0.01)
-        axes.tick_params(labelsize=8)
-        axes.spines[['top', 'right']].set_visible(False)
-        axes.set_title('sizes nearby; coloured: even throughout', fontsize=10, loc='left')
+        return draw_evenness(self.name, self.input_size, self.layers, self.search)
 
     def to_json(self) -> dict[str, Any]:
         layers = []
@@ -205,7 +144,7 @@ class Evenness(Diagnosis):
         }
 
     def advice(self) -> str:
-        size = _by(self.input_size)
+        size = by_text(self.input_size)
         if not self.layers:
             text = 'No layer is strided: nothing can pad unevenly.'
         elif self.is_even:
@@ -254,7 +193,3 @@ class Evenness(Diagnosis):
             f'{sizes[0]} to {sizes[-1]}{where} is even throughout; at {nearest} the first {best:.0f} '
             f'of {self.search.layers} strided layers are.'
         )
-
-
-def _by(size: tuple[int, int]) -> str:
-    return f'{size[0]} x {size[1]}'

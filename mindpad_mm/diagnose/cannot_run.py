@@ -1,4 +1,4 @@
-"""Inputs that a network refuses to run on, told in one line."""
+"""A one-line error when a network cannot run on an input of some size."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from mindpad_mm.core.errors import UserError
 
 
 class CannotRun(UserError):
-    """The network does not run on inputs of this size."""
+    """The network cannot run on inputs of this size."""
 
 
 @contextlib.contextmanager
-def refusals_told(name: str, size: tuple[int, int]) -> Iterator[None]:
-    """What a network raises while it runs is about its input: patches, windows, or maps that must fit.
+def cannot_run_errors(name: str, size: tuple[int, int]) -> Iterator[None]:
+    """Turn errors of torch or the network into :class:`CannotRun`.
+
+    Errors while a network runs are assumed to concern the input size (windows, patches or maps that
+    do not fit).
 
     Args:
-        name: Of the network.
+        name: Name of the network.
         size: (height, width) of the input, pixels.
 
     Raises:
-        CannotRun: In place of whatever torch or the network raised.
+        CannotRun: In place of the original error.
     """
     try:
         yield

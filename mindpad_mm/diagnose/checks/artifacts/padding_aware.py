@@ -1,7 +1,7 @@
-"""Channels that tell by their response alone whether they stand at the border.
+"""Padding-aware channels: their response alone tells border cells from interior cells.
 
 Garcia-Gasulla et al., Padding Aware Neurons, 2023 (arXiv 2309.08048) found such filters in every
-trained network they looked at. The criterion here is our own, chosen to have one plain meaning.
+trained network they examined. The criterion used here is our own.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from torch import Tensor
 from mindpad_mm.diagnose.border_bias import SMALLEST, border_lines, interior
 
 AWARE = 0.5
-"""Kolmogorov-Smirnov distance from which a channel counts as padding-aware."""
+"""Minimum Kolmogorov-Smirnov distance of a padding-aware channel."""
 FEWEST = 24
-"""Cells of a line, over all images, below which the distance is mostly chance."""
+"""Minimum number of border cells over all images; with fewer, the distance is mostly noise."""
 _INSIDE_CELLS = 128
 
 
 @dataclass
 class BorderSample:
-    """Single responses of one layer to one image: on the border's lines, and inside.
+    """Responses of one layer to one image at border cells and at interior cells.
 
     Attributes:
-        lines: A (C, L) tensor for each of the four sides, the middle half of the outermost line.
+        lines: A (C, L) tensor for each of the four sides: the middle half of the outermost row or
+            column.
         inside: (C, up to 256) cells spread over the interior.
     """
 
@@ -35,7 +36,7 @@ class BorderSample:
 
     @classmethod
     def of(cls, maps: Tensor) -> BorderSample | None:
-        """From (1, C, H, W) maps; None where they have no interior."""
+        """The sample of (1, C, H, W) maps; None if they have no interior."""
         height, width = maps.shape[-2:]
         if min(height, width) < SMALLEST:
             return None
@@ -45,19 +46,19 @@ class BorderSample:
 
 
 def padding_aware(samples: Sequence[BorderSample]) -> int | None:
-    """How many channels know the border.
+    """The number of padding-aware channels.
 
     A channel is padding-aware if, at some side, the Kolmogorov-Smirnov distance between its
-    responses on the outermost line and those in the interior is at least 0.5: then one threshold on
-    its response tells border cells from interior cells right in three cases of four or more, where
-    0.5 in two is chance. The inputs must look alike everywhere, as
-    :func:`mindpad_mm.diagnose.inputs.random_images` do, or it is their content that is told apart.
+    responses in the outermost row or column and those in the interior is at least 0.5. A threshold
+    on its response then classifies border and interior cells with a balanced accuracy of at least
+    75 % (chance: 50 %). The inputs must be stationary, such as
+    :func:`mindpad_mm.diagnose.inputs.random_images`; otherwise their content causes the distance.
 
     Args:
-        samples: Of the same layer, one an image.
+        samples: Samples of one layer, one for each image.
 
     Returns:
-        0..C; None where a line has fewer than 24 cells over all images.
+        0..C; None if a side has fewer than 24 cells over all images.
     """
     inside = torch.cat([sample.inside for sample in samples], 1).sort(1).values
     aware = torch.zeros(len(inside), dtype=torch.bool)
@@ -77,11 +78,11 @@ def ks_distance(some: Tensor, others: Tensor) -> Tensor:
         others: (C, m).
 
     Returns:
-        (C,) in 0..1: the largest difference between the two shares of values below a threshold.
+        (C,) in 0..1: the largest difference between the two empirical distribution functions.
     """
     some, others = _ascending(some), _ascending(others)
-    # Between two values of one sample its share is constant and the other's only grows, so the
-    # largest difference is found just below or just above one of them.
+    # Between two values of one sample its distribution function is constant and the other's grows,
+    # so the largest difference is just below or at a value of that sample.
     distances = []
     for right in (False, True):
         shares = [
@@ -93,7 +94,7 @@ def ks_distance(some: Tensor, others: Tensor) -> Tensor:
 
 
 def _ascending(values: Tensor) -> Tensor:
-    """Each channel's values in order; what is in order already is not sorted again."""
+    """Each channel's values in ascending order; sorted values are not sorted again."""
     if (values[:, 1:] >= values[:, :-1]).all():
         return values.contiguous()
     return values.contiguous().sort(1).values

@@ -1,4 +1,4 @@
-"""Convolution and pooling: functions whose windows slide over a map."""
+"""Tracing of convolution and pooling: functions whose windows slide over a map."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ZEROS = get_modes('zeros')
 def slide(
     x: Traced, plain: Tensor, kind: str, modes: Modes, pads: Pads, windows: Windows
 ) -> Traced:
-    """The result of a kernel that slid over ``x``."""
+    """The output of a kernel sliding over ``x``; adds a :class:`Slide` to the trace."""
     kernel, stride, dilation = zip(*windows)
     field, trace = x.field, x.trace
     results = tuple(plain.shape[-2:])
@@ -63,7 +63,11 @@ def slide(
 
 
 def _checked_pads(x: Traced, pads: Pads, windows: Windows, conv: bool = True) -> Pads:
-    """The pads that the run's scheme asks for, on a map that is large enough for a window."""
+    """The pads under the trace's scheme.
+
+    Raises:
+        TooSmall: The padded map is smaller than a window.
+    """
     if x.trace.scheme == VALID:
         pads = 0, 0, 0, 0
     elif x.trace.scheme == FULL and conv:
@@ -73,7 +77,7 @@ def _checked_pads(x: Traced, pads: Pads, windows: Windows, conv: bool = True) ->
         if size + sum(padded) < window.reach():
             raise TooSmall(
                 f'a map of {x.field.size[0]} x {x.field.size[1]} cells is too small for '
-                f'{x.trace.name()}: take a larger --input-size'
+                f'{x.trace.name()}: take a larger `input_size`'
             )
     return pads
 
@@ -83,7 +87,7 @@ def conv2d(
     func: Callable, input: Any, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1,
     padding: Pair | str = 0, dilation: Pair = 1, groups: int = 1,
 ) -> Any:  # fmt: skip
-    """Convolution padded by zeros."""
+    """Convolution with zero padding."""
     convolution = Convolution(weight, pair(stride), pair(dilation), groups)
     pads = get_pads(padding, convolution.windows)
     return conv_by_modes(func, input, bias, convolution, _ZEROS, pads)
@@ -94,7 +98,7 @@ def conv_by_modes(
     func: Callable, x: Traced, bias: Tensor | None, convolution: Convolution, modes: Modes,
     pads: Pads,
 ) -> Traced:  # fmt: skip
-    """Convolution padded by modes."""
+    """Convolution with padding modes."""
     windows = convolution.windows
     pads = _checked_pads(x, pads, windows)
     if x.trace.scheme != SAME:
@@ -141,7 +145,7 @@ def max_pool2d(
     func: Callable, input: Traced, kernel_size: Pair, stride: Pair | None = None,
     padding: Pair = 0, dilation: Pair = 1, ceil_mode: bool = False, return_indices: bool = False,
 ) -> Traced:  # fmt: skip
-    """Max pooling: beyond the map stands nothing."""
+    """Max pooling: padding is not a use of any cell."""
     return _pool(input, 'max pool', kernel_size, stride, padding, dilation, ceil_mode)
 
 
@@ -151,7 +155,7 @@ def avg_pool2d(
     padding: Pair = 0, ceil_mode: bool = False, count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Traced:  # fmt: skip
-    """Average pooling: zeros beyond the map are uses of no cell."""
+    """Average pooling: padding is not a use of any cell."""
     return _pool(input, 'avg pool', kernel_size, stride, padding, 1, ceil_mode)
 
 
@@ -164,6 +168,6 @@ def adaptive_pool2d(
     rows, cols = (adaptive_reads(a, b) for a, b in zip(input.field.size, plain.shape[-2:]))
     pooled = len(rows) == len(cols) == 1
     if pooled:
-        # What follows cannot be told from a map by its size: keep it apart even from a map of one cell.
+        # A field of its own even if the input has a single cell, so that it is marked as pooled.
         return input.like(plain, Field((1, 1), [(input.field, rows, cols)], pooled=True))
     return input.like(plain, moved(input.field, rows, cols))

@@ -1,4 +1,4 @@
-"""Scenes larger than a network's frame, with one object in them whose box is known."""
+"""Scenes that are larger than the input and contain one object with a known box."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mindpad_mm.diagnose.inputs import cover
 
 @dataclass(frozen=True)
 class ShiftScene:
-    """A scene, the object's box in it, and the frame that is moved over it.
+    """A scene, the box of its object, and the size of the frame that moves over it.
 
     Attributes:
         pixels: (H, W, 3) uint8 BGR.
         box: (top, left, height, width) of the object, scene pixels.
         input_size: (height, width) of the frame, pixels.
-        source: To read.
+        source: Description of the scene.
     """
 
     pixels: np.ndarray
@@ -32,7 +32,7 @@ class ShiftScene:
 
     @property
     def start(self) -> tuple[int, int]:
-        """(top, left) of the frame with the object in its middle, or as near as the scene allows."""
+        """(top, left) of the frame with the object in its centre, as far as the scene allows."""
         place = []
         for axis in (0, 1):
             middle = self.box[axis] + self.box[axis + 2] // 2 - self.input_size[axis] // 2
@@ -40,19 +40,19 @@ class ShiftScene:
         return place[0], place[1]
 
     def holds(self, top: int, left: int) -> bool:
-        """Whether a frame at this place lies inside the scene."""
+        """Whether a frame at this position is inside the scene."""
         return all(
             0 <= at <= self.pixels.shape[axis] - self.input_size[axis]
             for axis, at in enumerate((top, left))
         )
 
     def frame(self, top: int, left: int) -> np.ndarray:
-        """(h, w, 3) uint8 BGR, what the frame shows."""
+        """The (h, w, 3) uint8 BGR pixels of a frame."""
         height, width = self.input_size
         return np.ascontiguousarray(self.pixels[top : top + height, left : left + width])
 
     def visible(self, top: int, left: int) -> tuple[int, int, int, int] | None:
-        """``x1, y1, x2, y2`` of what the frame shows of the object, frame pixels; None if nothing."""
+        """``x1, y1, x2, y2`` of the object's visible part, frame pixels; None if it is not visible."""
         y, x, height, width = self.box
         y1, x1 = max(y - top, 0), max(x - left, 0)
         y2, x2 = (
@@ -70,7 +70,9 @@ class ShiftScene:
 
 
 def pasted_scene(photo: np.ndarray, pixels: np.ndarray, input_size: tuple[int, int]) -> ShiftScene:
-    """An object in the middle of a photo, scaled so that it can leave the frame on every side.
+    """Paste an object in the centre of a photo.
+
+    The photo is scaled so that the frame can move until the object has left it on every side.
 
     Args:
         photo: (H, W, 3) uint8 BGR.
@@ -99,7 +101,7 @@ def pasted_scene(photo: np.ndarray, pixels: np.ndarray, input_size: tuple[int, i
 def annotated_scene(
     ann_file: Path, ann_id: int, photo_root: PathLike | None, input_size: tuple[int, int]
 ) -> tuple[ShiftScene, str]:
-    """An annotated object in its own photo, at the photo's own scale.
+    """An annotated object in its photo, at the scale of the photo.
 
     Args:
         ann_file: COCO instances JSON.
@@ -112,8 +114,8 @@ def annotated_scene(
         The scene, and the name of the annotation's class.
 
     Raises:
-        UserError: No such file, annotation or photo; the photo is smaller than the frame, or the object
-            larger; the annotation lies outside its photo.
+        UserError: The file, annotation or photo does not exist; the photo is smaller than the frame
+            or the object larger; the annotation is outside its photo.
     """
     coco = read_coco(ann_file)
     if ann_id not in coco.anns:
@@ -124,11 +126,11 @@ def annotated_scene(
     if photo.shape[0] < input_size[0] or photo.shape[1] < input_size[1]:
         raise UserError(
             f'the photo of annotation {ann_id} has {photo.shape[0]} x {photo.shape[1]} pixels '
-            f'(h x w), the input {input_size[0]} x {input_size[1]}: a scene that is to be shifted '
+            f'(h x w), the input {input_size[0]} x {input_size[1]}: the scene '
             'must be larger than the input'
         )
     x1, y1, width, height = annotation['bbox']
-    # Boxes may reach beyond their photo by a fraction of a pixel, and badly made ones by more.
+    # Annotated boxes may extend beyond the photo.
     left, top = max(round(x1), 0), max(round(y1), 0)
     bottom = min(max(round(y1 + height), top + 1), photo.shape[0])
     right = min(max(round(x1 + width), left + 1), photo.shape[1])
@@ -140,7 +142,7 @@ def annotated_scene(
     if box[2] > input_size[0] or box[3] > input_size[1]:
         raise UserError(
             f'the object of annotation {ann_id} has {box[2]} x {box[3]} pixels (h x w), more than the '
-            f'input of {input_size[0]} x {input_size[1]}: take a smaller one or a larger --input-size'
+            f'input of {input_size[0]} x {input_size[1]}: take a smaller one or a larger `input_size`'
         )
     source = f'annotation {ann_id} of {ann_file}'
     return ShiftScene(photo, box, input_size, source), coco.cats[annotation['category_id']]['name']

@@ -1,4 +1,4 @@
-"""How a network's answer changes as the whole scene moves under its frame."""
+"""How the response to an object changes while the scene moves under the frame."""
 
 from __future__ import annotations
 
@@ -15,59 +15,44 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.tables import Table
+from mindpad_mm.diagnose.cannot_run import cannot_run_errors
+from mindpad_mm.diagnose.checks.shift.plot import draw_shift
+from mindpad_mm.diagnose.checks.shift.response import Response, find_response
+from mindpad_mm.diagnose.checks.shift.scene import ShiftScene, annotated_scene, pasted_scene
+from mindpad_mm.diagnose.checks.shift.track import (
+    COLUMNS,
+    DIRECTIONS,
+    ROWS,
+    Track,
+    mean_over_scenes,
+)
 from mindpad_mm.diagnose.inputs import photos_or_streets
 from mindpad_mm.diagnose.progress import steps
-from mindpad_mm.diagnose.refusal import refusals_told
-from mindpad_mm.diagnose.response import Response, find_response
 from mindpad_mm.diagnose.result import Diagnosis
-from mindpad_mm.diagnose.shift_scene import ShiftScene, annotated_scene, pasted_scene
 from mindpad_mm.diagnose.subject import Subject
 
-DIRECTIONS = {'up': (-1, 0), 'down': (1, 0), 'left': (0, -1), 'right': (0, 1)}
-ROWS, COLUMNS = ('top', 'centre', 'bottom'), ('left', 'centre', 'right')
 SHIFTS = 32
-"""Most shifts a direction by default."""
+"""Maximum number of shifts per direction by default."""
 SCENES = 3
 UNKNOWN = 0.05
-"""Response below which an object counts as unknown to the network."""
-
-
-@dataclass
-class Track:
-    """The response along a shift in one direction.
-
-    Attributes:
-        shifts: (K,) int, pixels the scene has moved, from 0.
-        scores: (K,) float, 0..1.
-        gaps: (K,) int, pixels between the object and the border it moves to; negative where it is
-            cut by it.
-    """
-
-    shifts: np.ndarray
-    scores: np.ndarray
-    gaps: np.ndarray
-
-    @property
-    def whole(self) -> np.ndarray:
-        """(K,) bool: where the object lies fully inside."""
-        return self.gaps >= 0
+"""If all responses are lower, the network does not know the object."""
 
 
 @dataclass
 class ShiftResponse(Diagnosis):
-    """The response along four shifts, and at nine places.
+    """The response along shifts in four directions, and with the object at nine places.
 
     Attributes:
         tracks: By direction of the scene's motion.
-        nine: (scenes, 3, 3) response with the object at :data:`ROWS` x :data:`COLUMNS`, flush with
-            the border; NaN where a scene does not reach so far.
+        nine: (scenes, 3, 3) response with the object at :data:`ROWS` x :data:`COLUMNS`, touching
+            the border; NaN where the scene is too small.
         kind: ``score`` or ``probability``.
-        label: The class followed.
+        label: The class.
         input_size: (height, width), pixels.
         box: (height, width) of the object, input pixels.
         example: (H, W, 3) uint8 BGR, the frame before any shift.
         place: (row, column) of the object's top-left pixel in it.
-        source: Of the object and the first scene, to read.
+        source: Description of the object and the first scene.
     """
 
     check: ClassVar[str] = 'shift'
@@ -89,34 +74,13 @@ class ShiftResponse(Diagnosis):
         return float(next(iter(self.tracks.values())).scores[0])
 
     def nine_mean(self) -> np.ndarray:
-        """(3, 3) mean over the scenes that reach; NaN where none does."""
-        reached = ~np.isnan(self.nine)
-        count = reached.sum(0)
-        total = np.where(reached, self.nine, 0).sum(0)
-        return np.where(count, total / np.maximum(count, 1), np.nan)
+        """(3, 3) mean of :attr:`nine` over the scenes that have a value; NaN where none has."""
+        return mean_over_scenes(self.nine)
 
-    def figures(self, direction: str) -> dict[str, Any]:
-        """Of one track, while the object lies fully inside.
-
-        Returns:
-            ``mean`` and ``min``; ``min_shift`` (pixels) of the latter; ``flicker``, the largest
-            change between neighbouring shifts, and ``flicker_far``, away from the border; ``near``
-            and ``far``, means where the gap to the border is at most, or more than, a sixteenth of
-            the input (None where there is no such).
-        """
-        track = self.tracks[direction]
-        scores, gaps = track.scores[track.whole], track.gaps[track.whole]
-        near = gaps <= self.input_size[0 if direction in ('up', 'down') else 1] / 16
-        means = [float(scores[part].mean()) if part.any() else None for part in (near, ~near)]
-        return {
-            'mean': float(scores.mean()),
-            'min': float(scores.min()),
-            'min_shift': int(track.shifts[scores.argmin()]),
-            'flicker': float(np.abs(np.diff(scores)).max(initial=0)),
-            'flicker_far': float(np.abs(np.diff(scores[~near])).max(initial=0)),
-            'near': means[0],
-            'far': means[1],
-        }
+    def statistics(self, direction: str) -> dict[str, Any]:
+        """:meth:`Track.statistics` of one direction."""
+        axis = 0 if direction in ('up', 'down') else 1
+        return self.tracks[direction].statistics(self.input_size[axis])
 
     def table(self) -> Table:
         def cell(value: float | None) -> str:
@@ -124,14 +88,14 @@ class ShiftResponse(Diagnosis):
 
         rows = []
         for direction, track in self.tracks.items():
-            figures = self.figures(direction)
+            statistics = self.statistics(direction)
             rows.append(
                 [
                     direction,
                     f'0 to {track.shifts[-1]} px',
-                    *(cell(figures[key]) for key in ('mean', 'far', 'near', 'min')),
-                    f'{figures["min_shift"]} px',
-                    cell(figures['flicker']),
+                    *(cell(statistics[key]) for key in ('mean', 'far', 'near', 'min')),
+                    f'{statistics["min_shift"]} px',
+                    cell(statistics['flicker']),
                 ]
             )
         return Table(
@@ -142,9 +106,16 @@ class ShiftResponse(Diagnosis):
         )
 
     def plot(self) -> Figure:
-        from mindpad_mm.diagnose.shift_plot import draw_shift
-
-        return draw_shift(self)
+        return draw_shift(
+            f'{self.title}: {self.kind} of {self.label}',
+            self.kind,
+            self.example,
+            self.place,
+            self.box,
+            self.tracks,
+            {direction: self.statistics(direction) for direction in self.tracks},
+            self.nine,
+        )
 
     def to_json(self) -> dict[str, Any]:
         nine = self.nine_mean()
@@ -160,7 +131,7 @@ class ShiftResponse(Diagnosis):
                     'shifts': track.shifts.tolist(),
                     'scores': track.scores.tolist(),
                     'gaps': track.gaps.tolist(),
-                    **self.figures(direction),
+                    **self.statistics(direction),
                 }
                 for direction, track in self.tracks.items()
             },
@@ -180,23 +151,23 @@ class ShiftResponse(Diagnosis):
                 'the network does not know the object, and there is nothing to follow. Give it its '
                 'weights, or an object and a class that it knows.'
             )
-        figures = {direction: self.figures(direction) for direction in self.tracks}
-        lowest = min(figures, key=lambda d: figures[d]['min'])
-        jump = max(figures, key=lambda d: figures[d]['flicker'])
+        statistics = {direction: self.statistics(direction) for direction in self.tracks}
+        lowest = min(statistics, key=lambda direction: statistics[direction]['min'])
+        jump = max(statistics, key=lambda direction: statistics[direction]['flicker'])
         digits = 2 if most > 0.2 else 3
         text = f'The {self.kind} of {self.label} is {self.start:.{digits}f} before any shift and '
-        if figures[lowest]['min_shift']:
+        if statistics[lowest]['min_shift']:
             text += (
-                f'falls to {figures[lowest]["min"]:.{digits}f} as the scene moves {lowest} by '
-                f'{figures[lowest]["min_shift"]} px, the object still fully inside'
+                f'falls to {statistics[lowest]["min"]:.{digits}f} as the scene moves {lowest} by '
+                f'{statistics[lowest]["min_shift"]} px, the object still fully inside'
             )
         else:
             text += 'never less while the object is fully inside'
-        change = figures[jump]['flicker']
+        change = statistics[jump]['flicker']
         text += f'; from one shift to the next it changes by up to {change:.{digits}f} ({jump}). '
-        both = [f for f in figures.values() if f['near'] is not None and f['far'] is not None]
+        both = [s for s in statistics.values() if s['near'] is not None and s['far'] is not None]
         if both:
-            near, far = (float(np.mean([f[key] for f in both])) for key in ('near', 'far'))
+            near, far = (float(np.mean([s[key] for s in both])) for key in ('near', 'far'))
             text += f'Close to the border it is {near:.{digits}f} on average, '
             text += f'further in {far:.{digits}f}. '
             if far - near > 0.1 * far:
@@ -204,7 +175,7 @@ class ShiftResponse(Diagnosis):
                     'It loses at the border, where padding stands in for the surroundings: the '
                     'padding error tells which mode stands in best. '
                 )
-            flicker = max(f['flicker_far'] for f in both)
+            flicker = max(s['flicker_far'] for s in both)
             if flicker > 0.25 * far:
                 text += (
                     f'Far from the border it still changes by up to {flicker:.2f} from one shift to '
@@ -233,60 +204,60 @@ def check_shift(
     iou_thr: float = 0.5,
     seed: int = 0,
 ) -> ShiftResponse:
-    """Move a scene under the network's frame and follow its answer to one object.
+    """Move a scene under the network's frame and record the response to one object.
 
-    Each frame is a crop of a scene that is larger than the input, so that a shift brings in what
-    really lies beyond the border, and the object keeps its surroundings. The object starts in the
-    middle and moves up, down, left and right until it has left the frame (or the scene ends). A
-    detector is asked through its own post-processing for the score of the object, what of it is
-    still in the frame being its box; a classifier for the probability of a class. Source:
-    Alsallakh et al., Mind the Pad, ICLR 2021, figure 1.
+    Each frame is a crop of a scene that is larger than the input, so that a shift shows the real
+    surroundings of the object. The object starts in the centre and moves up, down, left and right
+    until it has left the frame or the scene ends. For a detector, the response is the score of the
+    object after the detector's own post-processing, matched to the visible part of its box; for a
+    classifier, it is the probability of a class.
+    Source: Alsallakh et al., Mind the Pad, ICLR 2021, figure 1.
 
     Args:
         subject: The network.
-        photos: (H, W, 3) uint8 BGR, to paste the object in the middle of, scaled to let it leave
-            the frame. The first carries the shifts, the first three the nine places. Default:
-            drawn streets.
-        obj: What to paste; default a drawn traffic light.
+        photos: (H, W, 3) uint8 BGR, scaled; the object is pasted in their centre. The first photo is
+            used for the shifts, the first three for the nine places. Default: drawn streets.
+        obj: The object to paste; default a drawn traffic light.
         size: Its longer side, input pixels; default an eighth of the input's shorter side for a
             detector, a third for a classifier.
-        from_coco: COCO instances JSON: follow an annotated object in its own photo instead.
-        ann_id: Which annotation of it.
-        photo_root: Folder of its photo.
-        label: The class to ask for. Default: the annotation's; else ``traffic light`` or the only
-            class of a detector, and what a classifier calls the object in the centre.
-        step: Pixels between shifts, 1 for every pixel. Default: the least odd number that gives at
-            most 32 shifts a direction; odd, for then no phase of a grid of a power of two is missed.
-        iou_thr: IoU from which a detection counts as the object's, 0..1.
-        seed: Of the drawn object and streets.
+        from_coco: COCO instances JSON: use an annotated object in its own photo instead.
+        ann_id: Id of the annotation.
+        photo_root: Folder of the photo.
+        label: The class. Default for a detector: the annotation's class, else ``traffic light`` or
+            the only class; for a classifier: the most probable class before any shift.
+        step: Pixels between shifts. Default: the smallest odd number that gives at most 32 shifts
+            per direction; an odd step covers all phases of a stride that is a power of two.
+        iou_thr: Minimum IoU of a detection with the object, 0..1.
+        seed: Seed of the drawn object and streets.
 
     Raises:
-        UserError: No such class, annotation or photo; a photo that is smaller than the input; an object
-            that is larger; a network that is neither detector nor classifier, or cannot run at this size.
+        UserError: The class, annotation or photo does not exist; the photo is smaller than the input
+            or the object larger; the network is neither a detector nor a classifier, or cannot run
+            at this size.
     """
     if step is not None and step < 1:
-        raise UserError(f'step {step} is not possible: it must be at least 1 pixel')
+        raise UserError(f'`step` {step} is not possible: it must be at least 1 pixel')
     if (from_coco is None) != (ann_id is None):
-        raise UserError('an annotated object needs both its COCO file and its annotation id')
+        raise UserError('an annotated object needs both `from_coco` and `ann_id`')
     if from_coco is not None:
         scene, name = annotated_scene(Path(from_coco), ann_id, photo_root, subject.input_size)
         scenes, label = [scene], label or (name if _is_detector(subject) else None)
     else:
         size = size or min(subject.input_size) // (8 if _is_detector(subject) else 3)
         pixels = (obj or ScanObject.drawn(seed)).resized(size)
-        # Drawn at their own scale, the scenes have things of the size they have in any photo.
+        # Drawn at about the size they are used at, so that things in them are as large as in photos.
         street = tuple(2 * (side + size) for side in subject.input_size)
         backgrounds = photos_or_streets(photos, street, SCENES, seed)[:SCENES]
         scenes = [pasted_scene(photo, pixels, subject.input_size) for photo in backgrounds]
     first = scenes[0]
     top, left = first.start
     example = first.frame(top, left)
-    with refusals_told(subject.name, subject.input_size):
+    with cannot_run_errors(subject.name, subject.input_size):
         respond = find_response(subject, label, iou_thr, example)
     if step is None:
         step = math.ceil((max(subject.input_size) // 2 + max(first.box[2:])) / SHIFTS)
         step += 1 - step % 2
-    # The nine places last: they are of all scenes.
+    # First the four directions in the first scene, then the nine places in each scene.
     tracks, nine = {}, []
     for work in steps([*DIRECTIONS, *scenes], 'directions and scenes'):
         if isinstance(work, ShiftScene):
@@ -311,7 +282,9 @@ def _is_detector(subject: Subject) -> bool:
     return hasattr(subject.model, 'extract_feat') and hasattr(subject.model, 'test_step')
 
 
-def _ask(scene: ShiftScene, respond: Response, corners: Sequence[tuple[int, int]]) -> np.ndarray:
+def _responses(
+    scene: ShiftScene, respond: Response, corners: Sequence[tuple[int, int]]
+) -> np.ndarray:
     boxes = np.array([scene.visible(*corner) for corner in corners], float).reshape(-1, 4)
     return respond([scene.frame(*corner) for corner in corners], boxes)
 
@@ -330,7 +303,7 @@ def _track(scene: ShiftScene, respond: Response, vector: tuple[int, int], step: 
         corners.append(corner)
         shift += step
     gaps = np.array([scene.gap(*corner, vector) for corner in corners])
-    return Track(np.array(shifts), _ask(scene, respond, corners), gaps)
+    return Track(np.array(shifts), _responses(scene, respond, corners), gaps)
 
 
 def _nine(scene: ShiftScene, respond: Response) -> np.ndarray:
@@ -342,7 +315,7 @@ def _nine(scene: ShiftScene, respond: Response) -> np.ndarray:
         for column, place_x in enumerate(_three_places(scene.input_size[1], width))
     ]
     held = [place for place in places if scene.holds(*place[2:])]
-    scores = _ask(scene, respond, [place[2:] for place in held])
+    scores = _responses(scene, respond, [place[2:] for place in held])
     for (row, column, *_), score in zip(held, scores):
         answers[row, column] = score
     return answers

@@ -1,4 +1,4 @@
-"""Where a crop must lie in a larger input for the cells of every layer's map to coincide."""
+"""Where a crop must be in a larger input so that the cells of every layer's maps are aligned."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _MOST_STEP = 1024
 
 
 def map_size(_name: str, maps: Tensor) -> tuple[int, int]:
-    """(h, w) of a map: a visitor for :func:`mindpad_mm.diagnose.maps.visit_maps`."""
+    """The (h, w) of a map; a ``visit`` function for :func:`mindpad_mm.diagnose.maps.visit_maps`."""
     return maps.shape[-2], maps.shape[-1]
 
 
 def blank(subject: Subject, margin: int) -> Tensor:
-    """A zero image, larger than the input by a margin on every side: (1, 3, H, W)."""
+    """A zero image (1, 3, H, W), larger than the input by ``margin`` pixels on every side."""
     height, width = (side + 2 * margin for side in subject.input_size)
     return torch.zeros(1, 3, height, width, device=subject.device)
 
@@ -34,23 +34,23 @@ def aligned_margin(
     layers: Sequence[str],
     left_out: dict[str, str],
 ) -> tuple[int, dict[str, tuple[int, int]]]:
-    """A margin that is a multiple of every layer's stride, and the strides.
+    """Find a margin that is a multiple of every layer's stride, and measure the strides.
 
-    Strides are measured, not read off the layers: an input that is larger by a multiple of them all
-    gives maps that are larger by exactly that many cells.
+    A stride is measured as the growth of the input divided by the growth of the map, which is exact
+    if the input grows by a multiple of all strides.
 
     Args:
         subject: The network.
-        shapes: (h, w) of the maps of the input, by layer.
-        margin: Least margin, pixels.
-        layers: fnmatch patterns, as the shapes were found by.
-        left_out: Layers whose map does not grow with the input are added here.
+        shapes: (h, w) of the maps at the input size, by layer.
+        margin: Minimum margin, pixels.
+        layers: The fnmatch patterns that selected the layers.
+        left_out: Layers whose map does not grow with the input are added here, with the reason.
 
     Returns:
-        The margin in pixels, and (vertical, horizontal) input pixels a cell by layer.
+        The margin in pixels, and by layer the (vertical, horizontal) stride in input pixels.
 
     Raises:
-        UserError: No map grows with the input, or one does unevenly.
+        UserError: No map grows with the input, or one grows irregularly.
     """
     longest = max(-(-side // n) for s in shapes.values() for side, n in zip(subject.input_size, s))
     step = 2 ** math.ceil(math.log2(longest))
@@ -70,7 +70,7 @@ def aligned_margin(
         if all(stride.is_integer() and rounded % stride == 0 for stride in flat):
             left_out.update(dict.fromkeys(fixed, 'its map does not grow with the input'))
             return rounded, {name: (int(y), int(x)) for name, (y, x) in strides.items()}
-        # No power of two is a multiple of them: what was measured is near enough to say what is.
+        # A stride is not a power of two: try the least common multiple of the rounded strides.
         step = int(np.lcm.reduce([round(stride) for stride in flat]))
         if step > _MOST_STEP:
             break

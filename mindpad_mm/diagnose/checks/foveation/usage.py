@@ -1,10 +1,10 @@
-"""How many times each pixel is used, in whole numbers.
+"""How many times each pixel is used, counted exactly in integers.
 
-A layer uses a cell once for each of its windows and taps that stand on it; a cell that padding repeats
-is used wherever it is repeated. A network uses a pixel once for each path from it to a cell of its
-results: what comes back if every result hands each cell it reads its own count. Channels do not matter,
-neither does what happens at one place (activations, normalisation), and the weights that squeeze and
-excitation draws from a whole map are not counted.
+A layer uses a cell once for each window and kernel tap that reads it; a cell that padding repeats is
+used at each repetition. A network uses a pixel once for each path from the pixel to a cell of its
+output. The counts are propagated from the output back to the input: each cell passes its count to all
+cells that it reads. Channels and pointwise operations (activations, normalisation) do not matter;
+the weights of squeeze-and-excitation, which depend on the whole map, are not counted.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Usage:
     """Uses of each pixel.
 
     Attributes:
-        counts: (H, W), whole numbers; int64, or Python's own where those would overflow.
-        denominator: What they are to be divided by: 1, but under modes that reweight windows, which
-            use a cell ``kernel / (taps on cells)`` times.
+        counts: (H, W) integers; int64, or Python integers where int64 would overflow.
+        denominator: Divisor of the counts: 1, except for modes that reweight windows (partial
+            convolution), which use a cell ``kernel / (taps on cells)`` times.
     """
 
     counts: np.ndarray
@@ -38,25 +38,25 @@ class Usage:
 
     @property
     def unused(self) -> int:
-        """Pixels that nothing reads."""
+        """The number of pixels that are not used."""
         return int((self.counts == 0).sum())
 
     @property
     def disparity(self) -> float:
-        """The most used pixel's count over the least used one's; infinite where one is not used."""
+        """The largest count divided by the smallest; infinite if a pixel is not used."""
         low, high = int(self.counts.min()), int(self.counts.max())
         return high / low if low else np.inf
 
     def relative(self) -> np.ndarray:
-        """(H, W) float64: the counts over their mean in the middle third of both axes."""
+        """(H, W) float64: the counts divided by their mean in the middle third of both axes."""
         values = (self.counts / int(self.counts.max())).astype(np.float64)
         rows, cols = (_middle(size) for size in values.shape)
         return values / values[rows, cols].mean()
 
     def sides(self) -> tuple[float, float, float, float]:
-        """Mean use at the (top, bottom, left, right) border, the middle's being 1.
+        """Mean use at the (top, bottom, left, right) border, relative to the middle.
 
-        The border is a sixteenth of the side wide, the corners are left out.
+        The border strip is a sixteenth of the image wide; corners are excluded.
         """
         values = self.relative()
         (height, width), (rows, cols) = values.shape, map(_middle, values.shape)
@@ -67,8 +67,8 @@ class Usage:
     def smooth_disparity(self, stride: int) -> float | None:
         """:attr:`disparity` of the means over all squares of ``stride`` pixels a side.
 
-        Striding alone makes neighbouring pixels differ, everywhere alike; what is left is the border's.
-        None where the image is not larger than such a square.
+        Strides make neighbouring pixels differ in the same way everywhere; averaging removes this, so
+        that the effect of the border is left. None if the image is not larger than such a square.
         """
         if stride >= min(self.counts.shape):
             return None
@@ -78,7 +78,7 @@ class Usage:
             - sums[stride:, :-stride] + sums[:-stride, :-stride]
         )  # fmt: skip
         low, high = squares.min(), squares.max()
-        # Sums of zeros come out within rounding of 0.
+        # Differences of cumulative sums are zero only up to rounding.
         return float(high / low) if low > 1e-9 * high else np.inf
 
 
@@ -94,14 +94,14 @@ def layer_usage(
     stride: Pair = 1,
     dilation: Pair = 1,
 ) -> Usage:
-    """Uses of each cell of a map by one convolution.
+    """Uses of each cell of a map by a single convolution.
 
     Args:
         size: (rows, columns).
-        kernel, stride, dilation: Of the convolution, or (vertical, horizontal) pairs.
-        mode: What the map continues with.
+        kernel, stride, dilation: Integers or (vertical, horizontal) pairs.
+        mode: Padding mode.
         padding: ``same`` (dilation * (kernel - 1) / 2), ``valid`` (none), ``full``
-            (dilation * (kernel - 1)), or cells a side.
+            (dilation * (kernel - 1)), or cells on each side.
 
     Raises:
         UserError: An unknown mode, or a map too small for the kernel.
@@ -125,12 +125,12 @@ def pixel_usage(trace: Trace, outputs: Sequence[Field] | None = None) -> Usage:
     """Uses of each pixel by a network.
 
     Args:
-        trace: A run of the network on shapes.
-        outputs: Count the paths that end in these. Default: in the network's results; a map that is
-            given twice counts twice.
+        trace: A trace of the network.
+        outputs: Count the paths that end in these fields. Default: the network's output. A field
+            that is given twice counts twice.
 
     Raises:
-        UserError: The network does something whose reads are not known.
+        UserError: The network calls a function whose reads are not known.
     """
     if trace.lost:
         raise UserError(
@@ -158,19 +158,19 @@ def pixel_usage(trace: Trace, outputs: Sequence[Field] | None = None) -> Usage:
 
 
 def _back(usage: Usage, rows: Reads, cols: Reads) -> Usage:
-    """One step back: what the results' uses make of the cells they read."""
+    """Propagate the uses of an operation's output back to its input."""
     counts, denominator = usage.counts, usage.denominator
     for reads in (rows, cols):
         if not reads.is_identity:
             counts = reads.back(_wide(counts, int(counts.max()) * reads.most))
-        # Each pass turns the map, so that the second one meets the columns.
+        # Transposed in each pass, so that the second pass handles the columns.
         counts = np.ascontiguousarray(counts.T)
         denominator *= reads.denominator
     return Usage(counts, denominator)
 
 
 def _add(pending: dict[Field, Usage], field: Field, usage: Usage) -> None:
-    """Add uses to what a field has already."""
+    """Add uses to those already collected for a field."""
     old = pending.get(field)
     if old is None:
         pending[field] = usage
@@ -179,7 +179,7 @@ def _add(pending: dict[Field, Usage], field: Field, usage: Usage) -> None:
     total: np.ndarray | int = 0
     for part in (old, usage):
         factor = common // part.denominator
-        # Twice, for the sum of both.
+        # Twice, because two parts are added.
         counts = _wide(part.counts, 2 * int(part.counts.max()) * factor)
         total = total + (counts * factor if factor > 1 else counts)
     pending[field] = Usage(total, common)

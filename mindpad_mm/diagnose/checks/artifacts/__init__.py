@@ -1,0 +1,1 @@
+"""Border artifacts in feature maps."""

@@ -1,0 +1,1 @@
+"""Padding that strided layers read on one side only."""

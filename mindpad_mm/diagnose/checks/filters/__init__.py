@@ -1,0 +1,1 @@
+"""Asymmetry of mean filters."""

@@ -1,0 +1,1 @@
+"""How often each input pixel is used."""

@@ -1,0 +1,1 @@
+"""Deviation of padded feature maps from those of the uncropped photo."""

@@ -1,0 +1,126 @@
+"""The checks by name, and the settings that they read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mindpad_mm.core.images import PathLike
+from mindpad_mm.diagnose.checks.artifacts.measure import check_artifacts
+from mindpad_mm.diagnose.checks.evenness.measure import check_evenness
+from mindpad_mm.diagnose.checks.filters.measure import check_filters
+from mindpad_mm.diagnose.checks.foveation.measure import check_foveation
+from mindpad_mm.diagnose.checks.padding_error.measure import check_padding_error
+from mindpad_mm.diagnose.checks.shift.measure import check_shift
+from mindpad_mm.diagnose.maps import own_mode
+from mindpad_mm.diagnose.result import Diagnosis
+from mindpad_mm.diagnose.subject import Subject
+from mindpad_mm.diagnose.tracing import FULL, VALID
+from mindpad_mm.padding.modes import PADDING_MODES, ModeSpec, describe, get_modes, parse_modes
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """The settings that checks read; each check uses those that concern it.
+
+    Attributes:
+        modes: Padding modes to compare; None leaves the choice to each check.
+        label: The class that the shift check follows.
+        from_coco, ann_id, photo_root: The annotated object that it follows, see
+            :func:`mindpad_mm.diagnose.check_shift`.
+        seed: Seed of drawn streets, the drawn object and random images.
+    """
+
+    modes: Sequence[ModeSpec] | None = field(
+        default=None,
+        metadata=dict(
+            type=parse_modes,
+            nargs='+',
+            metavar='MODE',
+            help='padding modes to compare (all; artifacts: one), or pairs such as '
+            'reflect/circular, vertical first',
+        ),
+    )
+    label: str | None = field(
+        default=None,
+        metadata=dict(
+            help="class of the object that the shift check follows ('traffic light' if there is "
+            "one, else the only class; a classifier's: a number)"
+        ),
+    )
+    from_coco: PathLike | None = field(
+        default=None,
+        metadata=dict(
+            metavar='JSON',
+            help='COCO file: the shift check follows an annotated object in its own photo '
+            '(a drawn light)',
+        ),
+    )
+    ann_id: int | None = field(
+        default=None, metadata=dict(type=int, metavar='ID', help='annotation id of that object')
+    )
+    photo_root: PathLike | None = field(
+        default=None, metadata=dict(metavar='DIR', help='folder of the photos of the COCO file')
+    )
+    seed: int = field(
+        default=0,
+        metadata=dict(type=int, help='seed of drawn streets, drawn object and random images'),
+    )
+
+
+Photos = Sequence[np.ndarray]
+"""(H, W, 3) uint8 BGR, any size; if empty, drawn streets are used."""
+Check = Callable[[Subject, CheckSettings, Photos], Diagnosis]
+
+
+def _evenness(subject: Subject, settings: CheckSettings, photos: Photos) -> Diagnosis:
+    return check_evenness(subject)
+
+
+def _artifacts(subject: Subject, settings: CheckSettings, photos: Photos) -> Diagnosis:
+    return check_artifacts(subject, photos, settings.modes, seed=settings.seed)
+
+
+def _foveation(subject: Subject, settings: CheckSettings, photos: Photos) -> Diagnosis:
+    # Always compared with the two extremes: no padding and full padding.
+    modes = None if settings.modes is None else (*settings.modes, VALID, FULL)
+    return check_foveation(subject, modes)
+
+
+def _filters(subject: Subject, settings: CheckSettings, photos: Photos) -> Diagnosis:
+    return check_filters(subject)
+
+
+def _shift(subject: Subject, settings: CheckSettings, photos: Photos) -> Diagnosis:
+    return check_shift(
+        subject,
+        photos,
+        from_coco=settings.from_coco,
+        ann_id=settings.ann_id,
+        photo_root=settings.photo_root,
+        label=settings.label,
+        seed=settings.seed,
+    )
+
+
+def _padding_error(subject: Subject, settings: CheckSettings, photos: Photos) -> Diagnosis:
+    modes = None if settings.modes is None else list(settings.modes)
+    own = own_mode(subject.model)
+    # The advice compares the best mode with the network's own, so that one is always included.
+    known = own and all(name in PADDING_MODES for name in own.split('/'))
+    if modes and known and own not in [describe(get_modes(mode)) for mode in modes]:
+        modes.insert(0, parse_modes(own))
+    return check_padding_error(subject, photos, modes, seed=settings.seed)
+
+
+CHECKS: dict[str, Check] = {
+    'evenness': _evenness,
+    'artifacts': _artifacts,
+    'foveation': _foveation,
+    'filters': _filters,
+    'shift': _shift,
+    'padding_error': _padding_error,
+}
+"""Checks by key, in the order they run. Add your own here."""

@@ -1,0 +1,1 @@
+"""Response to one object while the scene moves under the frame."""
