@@ -13,7 +13,7 @@ setup(
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    python_requires='>=3.10',
+    python_requires='>=3.11',
     packages=find_packages(include=['mindpad_mm', 'mindpad_mm.*']),
     package_data={
         'mindpad_mm': [
@@ -22,6 +22,9 @@ setup(
             # Links to configs/ and tools/, where MIM expects them.
             '.mim/configs/**/*.py',
             '.mim/tools/*.py',
+            '.mim/model-index.yml',
+            'py.typed',
+            'incremental/README.md',
         ]
     },
     entry_points={'console_scripts': ['mindpad = mindpad_mm.cli:main']},

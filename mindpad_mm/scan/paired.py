@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-import cv2
 import numpy as np
 from scipy import stats
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import read_image
 from mindpad_mm.scan.result import ScanArrays, ScanResult
 
 _SAME_SETTINGS = ('label', 'sizes', 'stride', 'space', 'iou_thr')
@@ -73,11 +72,10 @@ def check_paired(first: ScanResult, other: ScanResult) -> None:
             )
 
 
-def _pasted(result: ScanResult) -> tuple[list[list], list[list]]:
+def _pasted(result: ScanResult) -> tuple[list[Any], list[Any]]:
     """The pixels of the scenes and of the objects."""
-    scenes = [scene.file for scene in result.info.backgrounds]
-    objects = [file for obj in result.info.objects for file in obj.files]
-    return tuple(
-        [read_image(result.folder / file, cv2.IMREAD_UNCHANGED).tolist() for file in files]
-        for files in (scenes, objects)
+    objects, sizes = (range(length) for length in result.scores.shape[1:3])
+    return (
+        [result.scene_pixels(k).tolist() for k in range(len(result.scores))],
+        [result.object_pixels(obj, size).tolist() for obj in objects for size in sizes],
     )

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from mindpad_mm.core.style import ACCENT, COLOURS
@@ -51,8 +52,8 @@ def draw_maps(panels: Sequence[MapPanel], label: str) -> Figure:
     shapes = [panel.scene.shape for panel in panels]
     heights = [_PANEL_WIDTH * height / width + 0.75 for height, width, _ in shapes]
     title_height = 0.8
-    figure = Figure((2 * _PANEL_WIDTH + 1.9, sum(heights) + title_height), layout='constrained')
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
+    figure = Figure((2 * _PANEL_WIDTH + 1.9, sum(heights) + title_height), layout=layout)
     FigureCanvasAgg(figure)
     figure.suptitle(f'Confidence of "{label}" by the position of the object', fontsize=13)
     axes = figure.subplots(len(panels), 2, squeeze=False, gridspec_kw={'height_ratios': heights})
