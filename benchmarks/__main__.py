@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure every figure that has a goal, and print them in one table."""
+"""Measure every metric that has a goal, and print them in one table."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.figures import figures_table
-from benchmarks.runs import write_ssd300
+from benchmarks.commands import write_ssd300
+from benchmarks.goals import metrics_table
 from benchmarks.suite import GROUPS, Effort
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.core.detector import versions
@@ -21,7 +21,7 @@ examples:
   python -m benchmarks --only ssd300 zoo --repeats 15    # the engines, more turns
   python -m benchmarks --quick                           # a turn each: does all of it run?
 
-One thread, but for the processes' group. Rivals take turns, and a figure is the median of its turns
+One thread, but for the processes' group. Rivals take turns, and a metric is the median of its turns
 with the quartiles beside it. Ratios are of CPU time, which other programs disturb least; two
 processes against one are measured in wall time.
 """
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     add('--repeats', type=int, default=Effort.race, help='turns of the engines (%(default)s)')
     add('--quick', action='store_true', help='one turn of everything')
     add('--json', type=Path, default=Path('outputs/bench.json'), metavar='FILE',
-        help='where to write the figures, group by group as they come (%(default)s)')  # fmt: skip
+        help='where to write the metrics, group by group as they come (%(default)s)')  # fmt: skip
     add('--write-ssd300', type=Path, metavar='FILE',
         help='only write the SSD300 checkpoint that is scanned')  # fmt: skip
     return parser.parse_args()
@@ -51,13 +51,13 @@ def main() -> None:
         write_ssd300(args.write_ssd300)
         return
     effort = Effort.least() if args.quick else Effort(race=args.repeats)
-    figures = []
+    metrics = []
     for group in args.only:
-        figures += GROUPS[group](effort)
-        print(figures_table(figures[-1:]), flush=True)
-        found = {'versions': versions(), 'figures': [figure.to_json() for figure in figures]}
+        metrics += GROUPS[group](effort)
+        print(metrics_table(metrics[-1:]), flush=True)
+        found = {'versions': versions(), 'figures': [metric.to_json() for metric in metrics]}
         save_json(args.json, found)
-    print(figures_table(figures, 'goals and figures'))
+    print(metrics_table(metrics, 'goals and metrics'))
 
 
 if __name__ == '__main__':

@@ -131,7 +131,7 @@ def bordered_positions(
     return np.stack(np.meshgrid(rows, cols, indexing='ij'), -1).reshape(-1, 2)
 
 
-def compare(
+def compare_family(
     family: str, modes: Sequence[ModeSpec] = MODES, stride: int | None = None
 ) -> Iterator[Agreement]:
     """Scan with both engines in each mode.

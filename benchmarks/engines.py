@@ -13,7 +13,7 @@ from mmdet.apis import inference_detector, init_detector
 from mmengine.structures import InstanceData
 from torch import nn
 
-from benchmarks.figures import Figure
+from benchmarks.goals import Metric
 from benchmarks.teach import teach_ssd
 from benchmarks.timing import CLOCKS, Turns, in_turns
 from mindpad_mm.core.detector import lowered_thresholds
@@ -40,7 +40,7 @@ _TRIED_FULL = 16
 _TRIES = 2
 
 
-class Comparison(NamedTuple):
+class EngineDifference(NamedTuple):
     """Scores of an engine beside the full engine's.
 
     Attributes:
@@ -139,7 +139,7 @@ class Race:
         run(-1)
         return run
 
-    def _compare(self, name: str, full: Engine) -> Comparison:
+    def _compare(self, name: str, full: Engine) -> EngineDifference:
         """Scores on some positions of every turn, beside the full engine's."""
         apart, found, count = 0.0, 0, 0
         for positions, detections in self._detections[name]:
@@ -151,28 +151,28 @@ class Race:
             apart = max(apart, float(np.abs(scores - wanted).max()))
             found += int((wanted > 0).sum())
             count += len(picked)
-        return Comparison(apart, count, found)
+        return EngineDifference(apart, count, found)
 
-    def speed_up(self, name: str, engine: str, over: str, goal: float) -> Figure:
+    def speed_up(self, name: str, engine: str, over: str, goal: float) -> Metric:
         """How many times as many positions a second an engine makes, in CPU time."""
         note = f'{self.turns.summary(engine, over)} a position'
         if over in self.batch_sizes:
             note += f'; batches of {self.batch_sizes[engine]} and {self.batch_sizes[over]}'
-        return Figure(name, goal, True, self.turns.speed_ups(engine, over), note=note)
+        return Metric(name, goal, True, self.turns.speed_ups(engine, over), note=note)
 
-    def of_macs(self, title: str, goal: float) -> Figure:
+    def of_macs(self, title: str, goal: float) -> Metric:
         """How much of what the saved multiply-accumulates allow the incremental engine reaches."""
         allowed = 1 / (1 - self.saved['incremental'])
         values = [ratio / allowed for ratio in self.turns.speed_ups('incremental', 'full')]
         note = f'{allowed:.2f} times fewer multiply-accumulates'
         name = f'{title}: speed-up / multiply-accumulates saved'
-        return Figure(name, goal, True, values, '', note)
+        return Metric(name, goal, True, values, '', note)
 
-    def score_difference(self, name: str, engine: str, goal: float) -> Figure:
+    def score_difference(self, name: str, engine: str, goal: float) -> Metric:
         """The largest difference of an engine's scores from the full engine's."""
         compared = self.comparisons[engine]
         note = f'{compared.positions} positions, {compared.found} of them with a score'
-        return Figure(name, goal, False, [compared.difference], '', note)
+        return Metric(name, goal, False, [compared.difference], '', note)
 
 
 def _best_batch_size(engine: Engine, positions: np.ndarray) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from benchmarks.agreement import MODES, SCANS, agreement_table, compare
+from benchmarks.agreement import MODES, SCANS, agreement_table, compare_family
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.core.detector import versions
 from mindpad_mm.core.files import save_json
@@ -53,7 +53,7 @@ def main() -> None:
     console = Console()
     done = []
     for family in args.families:
-        for agreement in compare(family, args.modes, args.stride):
+        for agreement in compare_family(family, args.modes, args.stride):
             done.append(agreement)
             verdict = 'agree' if agreement.holds else 'DIFFER'
             console.print(

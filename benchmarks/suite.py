@@ -1,4 +1,4 @@
-"""Every figure that has a goal, in groups that are measured together."""
+"""Every metric that has a goal, in groups that are measured together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks import padding, runs
 from benchmarks.engines import LOOP, Race
-from benchmarks.figures import Figure
+from benchmarks.goals import Metric
 from mindpad_mm.scan.engines import ENGINES
 
 _FORWARD_GOAL, _TRAIN_GOAL = 1.05, 1.08
@@ -36,24 +36,24 @@ class Effort:
         return cls(1, 1, 1, 1)
 
 
-def _ssd300(effort: Effort) -> list[Figure]:
+def _ssd300(effort: Effort) -> list[Metric]:
     fast = [name for name in ('incremental', 'focused') if name in ENGINES.module_dict]
     race = Race('SSD300', fast, effort.race, loop=True, taught=True)
-    figures = [
+    metrics = [
         race.speed_up('SSD300, 32x16 object: incremental / full', 'incremental', 'full', 6),
         race.speed_up(f'SSD300: incremental / {LOOP} one by one', 'incremental', LOOP, 12),
         race.of_macs('SSD300', 0.8),
     ]
     if 'focused' in fast:
-        figures += [
+        metrics += [
             race.speed_up('SSD300, 32x16 object: focused / full', 'focused', 'full', 25),
             race.score_difference('SSD300: focused, largest score difference', 'focused', 1e-3),
         ]
-    return figures
+    return metrics
 
 
-def _small(family: str, title: str) -> Callable[[Effort], list[Figure]]:
-    def measure(effort: Effort) -> list[Figure]:
+def _small(family: str, title: str) -> Callable[[Effort], list[Metric]]:
+    def measure(effort: Effort) -> list[Metric]:
         race = Race(family, ['incremental'], effort.race)
         return [
             race.speed_up(f'{title}: incremental / full', 'incremental', 'full', 3),
@@ -63,8 +63,8 @@ def _small(family: str, title: str) -> Callable[[Effort], list[Figure]]:
     return measure
 
 
-def _padding(train: bool, layout: str) -> Callable[[Effort], list[Figure]]:
-    def measure(effort: Effort) -> list[Figure]:
+def _padding(train: bool, layout: str) -> Callable[[Effort], list[Metric]]:
+    def measure(effort: Effort) -> list[Metric]:
         settings = padding.Settings(
             train=train,
             layout=layout,
@@ -75,7 +75,7 @@ def _padding(train: bool, layout: str) -> Callable[[Effort], list[Figure]]:
         kind = f'training step ({layout})' if train else f'forward ({layout})'
         timings = {timing.name: timing for timing in padding.measure(settings)}
         return [
-            Figure(f'SSD300 {kind}: {mode} / zeros', goal, False, timings[mode].ratios,
+            Metric(f'SSD300 {kind}: {mode} / zeros', goal, False, timings[mode].ratios,
                    note=_beside(mode, timings))
             for mode in padding.MODES
         ]  # fmt: skip
@@ -93,12 +93,12 @@ def _beside(mode: str, timings: dict[str, padding.Timing]) -> str:
     return '; '.join(parts)
 
 
-def _memory(effort: Effort) -> list[Figure]:
+def _memory(effort: Effort) -> list[Metric]:
     engines = [name for name in ('incremental', 'focused') if name in ENGINES.module_dict]
     return [runs.memory(engine, goal=2.0) for engine in engines]
 
 
-GROUPS: dict[str, Callable[[Effort], list[Figure]]] = {
+GROUPS: dict[str, Callable[[Effort], list[Metric]]] = {
     'ssd300': _ssd300,
     'ssdlite': _small('SSDLite', 'SSDLite-320'),
     'zoo': _small('zoo reflect', "the zoo's model"),
@@ -107,4 +107,4 @@ GROUPS: dict[str, Callable[[Effort], list[Figure]]] = {
     'memory': _memory,
     'processes': lambda effort: [runs.processes('incremental', effort.processes, goal=1.8)],
 }
-"""By the name of the group: what measures its figures."""
+"""By the name of the group: what measures its metrics."""

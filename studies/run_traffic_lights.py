@@ -9,7 +9,7 @@ from pathlib import Path
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.core.files import save_json
 from studies.document import put_section
-from studies.swap import RECALIBRATED, swap_matrix
+from studies.swap_matrix import RECALIBRATED, swap_matrix
 from studies.traffic_light_tables import swap_markdown, traffic_lights_markdown
 from studies.traffic_lights import Study, collect, run_study
 

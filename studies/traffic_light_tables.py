@@ -125,7 +125,7 @@ def swap_markdown(results: dict[str, Any]) -> str:
     """The test-time swap as Markdown.
 
     Args:
-        results: Of :func:`studies.swap.swap_matrix`.
+        results: Of :func:`studies.swap_matrix.swap_matrix`.
     """
     parts = []
     for figure in ('mAP', 'mAP_50', 'zone0_mAP'):

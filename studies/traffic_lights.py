@@ -14,7 +14,7 @@ from rich.progress import track
 from mindpad_mm.core.detector import versions
 from mindpad_mm.core.errors import UserError
 from studies.evaluation import FIGURES, Evaluation, cut_objects
-from studies.statistics import paired_difference, summary
+from studies.paired_tests import paired_difference, summary
 from studies.training import Training, train_all
 
 MODES = ('zeros', 'reflect', 'symmetric', 'replicate', 'circular', 'partial')

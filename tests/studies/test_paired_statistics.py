@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from studies.statistics import paired_difference, summary
+from studies.paired_tests import paired_difference, summary
 
 VALUES = st.lists(st.tuples(*[st.floats(0, 1)] * 2), min_size=3, max_size=6)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mindpad_mm.core.errors import UserError
-from studies.statistics import paired_difference, summary
-from studies.swap import RECALIBRATED
+from studies.paired_tests import paired_difference, summary
+from studies.swap_matrix import RECALIBRATED
 from studies.traffic_light_tables import (
     claims_table,
     judge,

@@ -1,4 +1,4 @@
-"""A measured figure beside its goal, and the table of them."""
+"""A measured metric beside its goal, and the table of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mindpad_mm.core.tables import Table
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """What was measured of one thing.
 
     Attributes:
@@ -71,7 +71,7 @@ class Figure:
     def to_json(self) -> dict[str, Any]:
         """JSON types only."""
         return {
-            'figure': self.name,
+            'metric': self.name,
             'goal': self.goal,
             'at_least': self.at_least,
             'measured': self.measured,
@@ -84,7 +84,7 @@ class Figure:
         }
 
 
-def figures_table(figures: Sequence[Figure], title: str = '') -> Table:
-    """All figures, a row each."""
-    columns = ('figure', 'goal', 'measured', 'spread', '', 'beside it')
-    return Table(columns, [figure.row() for figure in figures], title)
+def metrics_table(metrics: Sequence[Metric], title: str = '') -> Table:
+    """All metrics, a row each."""
+    columns = ('metric', 'goal', 'measured', 'spread', '', 'beside it')
+    return Table(columns, [metric.row() for metric in metrics], title)

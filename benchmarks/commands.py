@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from mmengine.utils import mkdir_or_exist
 
-from benchmarks.figures import Figure
+from benchmarks.goals import Metric
 from benchmarks.teach import teach_ssd
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.objects import ScanObject
@@ -157,16 +157,16 @@ def _ssd300() -> Iterator[tuple[Path, Path]]:
         yield Path(name), checkpoint
 
 
-def memory(engine: str, goal: float, chunks: Sequence[int] = (4, 16)) -> Figure:
+def memory(engine: str, goal: float, chunks: Sequence[int] = (4, 16)) -> Metric:
     """Peak memory after few and after many chunks: it should not grow."""
     with _ssd300() as (folder, checkpoint):
         peaks = [scan_until(count, folder / str(count), checkpoint, engine) for count in chunks]
     note = ', '.join(f'{run.peak_gb:.2f} GB after {run.chunks} chunks' for run in peaks)
     name = f'peak memory of a stride-1 SSD300 scan, {engine}'
-    return Figure(name, goal, False, [max(run.peak_gb for run in peaks)], 'GB', note)
+    return Metric(name, goal, False, [max(run.peak_gb for run in peaks)], 'GB', note)
 
 
-def processes(engine: str, turns: int, goal: float, chunks: int = 16) -> Figure:
+def processes(engine: str, turns: int, goal: float, chunks: int = 16) -> Metric:
     """Chunks a second of two processes over those of one, taking turns; wall time.
 
     Args:
@@ -187,4 +187,4 @@ def processes(engine: str, turns: int, goal: float, chunks: int = 16) -> Figure:
         for count, seconds in ((1, alone), (2, together))
     )
     ratios = [one / two for one, two in zip(alone, together)]
-    return Figure(f'2 processes / 1, SSD300, {engine}', goal, True, ratios, note=note)
+    return Metric(f'2 processes / 1, SSD300, {engine}', goal, True, ratios, note=note)

@@ -7,7 +7,7 @@ from typing import Any
 from rich.progress import track
 
 from studies.evaluation import Evaluation
-from studies.statistics import paired_difference, summary
+from studies.paired_tests import paired_difference, summary
 from studies.traffic_lights import MODES, SCAN_FIGURES, Study, setting_name
 
 SIZE = 128

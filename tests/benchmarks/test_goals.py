@@ -1,10 +1,10 @@
-"""A figure says whether its goal is met, and by how much it is missed."""
+"""A metric says whether its goal is met, and by how much it is missed."""
 
 import json
 
 import pytest
 
-from benchmarks.figures import Figure, figures_table
+from benchmarks.goals import Metric, metrics_table
 from benchmarks.timing import Turns, in_turns
 
 
@@ -20,27 +20,27 @@ from benchmarks.timing import Turns, in_turns
     ],
 )
 def test_the_median_is_held_against_the_goal_from_its_own_side(goal, at_least, values, verdict):
-    figure = Figure('speed', goal, at_least, values)
-    assert figure.verdict() == verdict
-    assert figure.to_json()['met'] == (verdict == 'met')
+    metric = Metric('speed', goal, at_least, values)
+    assert metric.verdict() == verdict
+    assert metric.to_json()['met'] == (verdict == 'met')
 
 
 def test_the_spread_is_the_quartiles_or_the_extremes_of_few():
-    assert Figure('', 1, True, [4, 1, 3, 2, 5]).spread() == (2, 4)
-    assert Figure('', 1, True, [3, 1, 2]).spread() == (1, 3)
-    assert Figure('', 1, True, [7]).spread() == (7, 7)
+    assert Metric('', 1, True, [4, 1, 3, 2, 5]).spread() == (2, 4)
+    assert Metric('', 1, True, [3, 1, 2]).spread() == (1, 3)
+    assert Metric('', 1, True, [7]).spread() == (7, 7)
 
 
 def test_the_table_has_goal_measured_and_verdict_of_every_figure():
-    figures = [
-        Figure('engine', 6, True, [5.04, 5.0, 5.1], note='full 200 ms'),
-        Figure('reflect', 1.05, False, [1.0512], ''),
+    metrics = [
+        Metric('engine', 6, True, [5.04, 5.0, 5.1], note='full 200 ms'),
+        Metric('reflect', 1.05, False, [1.0512], ''),
     ]
-    first, second = figures_table(figures, 'goals').rows
+    first, second = metrics_table(metrics, 'goals').rows
     assert first[:3] == ['engine', '>= 6 x', '5.04 x']
     assert first[3:] == ['5.00 to 5.10, n=3', 'missed by 16.0%', 'full 200 ms']
     assert second[1:3] == ['<= 1.05 ', '1.051 ']
-    assert json.loads(json.dumps(figures[0].to_json()))['values'] == [5.04, 5.0, 5.1]
+    assert json.loads(json.dumps(metrics[0].to_json()))['values'] == [5.04, 5.0, 5.1]
 
 
 def test_rivals_take_turns_and_each_is_told_the_turn():

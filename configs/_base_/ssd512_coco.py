@@ -1,2 +1,0 @@
-_base_ = 'mmdet::ssd/ssd512_coco.py'
-custom_imports = dict(imports=['mindpad_mm'], allow_failed_imports=False)

@@ -1,2 +1,0 @@
-_base_ = '../_base_/ssd300_coco.py'
-model = dict(padding_cfg=dict(mode='partial'))

@@ -1,2 +1,0 @@
-_base_ = '../_base_/ssd512_coco.py'
-model = dict(padding_cfg=dict(mode='reflect'))

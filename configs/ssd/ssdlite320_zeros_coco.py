@@ -1,2 +1,0 @@
-_base_ = '../_base_/ssdlite320_coco.py'
-model = dict(padding_cfg=dict(mode='zeros'))
