@@ -88,7 +88,7 @@ class Evaluation:
         missing = kept.missing(draws)
         if missing or not found.is_file():
             evaluation = self._matched()
-            save_json(found, evaluation.figures())
+            save_json(found, evaluation.metrics())
             resampler = Resampler(evaluation)
             for block in missing:
                 kept.compute(resampler, block)

@@ -1,4 +1,4 @@
-"""What a detector scores on a COCO-format set, where in its images, and against others."""
+"""Metrics on COCO-format test sets: COCO mAP, AP by region, and comparisons of detectors."""
 
 from mindpad_mm.evaluation.coco import evaluate
 from mindpad_mm.evaluation.spatial_coco import SpatialCocoMetric

@@ -1,10 +1,12 @@
-"""Average precisions of resampled test sets, exactly as ``COCOeval.accumulate`` would give them.
+"""Bootstrap over the images of a test set: average precisions in every draw.
 
-A draw takes as many images as the set has, with replacement. That changes which images count and
-how often, but neither the matches inside an image nor the order of the scores: so all is sorted once,
-and a draw only counts. Equal scores of two detections in one image keep one order for all copies of
-the image; where one of the two is false, ``accumulate`` on a list with the copies could
-interleave them.
+A draw takes as many images as the test set has, with replacement. This changes how often an image
+counts, but neither the matches inside an image nor the order of the scores. So detections are matched
+and sorted once, and a draw only counts.
+
+The values equal those of ``COCOeval.accumulate`` on the drawn images, except for ties: if a true and
+a false detection in one image have equal scores, their order is the same in all copies of the image,
+whereas ``accumulate`` might interleave the copies.
 """
 
 from __future__ import annotations
@@ -24,24 +26,32 @@ from mindpad_mm.evaluation.spatial import (
 )
 
 BLOCK = 50
-"""Draws that are computed, and kept, together."""
-_CELLS = 200_000  # of a table of draws by detections: what stays in a processor's cache
+"""Draws that are computed and saved together."""
+_CELLS = 200_000  # of a (draws, detections) table, so that it fits the processor's cache
 
 
 def image_counts(images: int, block: int, seed: int) -> np.ndarray:
-    """(BLOCK, images) int, how often each image is in each draw of a block.
+    """How often each image is in each draw of a block.
 
-    The same for every detector: that is what pairs them.
+    All detectors get the same draws, so that their differences are paired.
+
+    Args:
+        images: Number of images in the test set.
+        block: Index of the block.
+        seed: Seed of the draws.
+
+    Returns:
+        (BLOCK, images) int32.
     """
     rng = np.random.default_rng([seed, block])
     return rng.multinomial(images, np.full(images, 1 / images), size=BLOCK).astype(np.int32)
 
 
 class Resampler:
-    """The figures of one detector on resampled test sets.
+    """Computes the metrics of one detector on resampled test sets.
 
     Args:
-        evaluation: Of the detector, its images matched.
+        evaluation: The detector's matched detections.
     """
 
     def __init__(self, evaluation: SpatialEval) -> None:
@@ -51,14 +61,14 @@ class Resampler:
             for precision in evaluation.precisions
         }
 
-    def figures(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        """Every figure of :meth:`SpatialEval.figures` in every draw.
+    def metrics(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Every metric of :meth:`SpatialEval.metrics` in every draw.
 
         Args:
             counts: (B, I) int, how often each image is in each draw.
 
         Returns:
-            By name, (B,) float64 in 0..1, -1 where a draw has nothing to find.
+            By name, (B,) float64 in 0..1; -1 in draws without objects.
         """
         values = {}
         for name, classes in self._classes.items():
@@ -69,12 +79,12 @@ class Resampler:
 
 
 class Draws:
-    """The figures of one detector in every draw, kept in files a block each as they come.
+    """The metrics of one detector in every draw, saved in one file per block.
 
     Args:
-        folder: Where to keep them; of this detector, set and seed alone.
-        names: Of the figures, columns of the result.
-        seed: Of the draws.
+        folder: Folder for the files, for this detector, test set and seed only.
+        names: Names of the metrics, the columns of the result.
+        seed: Seed of the draws.
     """
 
     def __init__(self, folder: Path, names: Sequence[str], seed: int) -> None:
@@ -83,18 +93,22 @@ class Draws:
         self.seed = seed
 
     def missing(self, draws: int) -> list[int]:
-        """The blocks that are not there yet."""
+        """Indices of the blocks that are not saved yet.
+
+        Args:
+            draws: Number of draws that are needed.
+        """
         blocks = range(-(-draws // BLOCK))
         return [block for block in blocks if not self._file(block).is_file()]
 
     def compute(self, resampler: Resampler, block: int) -> None:
-        """Draw a block and keep it."""
-        figures = resampler.figures(image_counts(resampler.images, block, self.seed))
+        """Compute a block and save it."""
+        metrics = resampler.metrics(image_counts(resampler.images, block, self.seed))
         with written_whole(self._file(block)) as temporary, open(temporary, 'wb') as file:
-            np.save(file, np.stack([figures[name] for name in self.names], axis=1))
+            np.save(file, np.stack([metrics[name] for name in self.names], axis=1))
 
     def load(self, draws: int) -> np.ndarray:
-        """(draws, figures) float64, NaN where a draw has nothing to find."""
+        """(draws, metrics) float64; NaN in draws without objects."""
         blocks = [np.load(self._file(block)) for block in range(-(-draws // BLOCK))]
         values = np.concatenate(blocks)[:draws]
         return np.where(values < 0, np.nan, values)
@@ -104,14 +118,16 @@ class Draws:
 
 
 class _SortedClass:
-    """The detections of one class, best first, as a precision counts them.
+    """The detections of one class, sorted by descending score.
+
+    T is the number of IoU thresholds, D of detections, I of images, R of recalls.
 
     Attributes:
         image: (D,) int, index of each detection's image.
-        hits: (T, D) bool, whether it found an object at a threshold.
-        ignored: (T, D) bool, whether it counts neither way there.
-        objects: (I,) int, objects to find in each image.
-        recalls: (R,) float, where the precision is read.
+        hits: (T, D) bool, whether it is a true positive at a threshold.
+        ignored: (T, D) bool, whether it counts neither as a true nor as a false positive.
+        objects: (I,) int, number of objects in each image.
+        recalls: (R,) float, the recalls at which precision is sampled.
     """
 
     def __init__(
@@ -119,7 +135,7 @@ class _SortedClass:
     ) -> None:
         found = [(i, entry) for i, entry in enumerate(entries) if entry is not None]
         scores = [np.asarray(entry['dtScores'][:max_dets], float) for _, entry in found]
-        # Stable, images in their order, as COCOeval sorts.
+        # COCOeval's order: a stable sort, equal scores in the order of the images.
         order = np.argsort(-np.concatenate([np.zeros(0), *scores]), kind='mergesort')
         image = np.repeat([i for i, _ in found], [len(s) for s in scores]).astype(int)
         self.image = image[order]
@@ -128,7 +144,7 @@ class _SortedClass:
         ignored = [entry['dtIgnore'][thrs, :max_dets] > 0 for _, entry in found]
         self.ignored = np.concatenate([none, *ignored], axis=1)[:, order]
         self.hits = np.concatenate([none, *matches], axis=1)[:, order] & ~self.ignored
-        # What is worse than the last hit changes no precision that is read.
+        # Detections after the last true positive change no sampled precision.
         last = np.flatnonzero(self.hits.any(axis=0))
         end = last[-1] + 1 if last.size else 0
         self.image, self.ignored, self.hits = (
@@ -140,10 +156,17 @@ class _SortedClass:
         self.recalls = recalls
 
     def precisions(self, counts: np.ndarray) -> np.ndarray:
-        """(B, T) mean over recalls of the interpolated precision; NaN in draws without objects."""
+        """Interpolated precision, averaged over recalls.
+
+        Args:
+            counts: (B, I) int, how often each image is in each draw.
+
+        Returns:
+            (B, T) float64; NaN in draws without objects.
+        """
         objects = counts @ self.objects
         weights = counts[:, self.image]
-        total: dict[bytes, np.ndarray] = {}  # thresholds mostly ignore alike
+        total: dict[bytes, np.ndarray] = {}  # shared by thresholds that ignore the same detections
         values = np.zeros((len(counts), len(self.hits)))
         for t, (hits, ignored) in enumerate(zip(self.hits, self.ignored)):
             at = np.flatnonzero(hits)
@@ -153,11 +176,13 @@ class _SortedClass:
             if key not in total:
                 counted = np.where(ignored, 0, weights) if ignored.any() else weights
                 total[key] = np.cumsum(counted, axis=1, dtype=np.int32)
-            # Precision rises only where there is a hit, so those are all the places to look.
+            # Precision rises only at true positives, so only those are evaluated.
             true = np.cumsum(weights[:, at], axis=1)
             precision = true / (total[key][:, at] + np.spacing(1))
             envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-            padded = np.pad(envelope, ((0, 0), (0, 1)))  # a recall never reached: 0
+            padded = np.pad(
+                envelope, ((0, 0), (0, 1))
+            )  # precision at a recall that is never reached: 0
             with np.errstate(divide='ignore', invalid='ignore'):
                 recall = true / objects[:, None]
             for b in np.flatnonzero(objects):
@@ -175,7 +200,7 @@ def _sorted_classes(evaluation: SpatialEval, precision: Precision) -> list[_Sort
     recalls = np.asarray(params.recThrs)
     classes = []
     for k in range(len(params.catIds)):
-        start = (k * regions + region) * images  # COCOeval orders by class, area, image
+        start = (k * regions + region) * images  # COCOeval's order: class, area, image
         entries = coco_eval.evalImgs[start : start + images]
         classes.append(_SortedClass(entries, thrs, precision.max_dets, recalls))
     return classes

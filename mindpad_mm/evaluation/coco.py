@@ -1,4 +1,4 @@
-"""COCO mAP of a checkpoint, by MMDetection's own Runner and metric."""
+"""COCO mAP of a checkpoint, measured by MMDetection's own Runner and metric."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def evaluate(
 
     Args:
         config: Path of an MMDetection config.
-        checkpoint: Its weights.
-        work_dir: Where the Runner writes its log.
+        checkpoint: Path of its weights.
+        work_dir: Folder for the Runner's log.
         cfg_options: Overrides, such as ``{'test_dataloader.dataset.data_root': ...}``.
 
     Returns:
-        The metrics by name, e.g. ``coco/bbox_mAP`` and ``coco/bbox_mAP_50``, in 0..1; -1 where the
-        set has nothing to measure by.
+        The metrics by name, e.g. ``coco/bbox_mAP`` and ``coco/bbox_mAP_50``, in 0..1; -1 if the test
+        set has no objects for a metric.
 
     Raises:
-        UserError: A file is missing, or the checkpoint is not the config's detector's.
+        UserError: A file is missing, or the checkpoint does not belong to the config's detector.
     """
     cfg = load_config(str(config), cfg_options)
     cfg.work_dir = str(work_dir)
@@ -40,4 +40,4 @@ def evaluate(
     try:
         return Runner.from_cfg(cfg).test()
     except FileNotFoundError as error:
-        raise UserError(f'the set to test on is incomplete: {error}') from error
+        raise UserError(f'the test set is incomplete: {error}') from error

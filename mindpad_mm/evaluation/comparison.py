@@ -1,181 +1,238 @@
-"""What a comparison found: figures, differences and how sure they are, as it is saved."""
+"""The result of a comparison, and its file ``comparison.json``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.files import save_json
-from mindpad_mm.core.intervals import t_interval
+from mindpad_mm.core.images import PathLike
+from mindpad_mm.evaluation.metrics import Metric
 
-Values = np.ndarray
-
-LEAST_IMAGES = 10
-"""Images with objects that a region needs for an interval: resampled, fewer look surer than they are."""
-
-LEAST_DRAWS = 40
-"""Draws that a 95 % interval needs: of fewer, less than one lies beyond either end."""
+FILE = 'comparison.json'
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure of one run or group.
+class RunResult:
+    """One run of an entry.
 
     Attributes:
-        value: Its mean over the runs; None where it is undefined.
-        sd: Standard deviation over the runs (n - 1); None with fewer than two.
-        interval: 95 % ``(low, high)``; None where it is undefined.
+        config: Path of the config.
+        checkpoint: Path or URL of the checkpoint.
+        name: Name of the run.
+        cfg_options: Overrides of the config.
+        recalibrate: Training images that batch-norm statistics were estimated on; 0: none were.
+        detections: COCO result file.
+        scan: Folder of the scan; None without a scan.
+        metrics: Metrics on the test set by name, APs in 0..1; None if undefined.
+        scan_metrics: Means of the scan's statistics by name; empty without a scan.
     """
 
-    value: float | None
-    sd: float | None = None
-    interval: tuple[float, float] | None = None
+    config: str
+    checkpoint: str
+    name: str
+    cfg_options: dict[str, Any]
+    recalibrate: int
+    detections: str
+    scan: str | None
+    metrics: dict[str, float | None]
+    scan_metrics: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+    def to_json(self) -> dict[str, Any]:
+        """The attributes as JSON types."""
+        return {
+            'config': self.config,
+            'checkpoint': self.checkpoint,
+            'name': self.name,
+            'cfg_options': self.cfg_options,
+            'recalibrate': self.recalibrate,
+            'detections': self.detections,
+            'scan': self.scan,
+            'figures': self.metrics,
+            'scan_figures': self.scan_metrics,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> RunResult:
+        """Read what :meth:`to_json` gives."""
+        content = dict(content)
+        metrics, scan_metrics = content.pop('figures'), content.pop('scan_figures')
+        return cls(**content, metrics=metrics, scan_metrics=scan_metrics)
 
 
 @dataclass(frozen=True)
 class EntryResult:
-    """One row of a comparison.
+    """One run or group of a comparison.
 
     Attributes:
-        name: Of the run or group.
-        runs: What was run, a dict each: ``name``, ``config``, ``checkpoint``, ``cfg_options``,
-            ``recalibrate``, ``detections`` (a COCO result file), ``scan`` (a folder or None), and the
-            run's own ``figures`` and ``scan_figures``.
-        figures: By name, on the test set; names as of :class:`SpatialCocoMetric` without ``bbox_``.
-            Intervals: bootstrap over images, and over the runs of a group.
-        differences: These minus those of the reference, by name; empty for the reference.
-        scan_figures: By name, of the scan: means over backgrounds; intervals: Student's t over
-            backgrounds. Empty without a scan.
-        scan_differences: Paired by background.
+        name: Name of the run or group.
+        runs: Its runs.
+        metrics: Metrics on the test set by name, named as in :class:`SpatialCocoMetric` without
+            ``bbox_``. Intervals: bootstrap over images, and over the runs of a group.
+        differences: ``metrics`` minus those of the reference; empty for the reference.
+        scan_metrics: Statistics of the scan by name, means over backgrounds. Intervals: Student's
+            t over backgrounds. Empty without a scan.
+        scan_differences: ``scan_metrics`` minus those of the reference, paired by background.
     """
 
     name: str
-    runs: list[dict[str, Any]]
-    figures: dict[str, Figure]
-    differences: dict[str, Figure] = field(default_factory=dict)
-    scan_figures: dict[str, Figure] = field(default_factory=dict)
-    scan_differences: dict[str, Figure] = field(default_factory=dict)
+    runs: list[RunResult]
+    metrics: dict[str, Metric]
+    differences: dict[str, Metric] = field(default_factory=dict)
+    scan_metrics: dict[str, Metric] = field(default_factory=dict)
+    scan_differences: dict[str, Metric] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes as JSON types."""
+        return {
+            'name': self.name,
+            'runs': [run.to_json() for run in self.runs],
+            'figures': _metrics_to_json(self.metrics),
+            'differences': _metrics_to_json(self.differences),
+            'scan_figures': _metrics_to_json(self.scan_metrics),
+            'scan_differences': _metrics_to_json(self.scan_differences),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> EntryResult:
+        """Read what :meth:`to_json` gives."""
+        return cls(
+            content['name'],
+            [RunResult.from_json(run) for run in content['runs']],
+            *(
+                {name: Metric.from_json(metric) for name, metric in content[key].items()}
+                for key in ('figures', 'differences', 'scan_figures', 'scan_differences')
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class TestSetSummary:
+    """The test set of a comparison.
+
+    Attributes:
+        ann_file: Path of the annotations.
+        classes: Class names, in the detector's order.
+        images: Number of images.
+        objects: Number of objects of these classes, crowds left out.
+        objects_by_region: The same by region, see :mod:`mindpad_mm.evaluation.regions`.
+    """
+
+    __test__ = False  # for pytest
+
+    ann_file: str
+    classes: list[str]
+    images: int
+    objects: int
+    objects_by_region: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes as JSON types."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> TestSetSummary:
+        """Read what :meth:`to_json` gives."""
+        return cls(**content)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs and groups side by side; the first is the reference of every difference.
+    """Runs and groups side by side. The first entry is the reference of every difference.
 
     Attributes:
         entries: In the order given.
-        info: The set, the settings, versions and times.
-        folder: Where it is kept.
+        folder: Folder of ``comparison.json``.
+        test_set: What the metrics are measured on.
+        draws: Bootstrap draws.
+        seed: Seed of the draws.
+        border_px: Bin edges of the distance to the border, pixels of the original image.
+        scan: Options of the scan as JSON types; None without a scan.
+        cfg_options: Overrides of every config.
+        device: Torch device.
+        versions: Version of each package.
+        seconds: Duration of the comparison; what was in the cache took no time.
     """
 
     entries: list[EntryResult]
-    info: dict[str, Any]
     folder: Path
+    test_set: TestSetSummary
+    draws: int
+    seed: int
+    border_px: list[float]
+    scan: dict[str, Any] | None = None
+    cfg_options: dict[str, Any] = field(default_factory=dict)
+    device: str = 'cpu'
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def __getitem__(self, name: str) -> EntryResult:
         return next(entry for entry in self.entries if entry.name == name)
 
     @property
     def reference(self) -> EntryResult:
+        """The first entry."""
         return self.entries[0]
+
+    def settings_to_json(self) -> dict[str, Any]:
+        """What was compared and how, without the entries, as JSON types."""
+        return {
+            'test_set': self.test_set.to_json(),
+            'draws': self.draws,
+            'seed': self.seed,
+            'border_px': self.border_px,
+            'scan': self.scan,
+            'cfg_options': self.cfg_options,
+            'device': self.device,
+            'versions': self.versions,
+            'seconds': self.seconds,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``comparison.json``."""
+        return {
+            'reference': self.reference.name,
+            'entries': [entry.to_json() for entry in self.entries],
+            **self.settings_to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], folder: PathLike) -> Comparison:
+        """Read what :meth:`to_json` gives.
+
+        Args:
+            content: The content of ``comparison.json``.
+            folder: The file's folder.
+        """
+        content = dict(content)
+        del content['reference']  # the first entry's name
+        entries = [EntryResult.from_json(entry) for entry in content.pop('entries')]
+        test_set = TestSetSummary.from_json(content.pop('test_set'))
+        return cls(entries, Path(folder), test_set, **content)
 
     def save(self) -> None:
         """Write ``comparison.json``, whole or not at all."""
-        content = {
-            'reference': self.reference.name,
-            'entries': [asdict(entry) for entry in self.entries],
-            **self.info,
-        }
-        save_json(self.folder / 'comparison.json', content)
+        save_json(self.folder / FILE, self.to_json())
+
+    @classmethod
+    def load(cls, folder: PathLike) -> Comparison:
+        """Read ``comparison.json`` of a folder.
+
+        Raises:
+            UserError: The file is missing or not a comparison of this version.
+        """
+        try:
+            content = json.loads((Path(folder) / FILE).read_text(encoding='utf-8'))
+            return cls.from_json(content, folder)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f'`folder`: {str(folder)!r} holds no comparison of this version: {error}'
+            ) from error
 
 
-def draw_runs(draws: Sequence[Values], seed: int, stream: int) -> Values:
-    """The mean over a group's runs in every draw, the runs drawn with replacement as well.
-
-    Images alone would say how sure a mean of *these* trainings is; what is asked is how sure the
-    setting's is. Of few runs, drawing understates that by (n - 1) / n in variance.
-
-    Args:
-        draws: (draws, figures) of each run.
-        seed: Of the comparison.
-        stream: Which group, so that groups are drawn independently.
-    """
-    values = np.stack(draws)
-    if len(values) == 1:
-        return values[0]
-    rng = np.random.default_rng([seed, stream, len(values)])
-    chosen = rng.integers(len(values), size=(len(values), values.shape[1]))
-    return np.take_along_axis(values, chosen[..., None], axis=0).mean(axis=0)
-
-
-def figure(values: Sequence[float | None], draws: Values | None) -> Figure:
-    """A figure of the runs with its percentile interval.
-
-    Args:
-        values: Of each run; None where undefined.
-        draws: (draws,) of the mean; NaN where undefined. None: no interval.
-    """
-    mean, sd = _mean_sd(values)
-    return Figure(mean, sd, None if mean is None or draws is None else _percentiles(draws))
-
-
-def difference(
-    ours: Sequence[float | None], theirs: Sequence[float | None], draws: Values | None
-) -> Figure:
-    """Mean of our runs minus mean of theirs; ``draws`` (draws,) of that."""
-    means = _mean_sd(ours)[0], _mean_sd(theirs)[0]
-    if None in means:
-        return Figure(None)
-    return Figure(
-        _number(means[0] - means[1]), None, None if draws is None else _percentiles(draws)
-    )
-
-
-def scan_figure(runs: Sequence[Sequence[float]]) -> Figure:
-    """A figure of the scan from its values by run and background; NaN where undefined."""
-    values = np.array(runs, float)
-    if np.isnan(values).any():
-        return Figure(None)
-    mean, sd = _mean_sd(values.mean(axis=1).tolist())
-    return Figure(mean, sd, _t_interval(values.mean(axis=0)))
-
-
-def scan_difference(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> Figure:
-    """Ours minus theirs, paired by background; arguments as of :func:`scan_figure`."""
-    change = np.mean(ours, axis=0) - np.mean(theirs, axis=0)
-    if np.isnan(change).any():
-        return Figure(None)
-    return Figure(_number(change.mean()), None, _t_interval(change))
-
-
-def _mean_sd(values: Sequence[float | None]) -> tuple[float | None, float | None]:
-    if any(value is None for value in values):
-        return None, None
-    sd = _number(np.std(values, ddof=1)) if len(values) > 1 else None
-    return _number(np.mean(values)), sd
-
-
-def _percentiles(draws: Values) -> tuple[float, float] | None:
-    known = draws[~np.isnan(draws)]
-    # Where a draw lacks the objects it says nothing; of a minority nothing is said.
-    if known.size < max(LEAST_DRAWS, draws.size / 2):
-        return None
-    low, high = np.percentile(known, [2.5, 97.5])
-    return _number(low), _number(high)
-
-
-def _t_interval(values: np.ndarray) -> tuple[float, float] | None:
-    interval = t_interval(values)
-    return None if interval is None else (interval[0], interval[1])
-
-
-def _number(value: float) -> float:
-    return round(float(value), 6)
+def _metrics_to_json(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    return {name: metric.to_json() for name, metric in metrics.items()}

@@ -1,4 +1,4 @@
-"""Detections of a test set, kept by the digest of all that they depend on."""
+"""Detections on a test set, and digests of everything they depend on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mindpad_mm.core.detector import versions
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import load_detector, users_faults
 
-# What COCO's format asks for, and pycocotools and MMDetection read.
+# Fields of the COCO format that pycocotools and MMDetection read.
 _FIELDS = {
     'images': ('id', 'file_name', 'width', 'height'),
     'categories': ('id', 'name'),
@@ -36,13 +36,13 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class TestSet:
-    """The annotations a config's ``test_dataloader`` names.
+    """The test set of a config's ``test_dataloader``.
 
     Attributes:
-        ann_file: Their file.
-        classes: That are detected, in the detector's order.
-        digest: Of the annotations and the classes: equal for runs that can be compared.
-        image_digest: Of the images' names, sizes and times.
+        ann_file: Path of the annotations.
+        classes: Class names, in the detector's order.
+        digest: Digest of annotations and classes. Runs can be compared if theirs are equal.
+        image_digest: Digest of the images' names, sizes and modification times.
     """
 
     __test__ = False  # for pytest
@@ -57,7 +57,7 @@ class TestSet:
         """The test set of a config.
 
         Raises:
-            UserError: It is not in COCO's format, incomplete, or not there.
+            UserError: It is missing, incomplete, or not in COCO format.
         """
         from mmdet.datasets import CocoDataset
         from mmdet.registry import DATASETS
@@ -86,7 +86,7 @@ class TestSet:
         """The annotations, and the category ids of the classes.
 
         Raises:
-            UserError: They lack some of the classes.
+            UserError: A class is missing in the annotations.
         """
         with contextlib.redirect_stdout(io.StringIO()):
             gt = COCO(self.ann_file)
@@ -96,17 +96,20 @@ class TestSet:
         known = {category['name'] for category in gt.loadCats(cat_ids)}
         missing = [name for name in self.classes if name not in known]
         if missing:
-            # CocoMetric gives the n-th class the n-th of the categories that are there.
+            # CocoMetric maps the n-th class to the n-th of the categories it finds.
             raise UserError(
                 f'{self.ann_file} has no category {missing[0]!r} ({len(missing)} of the '
-                f"detector's {len(self.classes)} classes are not there): MMDetection would take one "
-                'class for another, so list all of them in it, with or without objects'
+                f"detector's {len(self.classes)} classes are missing): MMDetection would mix up "
+                'classes, so list all of them as categories, with or without objects'
             )
         return gt, cat_ids
 
 
 def detections_digest(cfg: Config, checkpoint: str, test_set: TestSet, device: str) -> str:
-    """Digest of the model, its weights, the set with its pipeline, and the versions of it all.
+    """Digest of everything that detections depend on.
+
+    These are the model, its weights, the test set with its pipeline, the device and the versions of
+    the packages.
 
     Raises:
         UserError: The checkpoint does not exist.
@@ -124,10 +127,10 @@ def detections_digest(cfg: Config, checkpoint: str, test_set: TestSet, device: s
 
 
 def file_digest(path: str) -> str:
-    """SHA-256 of a file; of its name where it is a URL.
+    """SHA-256 of a checkpoint file, or of the address if it is a URL.
 
     Raises:
-        UserError: It does not exist.
+        UserError: The file does not exist.
     """
     if path.startswith(('http:', 'https:')):
         return hashlib.sha256(path.encode()).hexdigest()
@@ -137,14 +140,14 @@ def file_digest(path: str) -> str:
 
 
 def detect(cfg: Config, checkpoint: str, path: Path, device: str, name: str) -> None:
-    """Run a detector over its test set and write a COCO result file, as ``CocoMetric`` writes it.
+    """Run a detector on its test set and write a COCO result file, as ``CocoMetric`` does.
 
     Args:
-        cfg: The detector's config.
-        checkpoint: Its weights.
-        path: The file, whole or not at all; ends in ``.bbox.json``.
-        device: For torch.
-        name: What the progress bar calls the detector.
+        cfg: Config of the detector.
+        checkpoint: Path or URL of its weights.
+        path: File to write, whole or not at all; must end in ``.bbox.json``.
+        device: Torch device.
+        name: Name of the detector in the progress bar.
 
     Raises:
         UserError: Config, checkpoint or an image cannot be read.
@@ -167,14 +170,16 @@ def detect(cfg: Config, checkpoint: str, path: Path, device: str, name: str) -> 
 
 
 def state_digest(paths: Iterable[str], what: str) -> str:
-    """Digest of files' names, sizes and times. To read the contents would take as long as detecting.
+    """Digest of the names, sizes and modification times of files.
+
+    The contents are not read: that would take as long as detecting.
 
     Args:
         paths: The files.
-        what: What they are parts of, for the error's sentence.
+        what: What the files belong to, for the error message.
 
     Raises:
-        UserError: One does not exist.
+        UserError: A file does not exist.
     """
     digest = hashlib.sha256()
     for path in paths:
@@ -186,7 +191,11 @@ def state_digest(paths: Iterable[str], what: str) -> str:
 
 
 def _image_names(annotations: bytes, path: str) -> list[str]:
-    """The images' file names, once it is sure that the annotations are whole."""
+    """File names of the images; checks that the annotations are complete.
+
+    Raises:
+        UserError: The annotations are not complete COCO annotations.
+    """
     try:
         content = json.loads(annotations)
     except ValueError as error:
@@ -194,18 +203,20 @@ def _image_names(annotations: bytes, path: str) -> list[str]:
     for part, fields in _FIELDS.items():
         entries = content.get(part) if isinstance(content, dict) else None
         if not isinstance(entries, list):
-            raise UserError(f"annotations {path} are not in COCO's format: no list of {part}")
+            raise UserError(
+                f'annotations {path} are not in COCO format: there is no list of {part}'
+            )
         for index, entry in enumerate(entries):
             for field in fields:
                 if field not in entry:
                     raise UserError(f'annotations {path} lack {field!r} in {part}[{index}]')
     known = {image['id'] for image in content['images']}
     if not known:
-        raise UserError(f'annotations {path} name no image: there is nothing to test on')
+        raise UserError(f'annotations {path} list no images')
     for annotation in content['annotations']:
         if annotation['image_id'] not in known:
             raise UserError(
-                f'annotations {path} have an object in image {annotation["image_id"]}, which they '
-                'do not list'
+                f'annotations {path} have an object in image {annotation["image_id"]}, which is not '
+                'in their list of images'
             )
     return [image['file_name'] for image in content['images']]

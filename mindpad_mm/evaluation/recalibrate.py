@@ -1,4 +1,4 @@
-"""Batch-norm statistics estimated anew, as a change of padding asks for."""
+"""Recalibration: estimate the batch-norm statistics of a detector again, e.g. after a padding swap."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from mindpad_mm.core.loading import load_detector, users_faults
 from mindpad_mm.evaluation.detections import state_digest
 
 
-class _NormsAlone(nn.Module):
-    """A detector of which only the batch norms ever go to training mode, fed with raw batches.
+class _BatchNormTrainer(nn.Module):
+    """Runs a detector on raw batches with only its batch norms in training mode.
 
-    Dropout must not act, and a backbone with ``norm_eval`` would keep its norms from training.
+    Dropout stays off. Batch norms train even in a backbone with ``norm_eval``.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def train(self, mode: bool = True) -> _NormsAlone:
+    def train(self, mode: bool = True) -> _BatchNormTrainer:
         self.training = mode
         self.model.eval()
         for module in _norms(self.model):
@@ -46,44 +46,44 @@ class _NormsAlone(nn.Module):
 def recalibrate(model: nn.Module, loader: Iterable[dict[str, Any]]) -> int:
     """Set the running statistics of every batch norm to their mean over some batches, in place.
 
-    The statistics of a network were gathered under the padding it was trained with; under another
-    the borders of its maps hold other values.
+    The saved statistics belong to the padding the network was trained with. Another padding changes
+    the values near the borders of the feature maps.
 
     Args:
-        model: A detector of MMDetection; in eval mode afterwards. No parameter changes.
-        loader: Batches as a test dataloader gives them, the same number of images each.
+        model: An MMDetection detector; in eval mode afterwards. Its parameters do not change.
+        loader: Batches of a test dataloader, all with the same number of images.
 
     Returns:
-        How many batch norms there are.
+        The number of batch norms.
 
     Raises:
-        UserError: There is none that keeps statistics.
+        UserError: No batch norm tracks running statistics.
     """
     norms = _norms(model)
     if not norms:
-        raise UserError(f'{type(model).__name__} has no batch norm that keeps statistics')
-    update_bn(loader, _NormsAlone(model).eval())
+        raise UserError(f'{type(model).__name__} has no batch norm with running statistics')
+    update_bn(loader, _BatchNormTrainer(model).eval())
     return len(norms)
 
 
 def recalibrated_checkpoint(
     cfg: Config, checkpoint: str, images: int, path: Path, device: str = 'cpu', seed: int = 0
 ) -> None:
-    """Write a checkpoint whose batch-norm statistics are of ``images`` training images.
+    """Write a checkpoint with batch-norm statistics estimated on training images.
 
-    The images are drawn at random from the config's ``train_dataloader`` and go through the
-    pipeline of its ``test_dataloader``, in batches of the training's size.
+    The images are drawn at random from the set of ``train_dataloader`` and pass through the pipeline
+    of ``test_dataloader``, in batches of the training's size.
 
     Args:
-        cfg: A detector's config, its padding as it is to be.
-        checkpoint: Its weights.
-        images: At least 2; a last batch that is not full is left out.
-        path: The file to write.
-        device: For torch.
-        seed: Of the choice of images.
+        cfg: Config of a detector, with the padding to recalibrate for.
+        checkpoint: Path or URL of its weights.
+        images: Number of images, at least 2; an incomplete last batch is left out.
+        path: File to write.
+        device: Torch device, default ``cpu``.
+        seed: Seed of the choice of images, default 0.
 
     Raises:
-        UserError: Too few images in the training set, or see :func:`recalibrate`.
+        UserError: The training set has too few images, or no batch norm tracks running statistics.
     """
     model = load_detector(cfg, checkpoint, device)
     recalibrate(model, training_batches(cfg, images, seed))
@@ -92,25 +92,25 @@ def recalibrated_checkpoint(
 
 
 def training_digest(cfg: Config, images: int, seed: int = 0) -> str:
-    """Digest of the names, sizes and times of the images that :func:`training_batches` takes."""
+    """Digest of names, sizes and modification times of the images of :func:`training_batches`."""
     chosen = _training_images(cfg, images, seed)
     paths = [chosen.dataset.get_data_info(index)['img_path'] for index in chosen.indices]
     return state_digest(paths, 'training set')
 
 
 def training_batches(cfg: Config, images: int, seed: int = 0) -> Iterable[dict[str, Any]]:
-    """Batches of a config's training images, undistorted, with a progress bar.
+    """Batches of a config's training images without augmentation, with a progress bar.
 
     Args:
-        cfg: With a ``train_dataloader`` and a ``test_dataloader``.
-        images: How many, drawn without replacement.
-        seed: Of the draw.
+        cfg: Config with a ``train_dataloader`` and a ``test_dataloader``.
+        images: Number of images, drawn without replacement.
+        seed: Seed of the draw, default 0.
 
     Raises:
-        UserError: There are not as many, or no training set.
+        UserError: There is no training set, or it has too few images.
     """
     chosen = _training_images(cfg, images, seed)
-    # One image alone may leave a batch norm with a single value.
+    # With one image a batch norm may see a single value, which has no variance.
     batch_size = min(images, max(2, cfg.train_dataloader.get('batch_size', 1)))
     loader = DataLoader(chosen, batch_size, collate_fn=pseudo_collate, drop_last=True)
     return track(loader, 'recalibrating', console=Console(stderr=True))
@@ -120,17 +120,17 @@ def _training_images(cfg: Config, images: int, seed: int) -> Subset[Dataset]:
     from mmdet.registry import DATASETS
 
     if cfg.get('train_dataloader') is None:
-        raise UserError(f'{cfg.filename or "the config"} has no train_dataloader to recalibrate on')
+        raise UserError(f'`recalibrate`: {cfg.filename or "the config"} has no train_dataloader')
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     dataset_cfg = cfg.train_dataloader.dataset
-    while 'dataset' in dataset_cfg:  # repeated or mixed: the set inside
+    while 'dataset' in dataset_cfg:  # a wrapper such as RepeatDataset
         dataset_cfg = dataset_cfg.dataset
     with users_faults():
         dataset = DATASETS.build(dict(dataset_cfg, pipeline=cfg.test_dataloader.dataset.pipeline))
     if not 2 <= images <= len(dataset):
         raise UserError(
-            f'cannot recalibrate on {images} images: give 2 or more, at most the {len(dataset)} '
-            'of the training set'
+            f'`recalibrate`: {images} images are not possible: give 2 or more, at most the '
+            f'{len(dataset)} of the training set'
         )
     chosen = np.random.default_rng(seed).choice(len(dataset), images, replace=False)
     return Subset(dataset, chosen.tolist())

@@ -1,4 +1,4 @@
-"""Where in an image a box lies: in which frame by its centre, how far from the border."""
+"""Regions of an image: zones by the box centre, bins by the distance to the border."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ import numpy as np
 from mindpad_mm.core.errors import UserError
 
 BORDER_PX = (8, 16, 32, 64, 128)
-"""Default edges of the bins of distance to the border, pixels."""
+"""Default bin edges of the distance to the border, pixels of the original image."""
 
 
 class Partition(abc.ABC):
     """A division of all boxes into regions, each box in exactly one.
 
     Attributes:
-        names: Of the regions, in order; they begin the names of figures.
-        keeps_matches: What happens to a detection whose object lies in another region. False: a
-            detection outside the region is taken away before matching. True: it stays, counts as a
-            hit where it matches an object of the region, and is ignored otherwise; that is COCO's
-            rule for areas, and what narrow regions need, lest a pixel's error of localisation look
-            like a miss.
+        names: Names of the regions, in order; metric names begin with them.
+        keeps_matches: What happens to detections outside a region. False: they are removed before
+            matching. True: a detection that matches an object of the region is a true positive, all
+            others outside the region are ignored. This is COCO's rule for area ranges. Narrow
+            regions need it: otherwise a localisation error of one pixel would count as a miss.
     """
 
     names: Sequence[str]
@@ -54,21 +53,21 @@ class Whole(Partition):
 
 
 class Zones(Partition):
-    """Five nested frames, the outermost first: a box belongs to the frame that its centre is in.
+    """Five nested zones, the outermost first. A box belongs to the zone that its centre is in.
 
-    Frame i lies between the image's rectangle shrunk by i/10 and by (i+1)/10 of each side, at every
-    side; a centre on the line between two frames belongs to the outer one, and one outside the
-    image to the outermost.
+    Zone i lies between the image shrunk at every side by i/10 of the side's length, and by (i+1)/10.
+    A centre on the line between two zones belongs to the outer one, a centre outside the image to
+    the outermost zone.
 
     Source: Zheng et al., Zone Evaluation: Revealing Spatial Bias in Object Detection, TPAMI 2024
-    (arXiv 2310.13215). As in the authors' own evaluation, detections outside the frame are taken
-    away and objects outside it ignored.
+    (arXiv 2310.13215). As in the authors' code, detections outside the zone are removed and objects
+    outside it are ignored.
     """
 
     names = tuple(f'zone{i}' for i in range(5))
     keeps_matches = False
     areas = np.array([0.36, 0.28, 0.20, 0.12, 0.04])
-    """(5,) share of the image that each frame covers."""
+    """(5,) share of the image area that each zone covers."""
 
     def assign(self, boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         centres = boxes[:, :2] + boxes[:, 2:] / 2
@@ -78,14 +77,14 @@ class Zones(Partition):
 
 @dataclass(frozen=True)
 class BorderBins(Partition):
-    """Bins of the distance between a box and the nearest side of its image.
+    """Bins of the distance between a box and the nearest border of its image.
 
     Args:
-        edges: Ascending, above 0, pixels. ``(8, 32)`` makes the bins [0, 8), [8, 32) and
-            [32, inf). A box that reaches over the side has distance 0.
+        edges: Bin edges in pixels, above 0 and ascending. ``(8, 32)`` gives the bins [0, 8),
+            [8, 32) and [32, inf). A box that extends beyond the image has distance 0.
 
     Raises:
-        UserError: The edges do not ascend from above 0.
+        UserError: The edges are not ascending, finite and above 0.
     """
 
     edges: Sequence[float] = BORDER_PX
@@ -94,9 +93,9 @@ class BorderBins(Partition):
 
     def __post_init__(self) -> None:
         ascend = np.all(np.diff([0, *self.edges]) > 0)
-        # An infinite edge would be one bin too many, and JSON cannot keep it.
+        # An infinite edge would add an empty bin, and JSON has no infinity.
         if not len(self.edges) or not ascend or not np.isfinite(self.edges).all():
-            raise UserError(f'border_px {self.edges!r} must be pixels above 0 that ascend')
+            raise UserError(f'`border_px` must be ascending pixels above 0, not {self.edges!r}')
         ends = [*(f'{edge:g}' for edge in (0, *self.edges)), 'up']
         names = tuple(f'border_{low}_{high}' for low, high in itertools.pairwise(ends))
         object.__setattr__(self, 'names', names)
@@ -106,11 +105,14 @@ class BorderBins(Partition):
 
 
 def border_distance(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """(N,) pixels between each box and the nearest side of its image, at least 0.
+    """Distance between each box and the nearest border of its image.
 
     Args:
         boxes: (N, 4) x, y, width, height in pixels.
         sizes: (N, 2) width and height of the box's image in pixels.
+
+    Returns:
+        (N,) pixels, at least 0.
     """
     far = sizes - boxes[:, :2] - boxes[:, 2:]
     return np.maximum(np.minimum(boxes[:, :2], far).min(axis=1), 0)

@@ -1,4 +1,4 @@
-"""Average precision by region: COCOeval with the regions in the place of its areas."""
+"""Average precision by region: COCOeval with regions instead of area ranges."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from pycocotools.cocoeval import COCOeval
 from mindpad_mm.evaluation.regions import BORDER_PX, BorderBins, Partition, Whole, Zones
 
 COCO_THRS = tuple(np.linspace(0.5, 0.95, 10))
-"""The IoU thresholds that COCO's mAP is the mean over."""
+"""IoU thresholds of COCO's mAP."""
 UNDEFINED = -1.0
-"""COCO's value of an AP without any object to find."""
+"""COCO's value of an AP without objects."""
 
 
 @dataclass(frozen=True)
 class Precision:
-    """One average precision that can be asked for.
+    """Definition of one average precision.
 
     Attributes:
-        name: As in the metric, without its ``bbox_``.
+        name: Name of the metric without ``bbox_``.
         region: Name of a region.
-        iou_thrs: The IoU thresholds that it is the mean over.
-        max_dets: Detections that count, the best of each image and class.
+        iou_thrs: IoU thresholds, averaged over.
+        max_dets: Maximum number of detections per image and class, those with the best scores.
     """
 
     name: str
@@ -43,12 +43,15 @@ def spatial_precisions(
     iou_thrs: Sequence[float] = COCO_THRS,
     max_dets: int = 1000,
 ) -> list[Precision]:
-    """What is measured: AP by threshold in the whole image, and mAP and AP.50 in every region.
+    """The average precisions to measure.
+
+    In the whole image: mAP and AP at IoU .20, .50 and .75. In every other region: mAP and AP at .50.
 
     Args:
-        partitions: With or without :class:`Whole`.
-        iou_thrs: What mAP is the mean over.
-        max_dets: For the APs at one threshold, MMDetection's largest ``proposal_nums``. mAP takes 100.
+        partitions: Divisions of the image, with or without :class:`Whole`.
+        iou_thrs: IoU thresholds of mAP.
+        max_dets: ``max_dets`` of the APs at one threshold, MMDetection's largest ``proposal_nums``.
+            mAP always takes 100.
     """
     precisions = []
     for partition in partitions:
@@ -62,18 +65,18 @@ def spatial_precisions(
 
 
 class RegionEval(COCOeval):
-    """COCOeval whose area ranges are the regions of a partition.
+    """COCOeval with the regions of a partition as area ranges.
 
-    The area of a box is replaced by the index of its region and the area ranges by those indices,
-    so that COCO's own rule ignores what is outside: objects there are not asked for, and
-    detections that match them, or match nothing outside, are not false.
+    The area of a box is replaced by the index of its region, and the area ranges by those indices.
+    COCO's own rule then ignores objects outside a region, detections that match such an object, and
+    unmatched detections outside the region.
 
     Args:
         gt: The annotations.
         dt: The detections.
-        iou_type: ``'bbox'`` or ``'segm'``; a mask lies where its box does.
+        iou_type: ``'bbox'`` or ``'segm'``; the region of a mask is that of its box.
         partition: The regions.
-        only: Evaluate this region alone, all detections outside it taken away.
+        only: Evaluate only the region of this index, with all detections outside it removed.
     """
 
     def __init__(
@@ -88,35 +91,36 @@ class RegionEval(COCOeval):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._gts = self._placed(self._gts)
-        self._dts = self._placed(self._dts)
+        self._gts = self._with_regions(self._gts)
+        self._dts = self._with_regions(self._dts)
         if self.only is not None:
             for key, found in self._dts.items():
                 self._dts[key] = [ann for ann in found if ann['area'] == self.only]
 
-    def _placed(self, anns: dict[Any, list[dict]]) -> dict[Any, list[dict]]:
+    def _with_regions(self, anns: dict[Any, list[dict]]) -> dict[Any, list[dict]]:
         flat = [ann for group in anns.values() for ann in group]
-        placed = defaultdict(list)
-        for ann, region in zip(flat, place(self.cocoGt, flat, self.partition).tolist()):
-            placed[ann['image_id'], ann['category_id']].append({**ann, 'area': region})
-        return placed
+        grouped = defaultdict(list)
+        for ann, region in zip(flat, assign_regions(self.cocoGt, flat, self.partition).tolist()):
+            grouped[ann['image_id'], ann['category_id']].append({**ann, 'area': region})
+        return grouped
 
 
 class SpatialEval:
-    """Detections matched with the objects of every region.
+    """Matches detections with the objects of every region, and computes average precisions.
 
     Args:
-        gt: The annotations; images with ``width`` and ``height``.
+        gt: The annotations; images need ``width`` and ``height``.
         detections: As in a COCO result file; may be empty. Not changed.
-        partitions: The divisions of the image.
-        precisions: What will be asked for.
+        partitions: Divisions of the image.
+        precisions: Average precisions to compute.
         iou_type: ``'bbox'`` (default) or ``'segm'``.
         cat_ids: Categories to evaluate, default all.
         img_ids: Images to evaluate, default all.
 
     Attributes:
-        evals: By region, the evaluation it is in and its index among the area ranges there.
-        image_ids: Of the images, in the order of every ``evalImgs``.
+        precisions: The average precisions.
+        evals: By region, its evaluation and its index among the area ranges there.
+        image_ids: Ids of the images, in the order of every ``evalImgs``.
     """
 
     def __init__(
@@ -146,9 +150,11 @@ class SpatialEval:
                         self.evals[region] = evaluation, index
         self.image_ids = list(evaluation.params.imgIds)
 
-    def figures(self) -> dict[str, float]:
-        """Every precision by name, in 0..1 or -1 where there is nothing to find, and what follows
-        from the zones, see :func:`zone_summary`."""
+    def metrics(self) -> dict[str, float]:
+        """Every average precision by name, in 0..1, or -1 without objects.
+
+        If all zones are among them, also ``zone_var`` and ``zone_SP``, see :func:`zone_summary`.
+        """
         with contextlib.redirect_stdout(io.StringIO()):
             for evaluation in {id(e): e for e, _ in self.evals.values()}.values():
                 evaluation.accumulate()
@@ -163,7 +169,7 @@ class SpatialEval:
         return with_zone_summary(values)
 
 
-def place(gt: COCO, anns: Sequence[dict[str, Any]], partition: Partition) -> np.ndarray:
+def assign_regions(gt: COCO, anns: Sequence[dict[str, Any]], partition: Partition) -> np.ndarray:
     """(N,) int, the region of each annotation or detection."""
     images = [gt.imgs[ann['image_id']] for ann in anns]
     boxes = np.array([ann['bbox'] for ann in anns], float).reshape(-1, 4)
@@ -172,12 +178,12 @@ def place(gt: COCO, anns: Sequence[dict[str, Any]], partition: Partition) -> np.
 
 
 def threshold_indices(evaluation: COCOeval, precision: Precision) -> list[int]:
-    """Where a precision's thresholds stand among those of an evaluation."""
+    """Indices of a precision's IoU thresholds among those of an evaluation."""
     return [list(evaluation.params.iouThrs).index(thr) for thr in precision.iou_thrs]
 
 
 def load_detections(gt: COCO, detections: Sequence[dict[str, Any]]) -> COCO:
-    """``COCO.loadRes`` that leaves its argument as it is and takes no detections at all, too.
+    """``COCO.loadRes`` that does not change its argument and accepts an empty list.
 
     Raises:
         AssertionError: A detection's image is not in ``gt``.
@@ -193,15 +199,15 @@ def load_detections(gt: COCO, detections: Sequence[dict[str, Any]]) -> COCO:
 def zone_summary(zones: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Variance and spatial equilibrium precision of zone APs.
 
+    Source: Zheng et al., Zone Evaluation, TPAMI 2024 (arXiv 2310.13215). Zones without objects, which
+    the paper does not have, are left out; the weights of the others are scaled up to a sum of 1.
+
     Args:
-        zones: (..., 5) AP by zone in 0..1, outermost first; below 0 where a zone has no object.
+        zones: (..., 5) AP by zone in 0..1, outermost first; below 0 if a zone has no objects.
 
     Returns:
-        The population variance over the zones, and the mean weighted by their areas, both (...)
-        and over the zones that have objects; -1 where none has.
-
-    Source: Zheng et al., Zone Evaluation, TPAMI 2024 (arXiv 2310.13215), where no zone is empty:
-    where one is, the other weights are scaled up to a sum of 1.
+        Population variance over the zones, and mean weighted by their areas, both of shape (...);
+        -1 if no zone has objects.
     """
     zones = np.ma.masked_less(zones, 0)
     variance = np.ma.var(zones, axis=-1)
@@ -210,7 +216,7 @@ def zone_summary(zones: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def with_zone_summary(values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` and ``zone_var`` and ``zone_SP`` of its zone mAPs, numbers or arrays alike."""
+    """Add ``zone_var`` and ``zone_SP`` to metrics, numbers or arrays, if all zone mAPs are there."""
     names = [f'{zone}_mAP' for zone in Zones.names]
     if not set(names) <= set(values):
         return values
@@ -219,7 +225,7 @@ def with_zone_summary(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def default_partitions(border_px: Sequence[float] = BORDER_PX) -> list[Partition]:
-    """The whole image, the five zones and the bins of distance to the border."""
+    """The whole image, the five zones, and the bins of the distance to the border."""
     return [Whole(), Zones(), BorderBins(border_px)]
 
 

@@ -1,4 +1,4 @@
-"""CocoMetric that also says where in the image a detector is good."""
+"""MMDetection's CocoMetric, extended by AP by region of the image."""
 
 from __future__ import annotations
 
@@ -19,60 +19,60 @@ from mindpad_mm.evaluation.spatial import SpatialEval, spatial_precisions
 
 @METRICS.register_module()
 class SpatialCocoMetric(CocoMetric):
-    """MMDetection's ``CocoMetric`` with its options and its figures, and these for ``bbox`` and ``segm``
-    (shown for ``bbox``; 0..1, -1 where there is no object to find):
+    """MMDetection's ``CocoMetric`` with additional metrics by region of the image.
 
-    - ``bbox_mAP_20``: AP at IoU .20, computed as ``bbox_mAP_50`` is.
-    - ``bbox_zone0_mAP`` ... ``bbox_zone4_mAP`` and ``bbox_zone0_mAP_50`` ...: AP of the objects and
-      detections whose centre lies in one of five nested frames, the outermost first, see
-      :class:`~mindpad_mm.evaluation.regions.Zones`.
-    - ``bbox_zone_var``: the variance of the five mAPs, and ``bbox_zone_SP``: their mean weighted by
-      the frames' areas (.36, .28, .20, .12, .04), the spatial equilibrium precision.
+    They are computed for ``bbox`` and ``segm`` (listed for ``bbox``), in 0..1, or -1 without objects:
+
+    - ``bbox_mAP_20``: AP at IoU .20, computed like ``bbox_mAP_50``.
+    - ``bbox_zone0_mAP`` ... ``bbox_zone4_mAP`` and ``bbox_zone0_mAP_50`` ...: AP in five nested
+      zones, the outermost first, see :class:`~mindpad_mm.evaluation.regions.Zones`.
+    - ``bbox_zone_var``: variance of the five mAPs.
+    - ``bbox_zone_SP``: spatial equilibrium precision, the mean of the five mAPs weighted by the
+      zones' areas (.36, .28, .20, .12, .04).
     - ``bbox_border_0_8_mAP``, ``bbox_border_8_16_mAP``, ..., ``bbox_border_128_up_mAP``, and
-      ``..._mAP_50``: AP of the objects by the pixels of the original image between their box and
-      its nearest side.
+      ``..._mAP_50``: AP by the distance between an object's box and the nearest border, in pixels
+      of the original image.
 
     Args:
-        *args: As of ``CocoMetric``.
-        border_px: Edges of the bins of distance to the border, pixels, ascending from above 0.
-            Default: (8, 16, 32, 64, 128).
-        **kwargs: As of ``CocoMetric``; ``iou_thrs`` is what the mAP of the regions is the mean over,
-            too.
+        *args: Arguments of ``CocoMetric``.
+        border_px: Bin edges of the distance to the border, pixels above 0, ascending. Default:
+            (8, 16, 32, 64, 128).
+        **kwargs: Arguments of ``CocoMetric``; ``iou_thrs`` also applies to the mAP of the regions.
 
     Raises:
-        UserError: ``border_px`` does not ascend from above 0.
+        UserError: ``border_px`` is not ascending or not above 0.
 
     Example:
-        ``val_evaluator = dict(type='SpatialCocoMetric')`` on top of any config that has a
-        ``CocoMetric`` there.
+        ``val_evaluator = dict(type='SpatialCocoMetric')`` on top of any config whose
+        ``val_evaluator`` is a ``CocoMetric``.
     """
 
     def __init__(self, *args: Any, border_px: Sequence[float] = BORDER_PX, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # COCOeval compares with all of them at once, which a list from a config cannot.
+        # A config gives a list, but COCOeval compares all thresholds at once and needs an array.
         self.iou_thrs = np.atleast_1d(self.iou_thrs)
         self.partitions = [Whole(), Zones(), BorderBins(tuple(border_px))]
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """The figures by name.
+        """The metrics by name.
 
         Args:
             results: (ground truth, prediction) of every image, as ``process`` collects them.
         """
-        figures = super().compute_metrics(results)
+        metrics = super().compute_metrics(results)
         wanted = [kind for kind in self.metrics if kind in ('bbox', 'segm')]
         if self.format_only or not wanted:
-            return figures
+            return metrics
         with tempfile.TemporaryDirectory() as folder:
             files = self.results2json([found for _, found in results], osp.join(folder, 'found'))
             detections = {kind: load(files[kind]) for kind in wanted}
         for kind, found in detections.items():
-            if found:  # CocoMetric gives no figure at all without
-                figures.update(self._spatial_figures(kind, found))
-        return figures
+            if found:  # without detections CocoMetric gives no metrics either
+                metrics.update(self._spatial_metrics(kind, found))
+        return metrics
 
-    def _spatial_figures(self, kind: str, found: list[dict[str, Any]]) -> dict[str, float]:
-        if kind == 'segm':  # as in CocoMetric: where a mask lies is for the mask to say
+    def _spatial_metrics(self, kind: str, found: list[dict[str, Any]]) -> dict[str, float]:
+        if kind == 'segm':  # as CocoMetric does: the box is computed from the mask
             found = [{k: v for k, v in detection.items() if k != 'bbox'} for detection in found]
         precisions = [
             precision
@@ -84,12 +84,12 @@ class SpatialCocoMetric(CocoMetric):
         evaluation = SpatialEval(
             self._coco_api, found, self.partitions, precisions, kind, self.cat_ids, self.img_ids
         )
-        figures = evaluation.figures()
-        zones = ' '.join(f'{figures[f"{zone}_mAP"]:.3f}' for zone in Zones.names)
+        metrics = evaluation.metrics()
+        zones = ' '.join(f'{metrics[f"{zone}_mAP"]:.3f}' for zone in Zones.names)
         print_log(f'{kind}_mAP by zone, outermost first: {zones}', logger='current')
-        # A variance of APs is small: three digits, as of all others, would often leave none.
+        # A variance of APs is small: rounded to three digits, like the others, it would often be 0.
         digits = {'zone_var': 6}
         return {
             f'{kind}_{name}': round(float(value), digits.get(name, 3))
-            for name, value in figures.items()
+            for name, value in metrics.items()
         }

@@ -1,4 +1,4 @@
-"""Pictures and pages of what was measured."""
+"""HTML pages, plots and tables of scans, comparisons and diagnoses."""
 
 from mindpad_mm.report.page import report_scan, write_page
 

@@ -1,4 +1,4 @@
-"""A comparison for people: tables in a terminal and in Markdown, and a page with pictures."""
+"""Tables and page of a comparison."""
 
 from __future__ import annotations
 
@@ -9,41 +9,43 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Picture
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.tables import Table
-from mindpad_mm.evaluation.comparison import LEAST_IMAGES, Comparison, EntryResult, Figure
-from mindpad_mm.report.comparison_figures import draw_differences, draw_places
-from mindpad_mm.report.page import FIGURES as SCAN_FIGURES
+from mindpad_mm.evaluation.comparison import Comparison, EntryResult
+from mindpad_mm.evaluation.metrics import LEAST_IMAGES, Metric
+from mindpad_mm.report.comparison_plots import draw_differences, draw_regions
+from mindpad_mm.report.page import METRICS as SCAN_METRICS
 from mindpad_mm.report.page import write_page
 from mindpad_mm.report.render import write_html
 from mindpad_mm.scan import ScanResult
 
 _DOTS_PER_INCH = 110
 _ZONES = ('zone 0, outermost', 'zone 1', 'zone 2', 'zone 3', 'zone 4, centre')
-_WIDTH = 160  # where there is no terminal to ask
+_WIDTH = 160  # if the output is not a terminal
 NOTE = (
-    'Brackets: 95 % intervals; * leaves out 0. On the test set they are percentiles of {draws} '
-    'resamplings of its images, the same for all runs; of a group, the runs are resampled as well; '
-    'places with objects in fewer than {least} images get none. '
-    'In the scan they are Student\'s t over backgrounds, each its own pair. Of many intervals about '
-    'one in twenty leaves out 0 by chance.'
+    'Brackets: 95 % confidence intervals; * excludes 0. Test set: percentiles of {draws} bootstrap '
+    'draws of the images, the same draws for all runs; in groups the runs are resampled as well; '
+    'no interval for regions with objects in fewer than {least} images. '
+    'Scan: Student\'s t over backgrounds, paired by background. '
+    'About one in twenty intervals excludes 0 by chance.'
 )  # fmt: skip
-_MOST_SCANS = 6  # on one page: it carries all their maps
+_MOST_SCANS = 6  # on one page, which contains all their maps
 
 
 def report_comparison(comparison: Comparison) -> None:
-    """Write ``comparison.md``, ``report.html`` and, where there are scans, ``scans.html`` beside
-    ``comparison.json``, and print the tables.
+    """Write ``comparison.md``, ``report.html`` and, with scans, ``scans.html``; print the tables.
+
+    The files are written to the folder of ``comparison.json``.
 
     Raises:
         UserError: A file cannot be written.
     """
     folder = comparison.folder
     tables = comparison_tables(comparison)
-    note = NOTE.format(draws=comparison.info['draws'], least=LEAST_IMAGES)
+    note = NOTE.format(draws=comparison.draws, least=LEAST_IMAGES)
     _write(folder / 'comparison.md', '\n'.join([*(t.markdown() for t in tables), f'{note}\n']))
     _write_page(comparison, tables, note)
     console = Console()
@@ -56,36 +58,35 @@ def report_comparison(comparison: Comparison) -> None:
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
-    """The figures, and if there is more than one entry their differences; with a scan, of it too."""
-    test_set = comparison.info['test_set']
+    """Tables of the metrics and differences, on the test set and in the scan if there is one."""
+    test_set = comparison.test_set
     reference = comparison.reference.name
-    on = f'{test_set["images"]} images, {test_set["objects"]} objects'
-    names = dict(figure_names(comparison))
+    size = f'{test_set.images} images, {test_set.objects} objects'
+    names = dict(metric_names(comparison))
     several = len(comparison.entries) > 1
-    tables = [_table(comparison, f'On {on}', names, lambda e: e.figures, _value)]
+    tables = [_table(comparison, f'Test set: {size}', names, lambda e: e.metrics, _value)]
     if several:
-        title = f'Against {reference}, on {on}'
+        title = f'Difference to {reference}, test set: {size}'
         tables.append(_table(comparison, title, names, lambda e: e.differences, _change))
-    if comparison.reference.scan_figures:
-        names = {key: name for key, name, _ in SCAN_FIGURES}
-        positions = 'In the scan'
-        tables.append(_table(comparison, positions, names, lambda e: e.scan_figures, _value))
+    if comparison.reference.scan_metrics:
+        names = {key: name for key, name, _ in SCAN_METRICS}
+        tables.append(_table(comparison, 'Scan', names, lambda e: e.scan_metrics, _value))
         if several:
-            title = f'Against {reference}, in the scan'
+            title = f'Difference to {reference}, scan'
             tables.append(_table(comparison, title, names, lambda e: e.scan_differences, _change))
     return tables
 
 
-def figure_names(comparison: Comparison) -> Iterator[tuple[str, str]]:
-    """(key, name) of the figures on the test set that the tables show."""
+def metric_names(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    """(key, name to show) of the test-set metrics in the tables."""
     yield 'mAP', 'mAP'
     for percent in (20, 50, 75):
         yield f'mAP_{percent}', f'AP.{percent}'
     for index, zone in enumerate(_ZONES):
         yield f'zone{index}_mAP', f'mAP {zone}'
-    yield 'zone_SP', 'zones, by area (SP)'
+    yield 'zone_SP', 'zones, weighted by area (SP)'
     yield 'zone_var', 'zones, variance'
-    ends = [0, *comparison.info['border_px'], None]
+    ends = [0, *comparison.border_px, None]
     for low, high in itertools.pairwise(ends):
         key = f'border_{low:g}_{"up" if high is None else f"{high:g}"}_mAP'
         span = f'{low:g} px or more' if high is None else f'{low:g} to {high:g} px'
@@ -96,16 +97,16 @@ def _table(
     comparison: Comparison,
     title: str,
     names: dict[str, str],
-    figures: Callable[[EntryResult], dict[str, Figure]],
-    show: Callable[[Figure, int], str],
+    metrics: Callable[[EntryResult], dict[str, Metric]],
+    show: Callable[[Metric, int], str],
 ) -> Table:
-    entries = [entry for entry in comparison.entries if figures(entry)]
+    entries = [entry for entry in comparison.entries if metrics(entry)]
     rows = []
     for key, name in names.items():
-        found = [figures(entry).get(key, Figure(None)) for entry in entries]
-        if any(figure.value is not None for figure in found):
+        found = [metrics(entry).get(key, Metric(None)) for entry in entries]
+        if any(metric.value is not None for metric in found):
             digits = 4 if key == 'zone_var' else 3
-            rows.append([name, *(show(figure, digits) for figure in found)])
+            rows.append([name, *(show(metric, digits) for metric in found)])
     return Table(['', *(_heading(entry) for entry in entries)], rows, title)
 
 
@@ -113,46 +114,50 @@ def _heading(entry: EntryResult) -> str:
     return entry.name + (f' ({len(entry.runs)} runs)' if len(entry.runs) > 1 else '')
 
 
-def _value(figure: Figure, digits: int) -> str:
-    if figure.value is None:
+def _value(metric: Metric, digits: int) -> str:
+    if metric.value is None:
         return '-'
-    sd = '' if figure.sd is None else f' ± {figure.sd:.{digits}f}'
-    return f'{figure.value:.{digits}f}{sd}'
+    sd = '' if metric.sd is None else f' ± {metric.sd:.{digits}f}'
+    return f'{metric.value:.{digits}f}{sd}'
 
 
-def _change(figure: Figure, digits: int) -> str:
-    if figure.value is None:
+def _change(metric: Metric, digits: int) -> str:
+    if metric.value is None:
         return '-'
-    text = f'{figure.value:+.{digits}f}'
-    if figure.interval is None:
+    text = f'{metric.value:+.{digits}f}'
+    if metric.interval is None:
         return text
-    low, high = (f'{end:+.{digits}f}' for end in figure.interval)
-    return f'{text} [{low}, {high}]{"*" if figure.excludes_zero else ""}'
+    low, high = (f'{end:+.{digits}f}' for end in metric.interval)
+    return f'{text} [{low}, {high}]{"*" if metric.excludes_zero else ""}'
 
 
 def _write_page(comparison: Comparison, tables: list[Table], note: str) -> None:
     folder = comparison.folder
     names = {
         key: name
-        for key, name in figure_names(comparison)
-        if any(entry.figures[key].value is not None for entry in comparison.entries)
+        for key, name in metric_names(comparison)
+        if any(entry.metrics[key].value is not None for entry in comparison.entries)
     }
-    pictures = [('AP by place', draw_places(comparison, names))]
+    figures = [('mAP by region', draw_regions(comparison, names))]
     if len(comparison.entries) > 1:
-        pictures.append(('Differences with their intervals', draw_differences(comparison, names)))
-    info = comparison.info
+        figures.append(('Differences with 95 % intervals', draw_differences(comparison, names)))
     write_html(
         folder / 'report.html',
         'comparison.html',
         title=', '.join(entry.name for entry in comparison.entries),
         entries=comparison.entries,
-        pictures=[(alt, _png(picture)) for alt, picture in pictures],
+        plots=[(alt, _png(figure)) for alt, figure in figures],
         tables=tables,
         note=note,
         scans=_write_scans(comparison),
-        info={name: value for name, value in info.items() if value not in (None, {}, [])},
-        sure=list(_sure(comparison, names)),
-        asked=sum(
+        test_set=comparison.test_set,
+        settings={
+            name: value
+            for name, value in comparison.settings_to_json().items()
+            if value not in (None, {}, [])
+        },
+        significant=list(_significant(comparison, names)),
+        tested=sum(
             entry.differences[key].interval is not None
             for entry in comparison.entries[1:]
             for key in names
@@ -160,22 +165,26 @@ def _write_page(comparison: Comparison, tables: list[Table], note: str) -> None:
     )
 
 
-def _sure(comparison: Comparison, names: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    """(entry, figure, change) of the differences whose interval leaves out 0."""
+def _significant(comparison: Comparison, names: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    """(entry, metric, change) of the differences whose interval excludes 0."""
     for entry in comparison.entries[1:]:
         for key, name in names.items():
-            figure = entry.differences[key]
-            if figure.value is not None and figure.excludes_zero:
+            metric = entry.differences[key]
+            if metric.value is not None and metric.excludes_zero:
                 digits = 4 if key == 'zone_var' else 3
-                yield entry.name, name, _change(figure, digits).rstrip('*')
+                yield entry.name, name, _change(metric, digits).rstrip('*')
 
 
 def _write_scans(comparison: Comparison) -> str | None:
-    """Write the page of the first scan of each entry; its name, None without scans."""
+    """Write the page of the first scan of each entry.
+
+    Returns:
+        The name of the file, None without scans.
+    """
     scans = {
-        entry.name: ScanResult.load(entry.runs[0]['scan'])
+        entry.name: ScanResult.load(entry.runs[0].scan)
         for entry in comparison.entries
-        if entry.runs[0]['scan']
+        if entry.runs[0].scan
     }
     if not scans:
         return None
@@ -184,10 +193,10 @@ def _write_scans(comparison: Comparison) -> str | None:
     return 'scans.html'
 
 
-def _png(picture: Picture) -> str:
+def _png(figure: Figure) -> str:
     file = io.BytesIO()
-    FigureCanvasAgg(picture)
-    picture.savefig(file, format='png', dpi=_DOTS_PER_INCH, metadata={'Software': None})
+    FigureCanvasAgg(figure)
+    figure.savefig(file, format='png', dpi=_DOTS_PER_INCH, metadata={'Software': None})
     return base64.b64encode(file.getvalue()).decode()
 
 

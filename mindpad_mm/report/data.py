@@ -1,4 +1,4 @@
-"""What a scan's page carries for its script: maps, pictures and figures, as JSON types."""
+"""The data of a scan page: maps, images and statistics as JSON types, for the page's script."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ import cv2
 import numpy as np
 
 from mindpad_mm.core.images import read_image
-from mindpad_mm.report.figures import LINE_COLOURS, MARK, figures
-from mindpad_mm.scan.paired import paired_difference
-from mindpad_mm.scan.phase import GridPhase
-from mindpad_mm.scan.positions import position_boxes
-from mindpad_mm.scan.result import ScanResult
-from mindpad_mm.scan.statistics import interior_phase
+from mindpad_mm.report.charts import LINE_COLOURS, MARK, charts
+from mindpad_mm.scan import (
+    GridPhase,
+    ScanResult,
+    interior_phase,
+    paired_difference,
+    position_boxes,
+)
 
-# Scores and IoUs to 4 decimals in 2 bytes; 65535 where the box does not fit the scene.
+# Scores and IoUs are stored as uint16 with 4 decimals; 65535 if the box does not fit the scene.
 _STEPS = 10_000
 _OUTSIDE = 65_535
-# Edges of detected boxes to tenths of pixels, from those of the pasted box.
+# Detected boxes are stored as offsets from the pasted box in tenths of pixels.
 _NO_BOX = -(2**31)
 _DRAWN = ('worst', 'worst_row', 'worst_col', 'border_effect', 'border_profiles')
 
 
 def page_data(results: Sequence[ScanResult], names: Sequence[str]) -> dict[str, Any]:
-    """Everything that the page's script shows.
+    """The data that the page's script shows.
 
     Args:
         results: Scans of the same objects in the same scenes.
-        names: Of the scans, for a person to read.
+        names: Names of the scans to show.
     """
     first = results[0]
     return {
@@ -62,7 +64,7 @@ def page_data(results: Sequence[ScanResult], names: Sequence[str]) -> dict[str, 
         ],
         'scans': [_scan(result, name) for result, name in zip(results, names)],
         'changes': [_change(first, other) for other in results[1:]],
-        'figures': figures(),
+        'charts': charts(),
         'mark': MARK,
         'lines': LINE_COLOURS,
     }
@@ -80,10 +82,10 @@ def _scan(result: ScanResult, name: str) -> dict[str, Any]:
 
 
 def _map(result: ScanResult, index: tuple[int, int, int]) -> dict[str, Any]:
-    """The figures of one map that the page draws; none where every position is flagged."""
+    """The statistics of one map that the page draws; only text if every position is flagged."""
     known = result.statistics(*index)
     if 'mean' not in known:
-        return {'words': ['Every position is flagged: the clean scene scores there by itself.']}
+        return {'words': ['Every position is flagged: the clean scene has a detection there.']}
     phase = interior_phase(result.score_map(*index), result.info.periods)
     return {
         **{name: known[name] for name in _DRAWN},
@@ -98,22 +100,23 @@ def _pattern(phase: GridPhase) -> dict[str, Any]:
 
 
 def _words(known: dict[str, Any]) -> list[str]:
-    """One map in plain words."""
+    """A description of one map, one sentence per item."""
     blind, row, col = known['blind_fraction'], known['worst_row'], known['worst_col']
     words = [
-        f'Scores {known["mean"]:.3f} on average, at worst {known["min"]:.3f} '
+        f'Mean score {known["mean"]:.3f}, lowest score {known["min"]:.3f} '
         f'(row {known["worst"]["row"]}, column {known["worst"]["col"]}).',
-        'Misses the object at most positions.'
+        'The object is missed at most positions.'
         if blind is None
-        else f'Blind at {100 * blind:.1f} % of the positions: below half of the median.',
-        f'Weakest column: {col["mean"]:.3f} on average, {col["distance"]} px from the '
-        f'{col["side"]}. Weakest row: {row["mean"]:.3f}, {row["distance"]} px from the {row["side"]}.',
+        else f'Blind at {100 * blind:.1f} % of the positions: score below half the median.',
+        f'Weakest column: mean {col["mean"]:.3f}, {col["distance"]} px from the '
+        f'{col["side"]}. Weakest row: mean {row["mean"]:.3f}, {row["distance"]} px from the '
+        f'{row["side"]}.',
     ]
     grid = known['grid_phase']
     if grid:
         words.append(
-            f'The {grid["period"]} px grid of the detector explains {100 * grid["share"]:.1f} % of '
-            f'what varies in the interior; its best phase is {grid["amplitude"]:.3f} above its worst.'
+            f'The {grid["period"]} px grid of the detector explains {100 * grid["share"]:.1f} % of the '
+            f'variance in the interior; best minus worst phase {grid["amplitude"]:.3f}.'
         )
     if known['flagged_fraction']:
         words.append(f'{100 * known["flagged_fraction"]:.1f} % of the positions are flagged.')
@@ -132,7 +135,7 @@ def _fixed_point(values: np.ndarray) -> np.ndarray:
 
 
 def _offsets(result: ScanResult) -> np.ndarray:
-    """(4, B, O, S, R, C) int32: how far each edge of the detected box is from the pasted one's."""
+    """(4, B, O, S, R, C) int32: offsets of the detected box from the pasted box, 0.1 px."""
     places = np.stack(np.meshgrid(result.rows, result.cols, indexing='ij'), -1)
     offsets = np.full(result.boxes.shape, np.nan)
     for _, obj, size in result.indices():
@@ -144,7 +147,7 @@ def _offsets(result: ScanResult) -> np.ndarray:
 
 
 def _packed(values: np.ndarray) -> str:
-    """Little-endian bytes, as typed arrays in a browser take them, deflated, in base64."""
+    """Little-endian bytes for a JavaScript typed array, deflated, in base64."""
     data = values.astype(values.dtype.newbyteorder('<')).tobytes()
     return base64.b64encode(zlib.compress(data, 9)).decode()
 
@@ -154,7 +157,7 @@ def _png(result: ScanResult, file: str) -> str:
 
 
 def _jpeg(result: ScanResult, file: str) -> str:
-    """A scene to look at: its exact pixels stay in the folder, and a photo's PNG is large."""
+    """A scene as JPEG, which is smaller. The exact pixels are in the scan's folder."""
     pixels = read_image(result.folder / file)
     return _data_url('jpeg', cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, 93])[1])
 

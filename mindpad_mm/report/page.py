@@ -1,4 +1,4 @@
-"""The page of scans: one file that explains itself, with nothing to load from elsewhere."""
+"""The page of one or several scans, a single self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike
 from mindpad_mm.report.data import page_data
 from mindpad_mm.report.render import write_html
-from mindpad_mm.scan.paired import check_paired
-from mindpad_mm.scan.result import ScanResult
-from mindpad_mm.scan.statistics import paired_over_backgrounds
+from mindpad_mm.scan import ScanResult, check_paired, paired_over_backgrounds
 
-# (key in the statistics, name, what it means), in the order of the page's table.
-FIGURES = (
+# (key in the statistics, name, meaning), in the order of the page's table.
+METRICS = (
     ('mean', 'mean score', 'over all positions that are not flagged'),
     ('percentiles.50', 'median score', ''),
     ('min', 'lowest score', 'at the single worst position'),
@@ -31,16 +29,16 @@ FIGURES = (
     ('zero_fraction', 'nothing found', 'share of positions without any overlapping detection'),
     ('worst_row.mean', 'worst row', 'mean of the weakest row of positions'),
     ('worst_col.mean', 'worst column', 'mean of the weakest column of positions'),
-    ('border_effect.top', 'border, top', 'change of score there that the grid does not explain'),
+    ('border_effect.top', 'border, top', 'change of score near that border, without the grid pattern'),
     ('border_effect.bottom', 'border, bottom', ''),
     ('border_effect.left', 'border, left', ''),
     ('border_effect.right', 'border, right', ''),
     ('border_effect.corners', 'corners', ''),
     ('grid_phase.share', 'grid phase', "share of the interior's variance that repeats with the"
-     " detector's grid: not padding's fault"),
-    ('grid_phase.amplitude', 'grid amplitude', 'best phase of the grid minus the worst'),
+     " detector's grid; not caused by padding"),
+    ('grid_phase.amplitude', 'grid amplitude', 'mean score at the best phase minus that at the worst'),
     ('flicker.max', 'flicker', 'largest change between neighbouring positions'),
-    ('flagged_fraction', 'flagged', 'share left out: the clean scene scores there by itself'),
+    ('flagged_fraction', 'flagged', 'share of positions left out: the clean scene has a detection there'),
 )  # fmt: skip
 
 _FALLBACK_WIDTH = 900
@@ -48,10 +46,10 @@ _DOTS_PER_INCH = 110
 
 
 def report_scan(result: ScanResult) -> None:
-    """Write ``heatmap.png`` and ``report.html`` beside a scan, and print its main figures.
+    """Write ``heatmap.png`` and ``report.html`` to a scan's folder, and print its main metrics.
 
     Args:
-        result: A scan in its folder.
+        result: A saved scan.
 
     Raises:
         UserError: The folder cannot be written to.
@@ -76,24 +74,23 @@ def write_heatmap(result: ScanResult, path: PathLike) -> None:
 def write_page(
     results: Sequence[ScanResult], path: PathLike, names: Sequence[str] | None = None
 ) -> None:
-    """Write the page of one scan, or of several beside each other with what changed.
+    """Write the page of one scan, or of several scans side by side with their differences.
 
     Args:
-        results: Scans in their folders, of the same objects in the same scenes; changes are
-            against the first.
-        path: The HTML file.
-        names: Of the scans. Default: their configs' names, or their folders' where configs are
-            alike.
+        results: Saved scans of the same objects in the same scenes; differences are to the first.
+        path: HTML file to write.
+        names: Names of the scans. Default: the names of their configs, or of their folders if two
+            configs have the same name.
 
     Raises:
-        UserError: The scans cannot be compared, the names are not one a scan, or the file cannot
-            be written.
+        UserError: The scans cannot be compared, ``names`` does not give each scan a name of its own,
+            or the file cannot be written.
     """
     for other in results[1:]:
         check_paired(results[0], other)
     names = list(names or _default_names(results))
     if len(set(names)) != len(results):
-        raise UserError(f'{len(results)} scans need as many different names, not {names}')
+        raise UserError(f'`names`: {len(results)} scans need as many different names, not {names}')
     scans = [
         {
             'name': name,
@@ -109,7 +106,7 @@ def write_page(
         'scan.html',
         scans=scans,
         scenes=len(results[0].scores),
-        figures=_figure_rows(results),
+        metrics=_metric_rows(results),
         number=_number,
         data=page_data(results, names),
         plotly=Markup(get_plotlyjs()),
@@ -122,7 +119,7 @@ def _default_names(results: Sequence[ScanResult]) -> list[str]:
 
 
 def _small_heatmap(result: ScanResult) -> str:
-    """``heatmap.png``, drawn first where it is missing, as JPEG: for where no script may run."""
+    """``heatmap.png`` (drawn if missing) as a small JPEG, shown if scripts are disabled."""
     file = result.folder / 'heatmap.png'
     if not file.is_file():
         write_heatmap(result, file)
@@ -133,14 +130,14 @@ def _small_heatmap(result: ScanResult) -> str:
     return base64.b64encode(small.getvalue()).decode()
 
 
-def _figure_rows(results: Sequence[ScanResult]) -> list[dict[str, Any]]:
-    """The rows of the table of figures: name, meaning, and a cell a scan and a change."""
+def _metric_rows(results: Sequence[ScanResult]) -> list[dict[str, Any]]:
+    """Rows of the table of metrics: name, meaning, one cell per scan and one per difference."""
     statistics = [result.info.statistics for result in results]
     changes = [
         paired_over_backgrounds(statistics[0]['maps'], other['maps']) for other in statistics[1:]
     ]
     rows = []
-    for key, name, meaning in FIGURES:
+    for key, name, meaning in METRICS:
         cells = [_cell(one['overall'].get(key), _number) for one in statistics]
         cells += [_cell(change.get(key), _signed) for change in changes]
         if any(cell['mean'] for cell in cells):
@@ -148,12 +145,12 @@ def _figure_rows(results: Sequence[ScanResult]) -> list[dict[str, Any]]:
     return rows
 
 
-def _cell(figure: dict[str, Any] | None, written: Callable[[float], str]) -> dict[str, str]:
-    """A mean and its interval in text; empty where the figure is undefined."""
-    if figure is None:
+def _cell(metric: dict[str, Any] | None, to_text: Callable[[float], str]) -> dict[str, str]:
+    """A mean and its interval as text; empty if undefined."""
+    if metric is None:
         return {'mean': '', 'interval': ''}
-    interval = ', '.join(map(written, figure['interval'] or []))
-    return {'mean': written(figure['mean']), 'interval': interval}
+    interval = ', '.join(map(to_text, metric['interval'] or []))
+    return {'mean': to_text(metric['mean']), 'interval': interval}
 
 
 def _number(value: float | None) -> str:
@@ -166,15 +163,17 @@ def _signed(value: float) -> str:
 
 def _print_summary(result: ScanResult) -> None:
     info = result.info
-    table = Table('figure', 'mean', '95% over backgrounds', title=f'score of {info.label!r}')
-    for row in _figure_rows([result]):
+    table = Table(
+        'metric', 'mean', '95% interval over backgrounds', title=f'score of {info.label!r}'
+    )
+    for row in _metric_rows([result]):
         (cell,) = row['cells']
         table.add_row(row['name'], cell['mean'], cell['interval'])
     console = Console()
     console.print(table)
     console.print(
         f'{info.positions} positions, {info.positions_per_second:.1f} a second '
-        f'({info.engine} engine). Pictures: {result.folder / "report.html"}',
+        f'({info.engine} engine). Page: {result.folder / "report.html"}',
         highlight=False,
         soft_wrap=True,
     )

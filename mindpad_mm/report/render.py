@@ -1,4 +1,4 @@
-"""Pages: templates filled in and written as single files."""
+"""Render templates to single HTML files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mindpad_mm.core.images import PathLike
 
 
 def write_html(path: PathLike, template: str, **context: Any) -> None:
-    """Fill in one of the package's templates, which extend ``base.html``, and write it.
+    """Render a template of the package, which extends ``base.html``, to a file.
 
-    Everything in the context is escaped but ``markupsafe.Markup``.
+    Everything in the context is escaped, except ``markupsafe.Markup``.
 
     Args:
-        path: The file to write.
-        template: Its name in ``report/templates``.
-        context: The template's variables.
+        path: File to write.
+        template: Name of a file in ``report/templates``.
+        context: Variables of the template.
 
     Raises:
         UserError: The file cannot be written.

@@ -1,4 +1,4 @@
-"""Two scans of the same objects in the same places: what changed, and how sure that is."""
+"""Paired differences between two scans of the same objects in the same scenes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class PairedDifference:
     """Scores of one scan minus those of another, averaged over the scenes.
 
     Attributes:
-        mean: (O, S, R, C) float32 in -1..1; NaN where a position is flagged, or outside, in
-            either scan over every scene.
-        half: (O, S, R, C) float32, half the width of Student's t interval of that mean; NaN with
-            fewer than two scenes.
+        mean: (object, size, row, col) float32 in -1..1; NaN if the position is flagged or outside
+            in every scene.
+        half: (object, size, row, col) float32, half the width of Student's t interval of the mean;
+            NaN with fewer than two scenes.
     """
 
     mean: np.ndarray
@@ -36,8 +36,8 @@ def paired_difference(
 
     Args:
         first, other: Scans that :func:`check_paired` accepts.
-        confidence: Of the interval, position by position: among many positions some intervals
-            leave out 0 by chance.
+        confidence: Confidence of the interval at one position, default 0.95. Among many positions
+            some intervals exclude 0 by chance.
     """
     change = np.where(first.flags | other.flags, np.nan, other.scores - first.scores)
     change = change.astype(np.float64)
@@ -52,10 +52,10 @@ def paired_difference(
 
 
 def check_paired(first: ScanResult, other: ScanResult) -> None:
-    """Make sure that two scans pasted the same objects at the same places of the same scenes.
+    """Check that two scans pasted the same objects at the same positions of the same scenes.
 
     Raises:
-        UserError: They did not.
+        UserError: Settings, scenes or objects differ.
     """
     for name in _SAME_SETTINGS:
         values = [getattr(scan.info, name) for scan in (first, other)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mindpad_mm import zoo
-from mindpad_mm.evaluation.runs import Run
+from mindpad_mm.evaluation.entries import Run
 from mindpad_mm.traffic_lights.dataset import Recipe
 from mindpad_mm.traffic_lights.write import make_traffic_lights
 

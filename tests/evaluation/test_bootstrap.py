@@ -23,7 +23,7 @@ def evaluated(seed, images=12):
 
 
 def accumulated(evaluation, chosen):
-    """The figures by COCOeval.accumulate itself on the images ``chosen``, repeats and all."""
+    """The metrics by COCOeval.accumulate itself on the images ``chosen``, repeats and all."""
     resampled = copy.copy(evaluation)
     copies = {}
     for region, (coco_eval, index) in evaluation.evals.items():
@@ -37,7 +37,7 @@ def accumulated(evaluation, chosen):
             copies[id(coco_eval)] = drawn
         resampled.evals = {**resampled.evals, region: (copies[id(coco_eval)], index)}
     with contextlib.redirect_stdout(io.StringIO()):
-        return resampled.figures()
+        return resampled.metrics()
 
 
 @settings(max_examples=10)
@@ -45,17 +45,17 @@ def accumulated(evaluation, chosen):
 def test_a_draw_is_what_accumulate_gives_on_the_repeated_images(seed):
     evaluation = evaluated(seed)
     counts = np.random.default_rng(seed).multinomial(12, [1 / 12] * 12, size=3)
-    found = Resampler(evaluation).figures(counts)
+    found = Resampler(evaluation).metrics(counts)
     for draw, count in enumerate(counts):
         expected = accumulated(evaluation, np.repeat(np.arange(12), count))
         for name, value in expected.items():
             assert found[name][draw] == pytest.approx(value, abs=1e-12), name
 
 
-def test_every_image_once_gives_the_figures_of_the_set():
+def test_every_image_once_gives_the_metrics_of_the_set():
     evaluation = evaluated(7)
-    found = Resampler(evaluation).figures(np.ones((1, 12), int))
-    expected = evaluation.figures()
+    found = Resampler(evaluation).metrics(np.ones((1, 12), int))
+    expected = evaluation.metrics()
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name][0] == pytest.approx(value, abs=1e-12)
@@ -63,7 +63,7 @@ def test_every_image_once_gives_the_figures_of_the_set():
 
 def test_a_draw_without_objects_is_undefined():
     evaluation = evaluated(7)
-    found = Resampler(evaluation).figures(np.zeros((1, 12), int))
+    found = Resampler(evaluation).metrics(np.zeros((1, 12), int))
     assert all(value[0] == -1 for value in found.values())
 
 
@@ -79,7 +79,7 @@ def test_counts_are_draws_with_replacement_the_same_for_one_seed():
 
 def test_draws_that_are_kept_are_not_drawn_again_and_more_go_on_from_them(tmp_path):
     evaluation = evaluated(8)
-    names = list(with_zone_summary(evaluation.figures()))
+    names = list(with_zone_summary(evaluation.metrics()))
     resampler = Resampler(evaluation)
 
     def draws():

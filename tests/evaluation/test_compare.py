@@ -18,7 +18,9 @@ from mindpad_mm import zoo
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.evaluation import evaluate
 from mindpad_mm.evaluation.compare import compare
-from mindpad_mm.evaluation.runs import Group, Run
+from mindpad_mm.evaluation.comparison import Comparison
+from mindpad_mm.evaluation.entries import Group, Run
+from mindpad_mm.evaluation.settings import CompareSettings
 from mindpad_mm.report.comparison_page import comparison_tables, report_comparison
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'compare.py'
@@ -29,17 +31,19 @@ SCAN = {'sizes': [40], 'stride': 72}
 def comparison(zoo_runs, overrides, tmp_path_factory):
     out = tmp_path_factory.mktemp('comparison')
     entries = [zoo_runs['zeros'], zoo_runs['reflect']]
-    return compare(entries, out, draws=60, scan=SCAN, cfg_options=overrides)
+    settings = CompareSettings(draws=60, cfg_options=overrides)
+    return compare(entries, out, settings, scan=SCAN)
 
 
-def again(comparison, zoo_runs, overrides, entries=None, **options):
+def again(comparison, zoo_runs, overrides, entries=None, draws=60, scan=None):
     entries = entries or [zoo_runs['zeros'], zoo_runs['reflect']]
-    return compare(entries, comparison.folder, **{'draws': 60, 'cfg_options': overrides, **options})
+    settings = CompareSettings(draws=draws, cfg_options=overrides)
+    return compare(entries, comparison.folder, settings, scan=scan)
 
 
 def test_figures_are_those_of_mmdetections_own_test(comparison, zoo_runs, overrides, tmp_path):
     for mode, metric in (('zeros', 'CocoMetric'), ('reflect', 'SpatialCocoMetric')):
-        run, found = zoo_runs[mode], comparison[mode].figures
+        run, found = zoo_runs[mode], comparison[mode].metrics
         options = {**overrides, 'test_evaluator.type': metric}
         tested = evaluate(run.config, run.checkpoint, tmp_path, options)
         assert found['mAP'].value > 0.1
@@ -54,17 +58,17 @@ def test_differences_are_of_the_values_and_inside_their_intervals(comparison):
     reflect, zeros = comparison['reflect'], comparison.reference
     assert zeros.differences == {}
     for name, difference in reflect.differences.items():
-        if reflect.figures[name].value is None:
+        if reflect.metrics[name].value is None:
             assert difference.value is None
             continue
-        expected = reflect.figures[name].value - zeros.figures[name].value
+        expected = reflect.metrics[name].value - zeros.metrics[name].value
         assert difference.value == pytest.approx(expected, abs=2e-6)
         if difference.interval is not None:
             assert difference.interval[0] <= difference.interval[1]
     low, high = reflect.differences['mAP'].interval
     assert low < reflect.differences['mAP'].value < high
     # Pairing is what makes it narrower than two values each by itself.
-    alone = [np.diff(entry.figures['mAP'].interval)[0] for entry in comparison.entries]
+    alone = [np.diff(entry.metrics['mAP'].interval)[0] for entry in comparison.entries]
     assert high - low < np.hypot(*alone)
 
 
@@ -72,24 +76,24 @@ def test_differences_are_of_the_values_and_inside_their_intervals(comparison):
 def test_few_draws_make_no_interval(comparison, zoo_runs, overrides, draws, has_interval):
     # Of one draw, the interval would be a point that leaves out 0.
     found = again(comparison, zoo_runs, overrides, draws=draws)['reflect']
-    assert (found.figures['mAP'].interval is not None) == has_interval
+    assert (found.metrics['mAP'].interval is not None) == has_interval
     assert (found.differences['mAP'].interval is not None) == has_interval
 
 
 def test_a_place_with_few_objects_gets_no_interval(comparison):
     # Every draw of one object finds it or does not: that looks surer than it is.
-    objects = comparison.info['test_set']['objects_by_region']
+    objects = comparison.test_set.objects_by_region
     few = [zone for zone in ('zone0', 'zone4') if objects[zone] < 10]
     assert few
     for zone in few:
-        assert comparison['reflect'].figures[f'{zone}_mAP'].interval is None
+        assert comparison['reflect'].metrics[f'{zone}_mAP'].interval is None
         assert comparison['reflect'].differences[f'{zone}_mAP'].interval is None
 
 
 def test_everything_is_kept_and_nothing_done_twice(comparison, zoo_runs, overrides, monkeypatch):
     times = {p: p.stat().st_mtime_ns for p in (comparison.folder / 'cache').rglob('*.*')}
-    monkeypatch.setattr('mindpad_mm.evaluation.compare.detect', None)
-    monkeypatch.setattr('mindpad_mm.evaluation.compare.SpatialEval', None)
+    monkeypatch.setattr('mindpad_mm.evaluation.evaluator.detect', None)
+    monkeypatch.setattr('mindpad_mm.evaluation.evaluator.SpatialEval', None)
     repeated = again(comparison, zoo_runs, overrides, scan=SCAN)
     assert repeated.entries == comparison.entries
     assert {p: p.stat().st_mtime_ns for p in times} == times
@@ -112,9 +116,9 @@ def test_changed_weights_options_or_images_are_found_anew(
     )
     entries = [zoo_runs['zeros'], circular]
     found = again(comparison, zoo_runs, overrides, entries)
-    assert found['zeros'].figures == comparison['zeros'].figures
-    assert found['zeros'].runs[0]['detections'] != found['circular'].runs[0]['detections']
-    files = [json.loads(Path(e.runs[0]['detections']).read_text()) for e in found.entries]
+    assert found['zeros'].metrics == comparison['zeros'].metrics
+    assert found['zeros'].runs[0].detections != found['circular'].runs[0].detections
+    files = [json.loads(Path(e.runs[0].detections).read_text()) for e in found.entries]
     assert files[0] != files[1]
 
 
@@ -130,20 +134,20 @@ def test_a_run_differs_from_itself_by_nothing(comparison, zoo_runs, overrides):
 def test_group_is_the_mean_and_deviation_of_its_runs(comparison, zoo_runs, overrides):
     group = Group('both', [zoo_runs['zeros'], zoo_runs['reflect']])
     found = again(comparison, zoo_runs, overrides, [zoo_runs['zeros'], group], scan=SCAN)
-    values = [comparison[mode].figures['mAP'].value for mode in ('zeros', 'reflect')]
-    both = found['both'].figures['mAP']
+    values = [comparison[mode].metrics['mAP'].value for mode in ('zeros', 'reflect')]
+    both = found['both'].metrics['mAP']
     assert both.value == pytest.approx(np.mean(values), abs=2e-6)
     assert both.sd == pytest.approx(np.std(values, ddof=1), abs=2e-6)
     assert len(found['both'].runs) == 2
-    scans = [comparison[mode].scan_figures['mean'].value for mode in ('zeros', 'reflect')]
-    assert found['both'].scan_figures['mean'].value == pytest.approx(np.mean(scans), abs=2e-6)
+    scans = [comparison[mode].scan_metrics['mean'].value for mode in ('zeros', 'reflect')]
+    assert found['both'].scan_metrics['mean'].value == pytest.approx(np.mean(scans), abs=2e-6)
     assert ' ± ' in str(comparison_tables(found)[0])
 
 
 def test_recalibrated_run_is_kept_as_a_checkpoint(comparison, zoo_runs, overrides):
     run = dataclasses.replace(zoo_runs['zeros'], name='anew', recalibrate=8)
     found = again(comparison, zoo_runs, overrides, [zoo_runs['zeros'], run])
-    assert found['anew'].figures['mAP'] != found['zeros'].figures['mAP']
+    assert found['anew'].metrics['mAP'] != found['zeros'].metrics['mAP']
     assert len(list((comparison.folder / 'cache').glob('*.pth'))) == 1
 
 
@@ -154,8 +158,8 @@ def test_recalibration_follows_the_training_images(zoo_runs, overrides, lights, 
     run = dataclasses.replace(zoo_runs['zeros'], recalibrate=8)
 
     def mean_ap():
-        found = compare([run], tmp_path / 'out', draws=1, cfg_options=options)
-        return found.reference.figures['mAP'].value
+        found = compare([run], tmp_path / 'out', CompareSettings(draws=1, cfg_options=options))
+        return found.reference.metrics['mAP'].value
 
     before = mean_ap()
     for file in (folder / 'train').iterdir():
@@ -165,19 +169,20 @@ def test_recalibration_follows_the_training_images(zoo_runs, overrides, lights, 
 
 def test_scan_follows_the_photo_it_is_done_on(zoo_runs, overrides, tmp_path):
     photo = tmp_path / 'photo.png'
-    options = {'scan': {**SCAN, 'scene': [str(photo)]}, 'cfg_options': overrides, 'draws': 1}
+    scan = {**SCAN, 'scene': [str(photo)]}
+    settings = CompareSettings(cfg_options=overrides, draws=1)
     found = []
     for seed in (0, 1):
         pixels = np.random.default_rng(seed).integers(0, 90, (256, 256, 3), dtype=np.uint8)
         cv2.imwrite(str(photo), pixels)
-        comparison = compare([zoo_runs['zeros']], tmp_path / 'out', **options)
-        found.append(comparison.reference.runs[0]['scan'])
+        comparison = compare([zoo_runs['zeros']], tmp_path / 'out', settings, scan=scan)
+        found.append(comparison.reference.runs[0].scan)
     assert found[0] != found[1]
 
 
 def test_names_in_the_terminal_are_never_read_as_markup(zoo_runs, overrides, tmp_path, capsys):
     run = dataclasses.replace(zoo_runs['zeros'], name='a [/b]')
-    compare([run], tmp_path, draws=1, scan=SCAN, cfg_options=overrides)
+    compare([run], tmp_path, CompareSettings(draws=1, cfg_options=overrides), scan=SCAN)
     told = capsys.readouterr().err
     assert told.count('a [/b]') >= 3  # detecting, resampling, scan
 
@@ -185,6 +190,7 @@ def test_names_in_the_terminal_are_never_read_as_markup(zoo_runs, overrides, tmp
 def test_files_say_what_was_found(comparison, capsys):
     comparison.save()  # others compared in its folder
     report_comparison(comparison)
+    assert Comparison.load(comparison.folder) == comparison
     content = json.loads((comparison.folder / 'comparison.json').read_text())
     assert content['reference'] == 'zeros'
     assert content['test_set']['images'] == 12
@@ -192,12 +198,12 @@ def test_files_say_what_was_found(comparison, capsys):
     zones = [content['test_set']['objects_by_region'][f'zone{i}'] for i in range(5)]
     assert sum(zones) == content['test_set']['objects']
     entry = content['entries'][1]
-    assert entry['figures']['mAP']['value'] == comparison['reflect'].figures['mAP'].value
+    assert entry['figures']['mAP']['value'] == comparison['reflect'].metrics['mAP'].value
     assert entry['scan_figures']['blind_fraction']['value'] is not None
     markdown = (comparison.folder / 'comparison.md').read_text()
     page = (comparison.folder / 'report.html').read_text()
     printed = capsys.readouterr().out
-    value = f'{comparison["zeros"].figures["mAP_20"].value:.3f}'
+    value = f'{comparison["zeros"].metrics["mAP_20"].value:.3f}'
     for text in (markdown, page, printed):
         assert value in text
         assert 'blind' in text
@@ -233,7 +239,7 @@ BAD_RUNS = {
         ),
         'gone/.* does not exist',
     ),
-    'the same name': (lambda run: dataclasses.replace(run, name='zeros'), '--name'),
+    'the same name': (lambda run: dataclasses.replace(run, name='zeros'), 'own name'),
     'too many to recalibrate on': (
         lambda run: dataclasses.replace(run, recalibrate=9999),
         'at most the',
@@ -249,21 +255,21 @@ BAD_RUNS = {
 def test_bad_run_gets_one_clear_line_before_anything_is_detected(
     zoo_runs, overrides, case, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr('mindpad_mm.evaluation.compare.detect', None)
+    monkeypatch.setattr('mindpad_mm.evaluation.evaluator.detect', None)
     change, message = BAD_RUNS[case]
     entries = [zoo_runs['zeros'], change(dataclasses.replace(zoo_runs['zeros'], name='bad'))]
     with pytest.raises(UserError, match=message):
-        compare(entries, tmp_path, cfg_options=overrides)
+        compare(entries, tmp_path, CompareSettings(cfg_options=overrides))
 
 
 @pytest.mark.parametrize(
     ('options', 'message'),
-    [({'draws': 0}, 'draws 0'), ({'seed': -1}, 'seed -1'), ({}, 'nothing')],
+    [({'draws': 0}, 'draws.* 0'), ({'seed': -1}, 'seed.* -1'), ({}, 'nothing')],
 )
 def test_bad_numbers_are_told(options, message, zoo_runs, tmp_path):
     entries = [zoo_runs['zeros']] if options else []
     with pytest.raises(UserError, match=message):
-        compare(entries, tmp_path, **options)
+        compare(entries, tmp_path, CompareSettings(**options))
 
 
 @pytest.fixture
@@ -297,7 +303,7 @@ def test_tool_compares_one_checkpoint_under_several_modes(
     [
         (['x'], 'neither'),
         (['a.py:b.pth', '--name', 'a', 'b'], '2 names to 1'),
-        (['a.py:b.pth', '--recalibrate', '5'], '--modes'),
+        (['a.py:b.pth', '--recalibrate', '5'], 'modes'),
         (['a.py:b.pth', '--cfg-options', 'model.neck'], "'model.neck' is not KEY=VALUE"),
         (['a.py:b.pth', '--cfg-options', 'a=(1,2', 'b=2'], "'a=(1,2 b=2' is not KEY=VALUE"),
         (['a.py:b.pth', '--size', '5'], '--scan'),
@@ -332,4 +338,4 @@ def test_work_dir_of_a_training_is_a_run(comparison, zoo_runs, overrides, tmp_pa
     shutil.copy(zoo_runs['zeros'].checkpoint, folder / 'epoch_10.pth')
     (folder / 'last_checkpoint').write_text('epoch_10.pth')
     found = again(comparison, zoo_runs, overrides, [Run.parse(str(folder))])
-    assert found['trained'].figures == comparison['zeros'].figures
+    assert found['trained'].metrics == comparison['zeros'].metrics

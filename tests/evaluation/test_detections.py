@@ -100,10 +100,10 @@ def _without(part, field):
 
 BROKEN = {
     'no COCO': (lambda content: content.pop('annotations'), 'no list of annotations'),
-    'no image': (lambda content: content['images'].clear(), 'name no image'),
+    'no image': (lambda content: content['images'].clear(), 'list no images'),
     'no crowds': (_without('annotations', 'iscrowd'), r"'iscrowd' in annotations\[0\]"),
     'no sizes': (_without('images', 'width'), r"'width' in images\[0\]"),
-    'image gone': (lambda content: content['images'].pop(), 'which they do not list'),
+    'image gone': (lambda content: content['images'].pop(), 'not in their list'),
 }
 
 

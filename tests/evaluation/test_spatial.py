@@ -69,7 +69,7 @@ def edited(dataset, detections, where):
 def test_regions_equal_coco_on_a_set_filtered_by_hand(seed):
     dataset, detections = random_set(seed)
     precisions = spatial_precisions(PARTITIONS)
-    found = SpatialEval(as_coco(dataset), detections, PARTITIONS, precisions).figures()
+    found = SpatialEval(as_coco(dataset), detections, PARTITIONS, precisions).metrics()
     for precision in precisions:
         if precision.region == 'all':
             by_hand = dataset, detections
@@ -93,7 +93,7 @@ def test_a_detection_that_strays_over_the_edge_of_a_bin_is_still_a_hit():
     strayed = [{'image_id': 1, 'category_id': 1, 'bbox': [4.5, 40, 20, 20], 'score': 0.9}]
     found = SpatialEval(
         as_coco(dataset), strayed, PARTITIONS, spatial_precisions(PARTITIONS)
-    ).figures()
+    ).metrics()
     assert found['border_5_15_mAP_50'] == found['mAP_50'] == pytest.approx(1)
     assert found['border_0_5_mAP_50'] == -1
 
@@ -101,7 +101,7 @@ def test_a_detection_that_strays_over_the_edge_of_a_bin_is_still_a_hit():
 def test_without_detections_every_region_with_objects_has_0():
     dataset, _ = random_set(1)
     partitions = default_partitions()
-    found = SpatialEval(as_coco(dataset), [], partitions, spatial_precisions(partitions)).figures()
+    found = SpatialEval(as_coco(dataset), [], partitions, spatial_precisions(partitions)).metrics()
     assert found['mAP'] == found['zone0_mAP'] == found['zone_var'] == found['zone_SP'] == 0
     assert found['border_128_up_mAP'] == -1  # no image is as large
 

@@ -62,7 +62,7 @@ def test_pattern_of_the_grid_is_found_again(make_scan):
 
 
 def test_map_of_flagged_positions_alone_is_said_to_be_one(scan):
-    from mindpad_mm.scan.run import scan_statistics
+    from mindpad_mm.scan import scan_statistics
 
     scan.flags[:] = True
     scan.info.statistics = scan_statistics(scan, scan.info, scan.info.periods)

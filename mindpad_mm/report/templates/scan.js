@@ -1,11 +1,11 @@
 'use strict';
-// One position is looked at in every panel at once; what is shown where comes from the page's data.
+// All panels show the same current position; their content comes from the page's data.
 const page = JSON.parse(document.getElementById('data').textContent);
-const OUTSIDE = 65535, STEPS = 10000, NO_BOX = -(2 ** 31);  // as the maps are written
+const OUTSIDE = 65535, STEPS = 10000, NO_BOX = -(2 ** 31);  // encoding of the maps, see report/data.py
 const [BACKGROUNDS, OBJECTS, SIZES, ROWS, COLS] = page.shape;
 const byId = id => document.getElementById(id);
 const all = (selector, visit) => document.querySelectorAll(selector).forEach(visit);
-const now = {background: 0, object: 0, size: 0, row: 0, col: 0};  // all of them indices
+const now = {background: 0, object: 0, size: 0, row: 0, col: 0};  // indices
 
 async function numbers(text, Type) {
   const deflated = new Blob([Uint8Array.from(atob(text), c => c.charCodeAt(0))]).stream();
@@ -24,13 +24,13 @@ async function unpack() {
   }
 }
 
-// Where things stand in the arrays: [background, object, size, row, col], and changes without background.
+// Indices into the arrays [background, object, size, row, col]; changes have no background axis.
 const mapIndex = () => (now.background * OBJECTS + now.object) * SIZES + now.size;
 const meanIndex = () => now.object * SIZES + now.size;
 const cellIndex = (map, row, col) => (map * ROWS + row) * COLS + col;
 const box = () => page.objects[now.object].boxes[now.size];
 const here = () => cellIndex(mapIndex(), now.row, now.col);
-// What the detector found at the present position: [x1, y1, x2, y2], or null.
+// The detected box at the current position: [x1, y1, x2, y2], or null.
 function detected(scan) {
   const [height, width] = box(), x = page.cols[now.col], y = page.rows[now.row];
   const edges = [x, y, x + width, y + height].map((edge, k) => [edge, scan.boxes[k * scan.scores.length + here()]]);
@@ -39,17 +39,17 @@ function detected(scan) {
 const fixed = value => value === OUTSIDE ? NaN : value / STEPS;
 const signed = (value, digits = 4) => (value < 0 ? '\u2212' : '+') + Math.abs(value).toFixed(digits);
 
-// A (ROWS x COLS) table of what `value` gives for the cells of one map.
+// A (ROWS x COLS) table of `value` at each cell of one map.
 function table(map, value) {
   return page.rows.map((_, row) => Float32Array.from(
     page.cols, (_, col) => value(cellIndex(map, row, col))));
 }
-// plotly 5 takes its custom data from plain arrays alone.
+// plotly 5 accepts only plain arrays as customdata.
 const plain = rows => rows.map(row => Array.from(row));
 const change = (scan, i) => scan.flags[i] || page.scans[0].flags[i]
   ? NaN : fixed(scan.scores[i]) - fixed(page.scans[0].scores[i]);
 
-// ---- the scene, with the object as it was pasted
+// ---- the scene with the pasted object
 const canvas = byId('scene'), images = {};
 function image(source) {
   if (!images[source]) {
@@ -59,7 +59,7 @@ function image(source) {
   }
   return images[source];
 }
-// Part of the scene, `frame` = [x, y, width, height] in its pixels, on the whole of a canvas.
+// Draw a part of the scene, `frame` = [x, y, width, height] in scene pixels, to fill a canvas.
 function paint(canvas, frame) {
   const scene = page.scenes[now.background], [height, width] = box();
   const photo = image(scene.picture), object = image(page.objects[now.object].pictures[now.size]);
@@ -112,7 +112,7 @@ function mapLayout(figure, element) {
   const scene = page.scenes[now.background], axes = figure.layout, half = page.stride / 2;
   const margin = axes.margin, width = element.clientWidth - margin.l - margin.r;
   return {
-    // The scene's own frame, so that a place is at the same place in every panel.
+    // The scene's frame, so that positions match between panels.
     xaxis: {...axes.xaxis, range: [-half, scene.width]},
     yaxis: {...axes.yaxis, range: [scene.height, -half]},
     height: Math.round(width * scene.height / scene.width) + margin.t + margin.b,
@@ -139,18 +139,18 @@ function drawMaps() {
     const shapes = known.worst ? [
       {visible: true, y0: known.worst_row.position, y1: known.worst_row.position},
       {visible: true, x0: known.worst_col.position, x1: known.worst_col.position}] : [];
-    drawMap(element, page.figures.score, [
+    drawMap(element, page.charts.score, [
       {...at, z: table(map, i => scan.flags[i] ? NaN : fixed(scan.scores[i])), customdata: iou},
       {...at, z: table(map, i => scan.flags[i] ? fixed(scan.scores[i]) : NaN)}], shapes);
   });
   all('[data-change]', element => {
     const scan = page.scans[1 + Number(element.dataset.change)];
-    drawMap(element, page.figures.change, [{...at, z: table(map, i => change(scan, i))}]);
+    drawMap(element, page.charts.change, [{...at, z: table(map, i => change(scan, i))}]);
   });
   all('[data-mean]', element => {
     const {mean, half} = page.changes[element.dataset.mean];
     const sure = document.querySelector(`[data-sure="${element.dataset.mean}"]`).checked;
-    drawMap(element, page.figures.change, [{...at,
+    drawMap(element, page.charts.change, [{...at,
       z: table(meanIndex(), i => sure && !(Math.abs(mean[i]) > half[i]) ? NaN : mean[i]),
       customdata: plain(table(meanIndex(), i => half[i])),
       hovertemplate: 'change %{z:+.4f} \u00b1 %{customdata:.4f}<br>row %{y}, column %{x}<extra></extra>'}]);
@@ -164,33 +164,33 @@ function drawBorders() {
       line: {color: page.lines[i % page.lines.length], width: 1.8},
       x: known.worst ? known.border_profiles[side].distance : [], hovertemplate: '%{y:.3f}',
       y: known.worst ? known.border_profiles[side].score : []}));
-    chart(element, page.figures.profile, lines, {});
+    chart(element, page.charts.profile, lines, {});
   });
   all('[data-effect]', element => {
     const side = element.dataset.effect;
     element.replaceChildren(...maps.map((known, i) => {
       const effect = known.border_effect ? known.border_effect[side] : null;
-      const told = make('span', effect === null ? 'undefined' : signed(effect, 3), 'told');
-      if (page.scans.length === 1) return told;
-      told.prepend(make('span', '', 'swatch'), page.scans[i].name + ' ');
-      told.firstChild.style.background = page.lines[i % page.lines.length];
-      return told;
+      const label = make('span', effect === null ? 'undefined' : signed(effect, 3), 'label');
+      if (page.scans.length === 1) return label;
+      label.prepend(make('span', '', 'swatch'), page.scans[i].name + ' ');
+      label.firstChild.style.background = page.lines[i % page.lines.length];
+      return label;
     }));
   });
   all('[data-phase]', element => {
     const phase = maps[element.dataset.phase].phase;
     element.closest('figure').hidden = !phase;
     if (!phase) return;
-    const steps = phase.values.map((_, i) => i * phase.step), {xaxis, yaxis} = page.figures.phase.layout;
+    const steps = phase.values.map((_, i) => i * phase.step), {xaxis, yaxis} = page.charts.phase.layout;
     const dtick = phase.step * Math.ceil(steps.length / 8);
-    chart(element, page.figures.phase, [{x: steps, y: steps, z: phase.values}],
+    chart(element, page.charts.phase, [{x: steps, y: steps, z: phase.values}],
       {xaxis: {...xaxis, dtick}, yaxis: {...yaxis, dtick}});
     document.querySelector(`[data-grid="${element.dataset.phase}"]`).textContent =
       `${phase.period} px, best minus worst phase ${phase.amplitude.toFixed(3)}`;
   });
 }
 
-// ---- words
+// ---- text
 function say() {
   const row = page.rows[now.row], col = page.cols[now.col], i = here();
   const scores = page.scans.map(scan => {
@@ -198,7 +198,7 @@ function say() {
     const found = detected(scan)?.map(edge => edge.toFixed(1));
     return `${name}score ${fixed(scan.scores[i]).toFixed(4)}, IoU ${fixed(scan.ious[i]).toFixed(4)}`
       + (found ? `, found at ${found[0]}, ${found[1]} to ${found[2]}, ${found[3]}` : ', not found')
-      + (scan.flags[i] ? ' (flagged: the clean scene scores here by itself)' : '');
+      + (scan.flags[i] ? ' (flagged: the clean scene has a detection here)' : '');
   });
   page.changes.forEach(({mean, half}, k) => {
     const changed = change(page.scans[k + 1], i), j = cellIndex(meanIndex(), now.row, now.col);
@@ -227,7 +227,7 @@ function describe() {
   }));
 }
 
-// ---- moving about
+// ---- moving
 function last(positions, extent, length) {
   return positions.filter(position => position + length <= extent).length - 1;
 }
@@ -293,7 +293,7 @@ all('.controls select, .controls input', control => control.addEventListener('in
 }));
 all('[data-sure]', control => control.addEventListener('input', drawMaps));
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', show);
-let wide = innerWidth;  // a phone's address bar changes the height alone, all the time
+let wide = innerWidth;  // on a phone the address bar often changes only the height
 addEventListener('resize', () => {
   if (innerWidth === wide) return;
   wide = innerWidth;

@@ -6,13 +6,13 @@ from mmengine.config import Config
 from mindpad_mm import PADDING_MODES
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import load_config
-from mindpad_mm.evaluation.runs import (
+from mindpad_mm.evaluation.entries import (
     Group,
     Run,
     padding_options,
     runs_of,
     swapped_runs,
-    told_apart,
+    with_unique_names,
 )
 
 
@@ -100,11 +100,11 @@ def test_what_is_no_run_is_told(text):
 
 def test_runs_of_one_name_are_told_apart_by_their_checkpoints():
     entries = [Run('a.py', 'x/epoch_1.pth'), Run('a.py', 'x/epoch_2.pth'), Run('b.py', 'c.pth')]
-    assert [e.name for e in told_apart(entries)] == ['a epoch_1', 'a epoch_2', 'b']
-    with pytest.raises(UserError, match='--name'):
-        told_apart([entries[0], entries[0]])
+    assert [e.name for e in with_unique_names(entries)] == ['a epoch_1', 'a epoch_2', 'b']
+    with pytest.raises(UserError, match='own name'):
+        with_unique_names([entries[0], entries[0]])
     with pytest.raises(UserError, match="'b'"):
-        told_apart([Group('b', entries[2:]), Group('b', entries[:2])])
+        with_unique_names([Group('b', entries[2:]), Group('b', entries[:2])])
 
 
 def test_group_needs_runs():

@@ -1,4 +1,4 @@
-"""What can be compared: a checkpoint under a config, a finished work dir, seeds of one setting."""
+"""Entries of a comparison: a run (config and checkpoint), or a group of runs of one setting."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Run:
     Attributes:
         config: Path of an MMDetection config.
         checkpoint: Path or URL of its weights.
-        name: What to call it; default the config's name.
+        name: Name to show; default: the config's file name.
         cfg_options: Overrides of the config.
-        recalibrate: Training images to estimate the batch norms' statistics on anew; default 0,
-            leave them.
+        recalibrate: Number of training images to estimate batch-norm statistics on; default 0: keep
+            the checkpoint's statistics.
     """
 
     config: str
@@ -49,15 +49,15 @@ class Run:
         """Read ``config:checkpoint[:cfg-options]`` or ``work_dir[:cfg-options]``.
 
         Args:
-            text: The options are ``key=value[,key=value...]``, values as ``--cfg-options`` takes
-                them. Of a work dir, its one config and the checkpoint that ``last_checkpoint``
-                names are taken, else its one ``best_*.pth``. Paths may hold colons.
-            name: Default: the work dir's name, or the config's and the options.
+            text: Options are ``key=value[,key=value...]``, with values as ``--cfg-options`` takes
+                them. A work dir must hold one config; its checkpoint is the one named in
+                ``last_checkpoint``, or else the only ``best_*.pth``. Paths may contain colons.
+            name: Default: the work dir's name, or the config's name followed by the options.
 
         Raises:
-            UserError: It is neither.
+            UserError: The text has neither form, or the work dir is not complete.
         """
-        # A colon separates the options only before KEY=.
+        # Only a colon in front of KEY= begins the options.
         place, options = (*re.split(r':(?=[\w.]+=)', text, maxsplit=1), '')[:2]
         if osp.isdir(place):
             config, checkpoint = _work_dir_files(Path(place))
@@ -74,10 +74,16 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Runs of one setting that differ in their seed: shown as mean and standard deviation.
+    """Runs of one setting with different seeds, shown as mean and standard deviation.
 
-    Grouping is asked for, never guessed: two checkpoints under one config may be two epochs of one
-    training as well as two seeds.
+    Groups are never guessed: two checkpoints of one config may be two seeds or two epochs.
+
+    Attributes:
+        name: Name to show.
+        runs: At least one run.
+
+    Raises:
+        UserError: There are no runs.
     """
 
     name: str
@@ -96,11 +102,11 @@ def runs_of(entry: Entry) -> list[Run]:
     return list(entry.runs) if isinstance(entry, Group) else [entry]
 
 
-def told_apart(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries, runs that share a name given their checkpoint's name beside it.
+def with_unique_names(entries: Sequence[Entry]) -> list[Entry]:
+    """Append the checkpoint's name to the name of runs that share one.
 
     Raises:
-        UserError: That leaves two of one name.
+        UserError: Two entries still have the same name.
     """
     names = [entry.name for entry in entries]
     entries = [
@@ -112,7 +118,7 @@ def told_apart(entries: Sequence[Entry]) -> list[Entry]:
     names = [entry.name for entry in entries]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f'two runs are called {name!r}: name every run with --name')
+            raise UserError(f'`name`: two entries are called {name!r}: give each its own name')
     return entries
 
 
@@ -122,17 +128,17 @@ def swapped_runs(
     recalibrate: Sequence[int] = (0,),
     cfg_options: dict[str, Any] | None = None,
 ) -> list[Run]:
-    """A run, and its checkpoint under other padding modes, without any training.
+    """A run, followed by runs of its checkpoint under other padding modes, without training.
 
-    Where the config has ``padding_cfg`` already, its layers are what is swapped; else the whole
-    model's are.
+    If the config has a ``padding_cfg``, the layers it covers are swapped; otherwise those of the
+    whole model.
 
     Args:
-        run: First in the result, as it is.
-        modes: Padding modes, or ``'all'`` that are registered.
-        recalibrate: For each mode, a run for each of these numbers of training images to
-            estimate the batch norms' statistics on after the swap; 0 leaves them.
-        cfg_options: Overrides of every config, as :func:`compare` gets them.
+        run: The run; first in the result, unchanged.
+        modes: Padding modes, or ``'all'`` registered ones.
+        recalibrate: Numbers of training images to estimate batch-norm statistics on after the
+            swap, one run for each mode and number; 0 keeps the checkpoint's statistics.
+        cfg_options: Overrides of every config.
 
     Raises:
         UserError: The config cannot be read, or a mode is unknown.
@@ -158,8 +164,10 @@ def _recalibrated(
 
 
 def padding_options(cfg: Config, mode: ModeSpec) -> dict[str, Any]:
-    """The cfg-options that set the mode of every ``padding_cfg`` of a config's model, or give the
-    whole model one if there is none."""
+    """cfg-options that set the mode of every ``padding_cfg`` in a config's model.
+
+    If there is none, they set ``model.padding_cfg``.
+    """
     found = list(_padding_keys(cfg.get('model') or {}, 'model')) or [f'model.{_KEY}']
     return dict.fromkeys(found, mode)
 
@@ -176,15 +184,15 @@ def _padding_keys(node: Any, path: str) -> Iterator[str]:
 
 def _config_and_checkpoint(place: str, run: str) -> tuple[str, str]:
     cuts = [match.start() for match in re.finditer(':', place)]
-    # The first colon, unless it stands in the path of a config that is there.
+    # Cut at the first colon, or at a later one if an existing config ends there.
     cut = next((cut for cut in cuts if osp.isfile(place[:cut])), cuts[0] if cuts else 0)
     config, checkpoint = place[:cut], place[cut + 1 :]
-    is_address = checkpoint.startswith(('http://', 'https://'))
-    # A colon further on begins options that are none, or stands in the path of what is there.
-    is_clear = is_address or ':' not in checkpoint or osp.isfile(checkpoint)
-    if not (config and checkpoint and is_clear):
+    is_url = checkpoint.startswith(('http://', 'https://'))
+    # Another colon is part of a URL or of an existing path, or it begins malformed options.
+    is_valid = is_url or ':' not in checkpoint or osp.isfile(checkpoint)
+    if not (config and checkpoint and is_valid):
         raise UserError(
-            f'run {run!r} is neither CONFIG:CHECKPOINT[:KEY=VALUE,...] nor a work dir that is there'
+            f'run {run!r} is neither CONFIG:CHECKPOINT[:KEY=VALUE,...] nor an existing work dir'
         )
     return config, checkpoint
 
@@ -194,7 +202,7 @@ def _parse_options(text: str) -> dict[str, Any]:
         return {}
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions)
-    # A comma inside a value is followed by no key.
+    # Split only at commas in front of KEY=: a value may contain commas.
     return parser.parse_args(['--cfg-options', *re.split(r',(?=[\w.]+=)', text)]).cfg_options
 
 
@@ -203,7 +211,7 @@ def _work_dir_files(folder: Path) -> tuple[str, str]:
     if len(configs) != 1:
         found = ', '.join(path.name for path in configs) or 'none'
         raise UserError(
-            f'work dir {str(folder)!r} must hold one config (.py), found: {found}; '
+            f'work dir {str(folder)!r} must contain one config (.py), found: {found}; '
             'give CONFIG:CHECKPOINT instead'
         )
     return str(configs[0]), str(_work_dir_checkpoint(folder))
@@ -213,14 +221,14 @@ def _work_dir_checkpoint(folder: Path) -> Path:
     pointer = folder / 'last_checkpoint'
     if pointer.is_file():
         named = Path(pointer.read_text(encoding='utf-8').strip())
-        for path in (folder / named.name, named):  # the dir may have been moved since
+        for path in (folder / named.name, named):  # the work dir may have been moved
             if path.is_file():
                 return path
     best = sorted(folder.glob('best_*.pth'))
     if len(best) != 1:
         found = ', '.join(path.name for path in best) or 'none'
         raise UserError(
-            f'work dir {str(folder)!r} has neither the checkpoint of its last_checkpoint nor one '
+            f'work dir {str(folder)!r} has neither the checkpoint named in last_checkpoint nor one '
             f'best_*.pth (found: {found}): did its training finish? give CONFIG:CHECKPOINT instead'
         )
     return best[0]

@@ -1,15 +1,15 @@
-"""The page's charts before they hold any data: plotly figures that the page's script fills in."""
+"""Plotly charts of the scan page without data, which the page's script fills in."""
 
 from __future__ import annotations
 
 import plotly.graph_objects as go
 from plotly.colors import diverging
 
-# matplotlib's cividis, as in heatmap.png; perceptually uniform, and readable with any colour vision.
+# As in heatmap.png: perceptually uniform and suitable for colour-blind readers.
 SCORE_COLOURS = 'cividis'
 # Red where a score fell, blue where it rose.
 CHANGE_COLOURS = diverging.RdBu
-# Okabe and Ito's, told apart with any colour vision, on light and dark.
+# Okabe and Ito's palette, suitable for colour-blind readers, on light and dark backgrounds.
 LINE_COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00')
 FLAGGED = '#9a9a9a'
 MARK = '#ff2d92'
@@ -18,13 +18,14 @@ _COLOUR_BAR = dict(thickness=10, outlinewidth=0, tickformat='.3~f', x=1.01, xpad
 _WHERE = 'row %{y}, column %{x}<extra></extra>'
 
 
-def figures() -> dict[str, dict]:
-    """Plotly figures as JSON types by name: ``score``, ``change``, ``profile`` and ``phase``.
+def charts() -> dict[str, dict]:
+    """Plotly figures as JSON types, by name.
 
-    ``score`` is a map of scores, coloured from 0 to 1 whatever it holds, above a layer for
-    flagged positions; its shapes are the weakest row, the weakest column and the ring around the
-    position looked at. ``change`` is the same of differences, from -1 to 1. ``profile`` takes a
-    line a scan. ``phase`` is a grid's pattern, coloured from -0.5 to 0.5.
+    - ``score``: map of scores with colours from 0 to 1, and a layer for flagged positions. Its
+      shapes are the weakest row, the weakest column and the ring at the current position.
+    - ``change``: map of differences with colours from -1 to 1.
+    - ``profile``: line plot, one line per scan.
+    - ``phase``: pattern of the grid with colours from -0.5 to 0.5.
     """
     score = go.Heatmap(
         colorscale=SCORE_COLOURS,
@@ -38,7 +39,7 @@ def figures() -> dict[str, dict]:
         colorscale=[[0, FLAGGED], [1, FLAGGED]],
         showscale=False,
         hoverongaps=False,
-        hovertemplate='flagged: the clean scene<br>scores here by itself<br>' + _WHERE,
+        hovertemplate='flagged: the clean scene<br>has a detection here<br>' + _WHERE,
     )
     change = go.Heatmap(
         colorscale=CHANGE_COLOURS,
@@ -61,7 +62,7 @@ def figures() -> dict[str, dict]:
 def _map(traces: list[go.Heatmap], shapes: list[dict]) -> dict:
     layout = _layout(
         xaxis=_axis('left edge (px)', constrain='domain'),
-        # Rows count downwards, and a pixel is as high as it is wide.
+        # Same scale on both axes; the page's script makes rows count downwards.
         yaxis=_axis('top edge (px)', scaleanchor='x', constrain='domain'),
         margin=dict(l=58, r=46, t=28, b=40),
         modebar=dict(bgcolor='rgba(0, 0, 0, 0)'),
@@ -78,7 +79,7 @@ def _profile() -> dict:
         margin=dict(l=34, r=6, t=6, b=40),
         showlegend=False,
         hovermode='x unified',
-        dragmode=False,  # a finger that drags here scrolls the page
+        dragmode=False,  # so that dragging on a touch screen scrolls the page
     )
     return go.Figure([], layout).to_plotly_json()
 
@@ -102,7 +103,7 @@ def _phase() -> dict:
 
 
 def _layout(**options: object) -> go.Layout:
-    """Transparent, so that the page's own light or dark ground shows."""
+    """A layout with transparent background, for the page's light and dark themes."""
     clear = 'rgba(0, 0, 0, 0)'
     font = dict(size=12, family='system-ui, sans-serif')
     return go.Layout(template='none', paper_bgcolor=clear, plot_bgcolor=clear, font=font, **options)
@@ -121,7 +122,7 @@ def _axis(title: str, **options: object) -> dict:
 
 
 def _ring() -> list[dict]:
-    """A ring of a size that zooming leaves alone, dark on light so that it shows on any colour."""
+    """A ring of fixed size in screen pixels, with a white outline to be visible on any colour."""
     around = dict(
         type='circle', xsizemode='pixel', ysizemode='pixel', x0=-8, x1=8, y0=-8, y1=8,
         xanchor=0, yanchor=0,

@@ -1,0 +1,135 @@
+"""Metrics of runs on one test set and in bootstrap draws, kept in a cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+
+from mindpad_mm.core.files import save_json
+from mindpad_mm.evaluation.bootstrap import Draws, Resampler
+from mindpad_mm.evaluation.comparison import TestSetSummary
+from mindpad_mm.evaluation.detections import TestSet, detect, detections_digest
+from mindpad_mm.evaluation.metrics import LEAST_IMAGES
+from mindpad_mm.evaluation.regions import Zones
+from mindpad_mm.evaluation.settings import CompareSettings
+from mindpad_mm.evaluation.spatial import (
+    SpatialEval,
+    assign_regions,
+    default_partitions,
+    spatial_precisions,
+)
+from mindpad_mm.version import __version__
+
+
+@dataclass(frozen=True)
+class TestSetMetrics:
+    """What was measured of one run on the test set.
+
+    Attributes:
+        detections: COCO result file.
+        values: Metrics by name; None if undefined.
+        draws: (draws, metrics) float64, the metrics in each bootstrap draw; NaN if undefined.
+    """
+
+    __test__ = False  # for pytest
+
+    detections: Path
+    values: dict[str, float | None]
+    draws: np.ndarray
+
+
+class Evaluator:
+    """Evaluates runs on one test set.
+
+    Args:
+        test_set: The test set.
+        cache: Folder for detections, metrics and draws, in files named by digests of everything
+            they depend on.
+        settings: Settings of the comparison.
+
+    Attributes:
+        names: Names of the metrics, the columns of all draws.
+    """
+
+    def __init__(self, test_set: TestSet, cache: Path, settings: CompareSettings) -> None:
+        self.test_set = test_set
+        self.cache = cache
+        self.settings = settings
+        self.partitions = default_partitions(settings.border_px)
+        self.precisions = spatial_precisions(self.partitions)
+        self.names = [p.name for p in self.precisions] + ['zone_var', 'zone_SP']
+        self.gt, self.cat_ids = test_set.load()
+
+    def test_set_summary(self) -> TestSetSummary:
+        """The test set's size, in total and by region."""
+        return TestSetSummary(
+            ann_file=self.test_set.ann_file,
+            classes=list(self.test_set.classes),
+            images=len(self.gt.imgs),
+            objects=len(self.gt.getAnnIds(catIds=self.cat_ids, iscrowd=False)),
+            objects_by_region=self._count_by_region()[0],
+        )
+
+    def names_with_interval(self) -> set[str]:
+        """Names of the metrics whose region has enough images for an interval."""
+        _, images = self._count_by_region()
+        zones = [images[zone] for zone in Zones.names if images[zone]]
+        counts = {p.name: images[p.region] for p in self.precisions}
+        counts.update(zone_SP=images['all'], zone_var=min(zones, default=0))
+        return {name for name, count in counts.items() if count >= LEAST_IMAGES}
+
+    def detections_file(self, cfg: Config, checkpoint: str) -> Path:
+        """Where the detections of a checkpoint are kept."""
+        digest = detections_digest(cfg, checkpoint, self.test_set, self.settings.device)
+        return self.cache / f'{digest[:20]}.bbox.json'
+
+    def evaluate(self, name: str, cfg: Config, checkpoint: str) -> TestSetMetrics:
+        """Evaluate a checkpoint; what is in the cache is not computed again.
+
+        Args:
+            name: Name of the run, for the progress bars.
+            cfg: Config of the detector.
+            checkpoint: Path or URL of its weights.
+        """
+        detections = self.detections_file(cfg, checkpoint)
+        if not detections.is_file():
+            detect(cfg, checkpoint, detections, self.settings.device, name)
+        key_parts = f'{detections.name} {self.names} {__version__}'
+        key = hashlib.sha256(key_parts.encode()).hexdigest()[:20]
+        seed = self.settings.seed
+        values_file = self.cache / f'{key}.figures.json'
+        draws = Draws(self.cache / f'{key}.draws-{seed}', self.names, seed)
+        missing = draws.missing(self.settings.draws)
+        if missing or not values_file.is_file():
+            content = json.loads(detections.read_text(encoding='utf-8'))
+            evaluation = SpatialEval(
+                self.gt, content, self.partitions, self.precisions, cat_ids=self.cat_ids
+            )
+            save_json(values_file, evaluation.metrics())
+            resampler = Resampler(evaluation)
+            bar = track(missing, f'{escape(name)}: resampling', console=Console(stderr=True))
+            for block in bar:
+                draws.compute(resampler, block)
+        saved = json.loads(values_file.read_text(encoding='utf-8'))
+        values = {name: None if saved[name] < 0 else saved[name] for name in self.names}
+        return TestSetMetrics(detections, values, draws.load(self.settings.draws))
+
+    def _count_by_region(self) -> tuple[dict[str, int], dict[str, int]]:
+        """The number of objects (crowds left out), and of images with objects, by region."""
+        anns = self.gt.loadAnns(self.gt.getAnnIds(catIds=self.cat_ids, iscrowd=False))
+        image_ids = np.array([ann['image_id'] for ann in anns])
+        objects, images = {}, {}
+        for partition in self.partitions:
+            regions = assign_regions(self.gt, anns, partition)
+            for index, name in enumerate(partition.names):
+                objects[name] = int((regions == index).sum())
+                images[name] = len(np.unique(image_ids[regions == index]))
+        return objects, images
