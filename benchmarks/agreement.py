@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_flatten
 from benchmarks.ties import Query, Witness, explain
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.tables import Table
-from mindpad_mm.incremental import Windowed
+from mindpad_mm.incremental.windowed import WindowedTensor
 from mindpad_mm.padding import swap_padding
 from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
 from mindpad_mm.scan.engines import FullEngine, IncrementalEngine
@@ -208,7 +208,9 @@ def head_outputs(model: nn.Module) -> Iterator[list[list[Tensor]]]:
 
     def collect(module: nn.Module, args: Any, output: Any) -> None:
         flat = tree_flatten(output)[0]
-        collected.append([(t.dense() if isinstance(t, Windowed) else t).clone() for t in flat])
+        collected.append(
+            [(t.dense() if isinstance(t, WindowedTensor) else t).clone() for t in flat]
+        )
 
     hook = dense_head(model).register_forward_hook(collect)
     try:

@@ -1,12 +1,11 @@
-"""Running a detector's own modules on the windows that a pasted object can have changed.
+"""Runs a detector only on the part of the image that a pasted object can have changed.
 
-``windowed`` is the tensor that modules run on, ``geometry`` says where its windows go, ``tape`` keeps
-what the clean background gives, and ``pointwise``, ``resample``, ``sliding`` know the functions.
+See README.md in this folder. Importing the package registers the handlers for windows.
 """
 
 from mindpad_mm.incremental import pointwise, resample, sliding  # noqa: F401
-from mindpad_mm.incremental.levels import Level
-from mindpad_mm.incremental.tape import NotFollowed, Tape
-from mindpad_mm.incremental.windowed import Windowed
+from mindpad_mm.incremental.detector import IncrementalDetector
+from mindpad_mm.incremental.focused import FocusedDetector
+from mindpad_mm.incremental.graph import NotFollowed
 
-__all__ = ['Level', 'NotFollowed', 'Tape', 'Windowed']
+__all__ = ['FocusedDetector', 'IncrementalDetector', 'NotFollowed']

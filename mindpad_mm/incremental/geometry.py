@@ -153,7 +153,7 @@ def _identity(size: int) -> Source:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReceptiveField:
     """What the windows of an operation's result read along one axis.
 
     Attributes:

@@ -11,12 +11,12 @@ from torch.utils._pytree import tree_map
 
 from mindpad_mm.core.torch_functions import OF_SHAPE, replace
 from mindpad_mm.incremental.geometry import Span
-from mindpad_mm.incremental.windowed import Windowed
+from mindpad_mm.incremental.windowed import WindowedTensor
 
 _T = torch.Tensor
 
 
-class Level(torch.Tensor):
+class LazyLevel(torch.Tensor):
     """A head output (B, C, H, W), or what MMDetection's heads make of it step by step: one image's
     level, a matrix of one row a prior, scores row by row.
 
@@ -31,13 +31,13 @@ class Level(torch.Tensor):
         sample: Which image's, or None for all.
     """
 
-    windowed: Windowed
-    parent: Level | None
+    windowed: WindowedTensor
+    parent: LazyLevel | None
     step: tuple[Callable, tuple]
     sample: int | None
 
     @staticmethod
-    def __new__(cls, windowed: Windowed, shape: Iterable[int]) -> Level:
+    def __new__(cls, windowed: WindowedTensor, shape: Iterable[int]) -> LazyLevel:
         self = torch.Tensor._make_wrapper_subclass(
             cls, tuple(shape), dtype=windowed.clean.dtype, device=windowed.clean.device
         )
@@ -46,12 +46,12 @@ class Level(torch.Tensor):
         return self
 
     @classmethod
-    def of(cls, value: Windowed) -> Level:
+    def of(cls, value: WindowedTensor) -> LazyLevel:
         """The level that windows stand for."""
         return cls(value, value.shape)
 
-    def _then(self, func: Callable, args: tuple, shape: Iterable[int]) -> Level:
-        level = Level(self.windowed, shape)
+    def _then(self, func: Callable, args: tuple, shape: Iterable[int]) -> LazyLevel:
+        level = LazyLevel(self.windowed, shape)
         level.parent, level.step = self, (func, args)
         level.sample = args[0] if func is _T.__getitem__ and self.sample is None else self.sample
         return level
@@ -72,7 +72,7 @@ class Level(torch.Tensor):
                 return NotImplemented
             rows = shape[0] * shape[1] * shape[2] // columns
             return self._then(func, args, (rows, columns)[: len(args)])
-        if not self.as_rows:
+        if not self.is_matrix:
             return NotImplemented
         if func in _ROW_FUNCTIONS and made is _T.reshape and args == _ROW_FUNCTIONS[func]:
             return self._then(func, args, shape)
@@ -93,22 +93,22 @@ class Level(torch.Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             if func in OF_SHAPE:
                 return func(*args, **kwargs)
-            if args and isinstance(args[0], Level) and args[0].is_lazy and not kwargs:
+            if args and isinstance(args[0], LazyLevel) and args[0].is_lazy and not kwargs:
                 result = args[0]._follow(func, args[1:])
                 if result is not NotImplemented:
                     return result
-            args, kwargs = replace((args, kwargs), Level, Level.real)
+            args, kwargs = replace((args, kwargs), LazyLevel, LazyLevel.real)
             return func(*args, **kwargs)
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        args, kwargs = replace((args, kwargs or {}), Level, Level.real)
+        args, kwargs = replace((args, kwargs or {}), LazyLevel, LazyLevel.real)
         return func(*args, **kwargs)
 
     @property
     def is_lazy(self) -> bool:
         """Whether nobody can have written into what this is made of."""
-        level: Level | None = self
+        level: LazyLevel | None = self
         while level is not None:
             if level._real is not None:
                 return False
@@ -116,7 +116,7 @@ class Level(torch.Tensor):
         return True
 
     @property
-    def as_rows(self) -> bool:
+    def is_matrix(self) -> bool:
         """Whether this is a matrix of one row a prior, or one value a prior."""
         made = self.parent is not None and self.step[0]
         return made in (_T.reshape, *_ROW_FUNCTIONS) or (made is _T.__getitem__ and self.dim() < 3)
@@ -150,7 +150,7 @@ class Level(torch.Tensor):
         """The same of the clean run; not to be written to."""
         clean = self.windowed.clean
         with torch._C.DisableTorchFunctionSubclass():
-            return self.windowed.tape.derived(clean, self.key, lambda: self._apply(clean[0]))
+            return self.windowed.graph.cached(clean, self.key, lambda: self._apply(clean[0]))
 
     def new_rows_of(self, images: range) -> Tensor:
         """The rows of several images' windows, (images, N, ...)."""
@@ -215,10 +215,10 @@ class Level(torch.Tensor):
         return len(self) // (height * width), width, (window.rows, window.cols)
 
 
-def as_levels(outputs: Any) -> Any:
+def as_lazy_levels(outputs: Any) -> Any:
     """What a head gives, nested as it is, with levels for windows."""
     return tree_map(
-        lambda value: Level.of(value) if isinstance(value, Windowed) else value, outputs
+        lambda value: LazyLevel.of(value) if isinstance(value, WindowedTensor) else value, outputs
     )
 
 

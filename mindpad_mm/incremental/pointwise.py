@@ -13,7 +13,7 @@ from torch import Tensor
 from mindpad_mm.core.torch_functions import find, name_of, named, replace, writes_in_place
 from mindpad_mm.incremental.geometry import Span
 from mindpad_mm.incremental.windowed import (
-    Windowed,
+    WindowedTensor,
     handles,
     run_whole,
 )
@@ -21,7 +21,7 @@ from mindpad_mm.incremental.windowed import (
 _T = torch.Tensor
 
 
-def common_windows(values: Sequence[Windowed]) -> tuple[Span, Span]:
+def common_windows(values: Sequence[WindowedTensor]) -> tuple[Span, Span]:
     """Windows that hold what has changed in any of several maps of one size."""
     rows = functools.reduce(Span.union, (value.rows for value in values))
     cols = functools.reduce(Span.union, (value.cols for value in values))
@@ -30,7 +30,7 @@ def common_windows(values: Sequence[Windowed]) -> tuple[Span, Span]:
 
 def _of_one_cell(value: Tensor) -> Tensor | None:
     """A tensor that is the same for all samples and cells as (..., 1, 1); None if it is not."""
-    if isinstance(value, Windowed) or value.numel() == 1:
+    if isinstance(value, WindowedTensor) or value.numel() == 1:
         return value
     if value.dim() not in (3, 4):
         return None
@@ -52,30 +52,32 @@ def _run_on_windows(
     func: Callable, in_place: Callable | None, args: tuple, kwargs: dict[str, Any]
 ) -> Any:
     """:func:`run_on_windows`, by ``in_place`` where the first windows' own memory may be written to."""
-    values = find((args, kwargs), Windowed)
+    values = find((args, kwargs), WindowedTensor)
     first = values[0]
     if any(value.clean.shape[-2:] != first.clean.shape[-2:] for value in values):
         return run_whole(func, *args, **kwargs)
     rows, cols = common_windows(values)
-    tape = first.tape
+    graph = first.graph
 
-    def run(func: Callable, of: Callable[[Windowed], Tensor]) -> Any:
-        own_args, own_kwargs = replace((args, kwargs), Windowed, of)
+    def run(func: Callable, of: Callable[[WindowedTensor], Tensor]) -> Any:
+        own_args, own_kwargs = replace((args, kwargs), WindowedTensor, of)
         return func(*own_args, **own_kwargs)
 
     cleans = [value.clean for value in values]
-    step = tape.step(func, lambda: run(func, lambda value: value.clean), *cleans)
-    if tape.idle(step):
-        return Windowed.equal(step.clean, len(first), tape)
-    rows, cols = tape.narrowed(step, rows, cols)
+    operation = graph.next_operation(func, lambda: run(func, lambda value: value.clean), *cleans)
+    if graph.is_unneeded(operation):
+        return WindowedTensor.unchanged(operation.clean, len(first), graph)
+    rows, cols = graph.restrict_to_demand(operation, rows, cols)
     if in_place and first.owned and first.rows.same_windows(rows) and first.cols.same_windows(cols):
         func = in_place
     patch = run(func, lambda value: value.at(rows, cols))
-    same = [value for value in values if value.clean.data_ptr() == step.clean.data_ptr()]
+    same = [value for value in values if value.clean.data_ptr() == operation.clean.data_ptr()]
     for value in same:
         # It did nothing: what is written to one of them would have to show in the other.
         value.is_view, value.owned = True, False
-    return Windowed(step.clean, patch, rows, cols, tape, is_view=bool(same), owned=not same)
+    return WindowedTensor(
+        operation.clean, patch, rows, cols, graph, is_view=bool(same), owned=not same
+    )
 
 
 @handles(
@@ -94,14 +96,16 @@ def _run_on_windows(
 )
 def pointwise(func: Callable, *args: Any, **kwargs: Any) -> Any:
     """Activations and arithmetic, in place or not."""
-    constants = [value for value in find((args, kwargs), Tensor) if not isinstance(value, Windowed)]
+    constants = [
+        value for value in find((args, kwargs), Tensor) if not isinstance(value, WindowedTensor)
+    ]
     if 'out' in kwargs or any(_of_one_cell(value) is None for value in constants):
         return NotImplemented
     target = args[0] if writes_in_place(func, kwargs) else None
     args, kwargs = replace((args, kwargs), Tensor, _of_one_cell)
     if target is None:
         return run_on_windows(func, *args, **kwargs)
-    if not isinstance(target, Windowed):
+    if not isinstance(target, WindowedTensor):
         return NotImplemented
     in_place = func
     if kwargs.pop('inplace', False):
@@ -126,27 +130,27 @@ def _out_of_place(func: Callable) -> Callable:
 )
 def everywhere(func: Callable, *args: Any, **kwargs: Any) -> Any:
     """Functions that spread a change over the map, or whose windows are not worth knowing."""
-    windowed = find((args, kwargs), Windowed)
+    windowed = find((args, kwargs), WindowedTensor)
     if writes_in_place(func, kwargs) or any(v.dim() != 4 for v in windowed):
         return NotImplemented
-    windowed[0].tape.fallbacks.add(name_of(func))
+    windowed[0].graph.fallbacks.add(name_of(func))
     return run_whole(func, *args, **kwargs)
 
 
 @handles(*named('contiguous', 'detach', 'requires_grad'))
-def same(func: Callable, x: Windowed, *args: Any, **kwargs: Any) -> Windowed:
+def same(func: Callable, x: WindowedTensor, *args: Any, **kwargs: Any) -> WindowedTensor:
     """Functions that change nothing that matters here."""
     return x
 
 
 @handles(_T.expand_as)
-def expand_as(func: Callable, constant: Tensor, x: Windowed) -> Any:
+def expand_as(func: Callable, constant: Tensor, x: WindowedTensor) -> Any:
     """A constant in the shape of a map; it keeps no copy for each cell."""
-    return NotImplemented if isinstance(constant, Windowed) else constant.expand(x.shape)
+    return NotImplemented if isinstance(constant, WindowedTensor) else constant.expand(x.shape)
 
 
 @handles(*named('dropout', 'dropout2d', 'dropout3d', 'alpha_dropout', 'feature_dropout'))
-def dropout(func: Callable, x: Windowed, *args: Any, **kwargs: Any) -> Any:
+def dropout(func: Callable, x: WindowedTensor, *args: Any, **kwargs: Any) -> Any:
     """Dropout, which does nothing outside of training."""
     training = kwargs.get('training', args[1] if len(args) > 1 else True)
     return NotImplemented if training else x
@@ -181,6 +185,6 @@ def over_channels(func: Callable, x: Any, *args: Any, **kwargs: Any) -> Any:
 @handles(torch.cat, torch.concat)
 def cat(func: Callable, tensors: Sequence[Tensor], dim: int = 0, **kwargs: Any) -> Any:
     """Concatenation of channels."""
-    if dim not in (1, -3) or kwargs or not all(isinstance(t, Windowed) for t in tensors):
+    if dim not in (1, -3) or kwargs or not all(isinstance(t, WindowedTensor) for t in tensors):
         return NotImplemented
     return run_on_windows(func, list(tensors), dim)

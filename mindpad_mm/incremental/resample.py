@@ -9,9 +9,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from mindpad_mm.incremental.geometry import Reading, Source
+from mindpad_mm.incremental.geometry import ReceptiveField, Source
 from mindpad_mm.incremental.pointwise import everywhere
-from mindpad_mm.incremental.windowed import Windowed, handles
+from mindpad_mm.incremental.windowed import WindowedTensor, handles
 from mindpad_mm.padding.functional import pad2d
 from mindpad_mm.padding.modes import Modes, get_modes
 from mindpad_mm.padding.windows import Pads, by_axis
@@ -20,33 +20,37 @@ _T = torch.Tensor
 
 
 def copy_cells(
-    func: Callable, x: Windowed, sources: Callable[[], Sequence[Source]], *args: Any, **kwargs: Any
-) -> Windowed:
+    func: Callable,
+    x: WindowedTensor,
+    sources: Callable[[], Sequence[Source]],
+    *args: Any,
+    **kwargs: Any,
+) -> WindowedTensor:
     """Run a function whose result is ``x`` with its cells copied as the (vertical, horizontal)
     sources say."""
-    step = x.tape.step(func, lambda: func(x.clean, *args, **kwargs), x.clean)
-    if step.readings is None:
-        step.readings = [Reading(source, len(source)) for source in sources()]
-    if x.tape.idle(step):
-        return Windowed.equal(step.clean, len(x), x.tape)
-    rows, cols = (reading.results(span) for reading, span in zip(step.readings, (x.rows, x.cols)))
-    rows, cols = x.tape.narrowed(step, rows, cols)
+    operation = x.graph.next_operation(func, lambda: func(x.clean, *args, **kwargs), x.clean)
+    if operation.fields is None:
+        operation.fields = [ReceptiveField(source, len(source)) for source in sources()]
+    if x.graph.is_unneeded(operation):
+        return WindowedTensor.unchanged(operation.clean, len(x), x.graph)
+    rows, cols = (field.results(span) for field, span in zip(operation.fields, (x.rows, x.cols)))
+    rows, cols = x.graph.restrict_to_demand(operation, rows, cols)
     places = [
-        (reading.source, span.start, span.length)
-        for reading, span in zip(step.readings, (rows, cols))
+        (field.source, span.start, span.length)
+        for field, span in zip(operation.fields, (rows, cols))
     ]
-    return Windowed(step.clean, x.read(step.clean, *places), rows, cols, x.tape)
+    return WindowedTensor(operation.clean, x.read(operation.clean, *places), rows, cols, x.graph)
 
 
 @handles(pad2d)
-def pad_by_modes(func: Callable, x: Windowed, modes: Modes, pads: Pads) -> Windowed:
+def pad_by_modes(func: Callable, x: WindowedTensor, modes: Modes, pads: Pads) -> WindowedTensor:
     """Padding by modes, as a layer of its own."""
     if not any(pads):
         return x
     return copy_cells(func, x, lambda: padded_sources(x, modes, pads), modes, pads)
 
 
-def padded_sources(x: Windowed, modes: Modes, pads: Pads) -> list[Source]:
+def padded_sources(x: WindowedTensor, modes: Modes, pads: Pads) -> list[Source]:
     """The sources of both axes of a map continued by modes."""
     return [
         Source(mode.source(size, *padded)) if any(padded) else Source.identity(size)
@@ -55,7 +59,7 @@ def padded_sources(x: Windowed, modes: Modes, pads: Pads) -> list[Source]:
 
 
 @handles(F.pad, torch._C._nn.pad)
-def pad(func: Callable, x: Windowed, pad: Sequence[int], *args: Any, **kwargs: Any) -> Any:
+def pad(func: Callable, x: WindowedTensor, pad: Sequence[int], *args: Any, **kwargs: Any) -> Any:
     """torch's own padding."""
     mode = kwargs.get('mode', args[0] if args else 'constant')
     if len(pad) > 4:
@@ -77,7 +81,7 @@ def pad(func: Callable, x: Windowed, pad: Sequence[int], *args: Any, **kwargs: A
 
 
 @handles(F.interpolate)
-def interpolate(func: Callable, x: Windowed, *args: Any, **kwargs: Any) -> Any:
+def interpolate(func: Callable, x: WindowedTensor, *args: Any, **kwargs: Any) -> Any:
     """Enlarging or shrinking by nearest neighbours."""
     mode = kwargs.get('mode', args[2] if len(args) > 2 else 'nearest')
     if mode not in ('nearest', 'nearest-exact'):
@@ -100,7 +104,9 @@ def interpolate(func: Callable, x: Windowed, *args: Any, **kwargs: Any) -> Any:
 def getitem(func: Callable, x: Any, index: Any) -> Any:
     """Slices of the channels, and crops with or without a stride."""
     index = index if isinstance(index, tuple) else (index,)
-    if not isinstance(x, Windowed) or not all(isinstance(i, slice) or i is ... for i in index):
+    if not isinstance(x, WindowedTensor) or not all(
+        isinstance(i, slice) or i is ... for i in index
+    ):
         return NotImplemented
     if ... in index:
         at = index.index(...)
@@ -120,16 +126,16 @@ def getitem(func: Callable, x: Any, index: Any) -> Any:
     return result
 
 
-def channels(func: Callable, x: Windowed, *args: Any, **kwargs: Any) -> Windowed:
+def channels(func: Callable, x: WindowedTensor, *args: Any, **kwargs: Any) -> WindowedTensor:
     """Run a function that takes a slice of the channels."""
-    step = x.tape.step(func, lambda: func(x.clean, *args, **kwargs), x.clean)
+    operation = x.graph.next_operation(func, lambda: func(x.clean, *args, **kwargs), x.clean)
     patch = func(x.patch, *args, **kwargs)
     x.is_view = True
-    return Windowed(step.clean, patch, x.rows, x.cols, x.tape, is_view=True)
+    return WindowedTensor(operation.clean, patch, x.rows, x.cols, x.graph, is_view=True)
 
 
 @handles(torch.chunk, _T.chunk, torch.split, _T.split)
-def split(func: Callable, x: Windowed, *args: Any, **kwargs: Any) -> Any:
+def split(func: Callable, x: WindowedTensor, *args: Any, **kwargs: Any) -> Any:
     """Splitting the channels."""
     dim = kwargs.get('dim', args[1] if len(args) > 1 else 0)
     if dim not in (1, -3):

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mindpad_mm.incremental.geometry import Reading, Span
+from mindpad_mm.incremental.geometry import ReceptiveField, Span
+from mindpad_mm.incremental.graph import Operation
 from mindpad_mm.incremental.resample import padded_sources
-from mindpad_mm.incremental.tape import Step
 from mindpad_mm.incremental.taps import Taps, add_changes, pairs
-from mindpad_mm.incremental.windowed import Windowed, handles
+from mindpad_mm.incremental.windowed import WindowedTensor, handles
 from mindpad_mm.incremental.winograd import WinogradConvolution
 from mindpad_mm.padding.functional import Convolution, pad2d, padded_conv2d
 from mindpad_mm.padding.modes import Modes, get_modes
@@ -30,8 +30,8 @@ _CHANGED_CHANNELS = 32
 
 
 def slide(
-    x: Windowed,
-    step: Step,
+    x: WindowedTensor,
+    operation: Operation,
     modes: Modes,
     pads: Pads,
     windows: Windows,
@@ -39,11 +39,11 @@ def slide(
     run_whole: Callable[[Tensor], Tensor],
     fill: float = 0.0,
     weight: Tensor | None = None,
-) -> Windowed:
+) -> WindowedTensor:
     """Slide a kernel over the windows of ``x``.
 
     Args:
-        step: The same over the clean map.
+        operation: The same function on the clean map.
         modes, pads: How the map is continued, and by how much.
         windows: What the kernel reads at a time.
         run: The function on maps that are continued already.
@@ -51,78 +51,78 @@ def slide(
         fill: What stands where ``modes`` say that nothing does.
         weight: Of a convolution without groups: it can also run by what changed.
     """
-    if step.readings is None:
+    if operation.fields is None:
         sources = padded_sources(x, modes, pads)
-        step.readings = [
-            Reading(source, size, *window)
-            for source, size, window in zip(sources, step.clean.shape[-2:], windows)
+        operation.fields = [
+            ReceptiveField(source, size, *window)
+            for source, size, window in zip(sources, operation.clean.shape[-2:], windows)
         ]
-    if x.tape.idle(step):
-        x.tape.count(step, len(x), 0)
-        return Windowed.equal(step.clean, len(x), x.tape)
-    readings = step.readings
-    rows, cols = (reading.results(span) for reading, span in zip(readings, (x.rows, x.cols)))
-    rows, cols = x.tape.narrowed(step, rows, cols)
+    if x.graph.is_unneeded(operation):
+        x.graph.count_macs(operation, len(x), 0)
+        return WindowedTensor.unchanged(operation.clean, len(x), x.graph)
+    fields = operation.fields
+    rows, cols = (field.results(span) for field, span in zip(fields, (x.rows, x.cols)))
+    rows, cols = x.graph.restrict_to_demand(operation, rows, cols)
     if weight is not None and not x.whole:
-        y = _slide_by_changes(x, step, weight, rows, cols)
+        y = _slide_by_changes(x, operation, weight, rows, cols)
         if y is not None:
             return y
     share = rows.length * cols.length / (rows.size * cols.size)
-    x.tape.count(step, len(x), 1 if share > _WHOLE else share)
+    x.graph.count_macs(operation, len(x), 1 if share > _WHOLE else share)
     if share > _WHOLE:
         patch = run_whole(x.dense())
-        return Windowed(step.clean, patch, rows.whole(), cols.whole(), x.tape, owned=True)
-    patch = run(_read(x, modes, pads, fill, readings, (rows, cols)))
+        return WindowedTensor(
+            operation.clean, patch, rows.whole(), cols.whole(), x.graph, owned=True
+        )
+    patch = run(_read(x, modes, pads, fill, fields, (rows, cols)))
     for axis, span in enumerate((rows, cols)):
-        if 'scales' in step.kept:
-            patch = patch * _along(step.kept['scales'][axis], span, axis, patch)
-    return Windowed(step.clean, patch, rows, cols, x.tape, owned=True)
+        if 'scales' in operation.constants:
+            patch = patch * _along(operation.constants['scales'][axis], span, axis, patch)
+    return WindowedTensor(operation.clean, patch, rows, cols, x.graph, owned=True)
 
 
 def _read(
-    x: Windowed,
+    x: WindowedTensor,
     modes: Modes,
     pads: Pads,
     fill: float,
-    readings: Sequence[Reading],
+    fields: Sequence[ReceptiveField],
     results: Sequence[Span],
 ) -> Tensor:
     """What the results in these windows read of the continued map."""
-    if all(reading.is_identity for reading in readings):
+    if all(field.is_identity for field in fields):
         return x.at(*results)
     continued = x.clean
     if any(pads):
-        continued = x.tape.derived(
+        continued = x.graph.cached(
             x.clean, (modes, pads, fill), lambda: _continue(x.clean, modes, pads, fill)
         )
-    places = [
-        (reading.source, *reading.positions(span)) for reading, span in zip(readings, results)
-    ]
+    places = [(field.source, *field.positions(span)) for field, span in zip(fields, results)]
     return x.read(continued, *places)
 
 
 def _slide_by_changes(
-    x: Windowed, step: Step, weight: Tensor, rows: Span, cols: Span
-) -> Windowed | None:
+    x: WindowedTensor, operation: Operation, weight: Tensor, rows: Span, cols: Span
+) -> WindowedTensor | None:
     """A convolution by what changed, where that is less work; else None."""
     _, channels, *kernel = weight.shape
     if channels < _CHANGED_CHANNELS or kernel == [1, 1]:
         return None
     down, across = (
-        Taps.of(reading, inputs, results)
-        for reading, inputs, results in zip(step.readings, (x.rows, x.cols), (rows, cols))
+        Taps.of(field, inputs, results)
+        for field, inputs, results in zip(operation.fields, (x.rows, x.cols), (rows, cols))
     )
-    full = len(x) * step.clean.shape[-2] * step.clean.shape[-1] * weight[0, 0].numel()
+    full = len(x) * operation.clean.shape[-2] * operation.clean.shape[-1] * weight[0, 0].numel()
     usual = len(x) * rows.length * cols.length * weight[0, 0].numel()
     taken = pairs(down, across)
     if taken > _BY_CHANGES * usual:
         return None
-    x.tape.count(step, len(x), taken / full)
-    clean = Windowed.unchanged(x.clean, x.rows, x.cols)
+    x.graph.count_macs(operation, len(x), taken / full)
+    clean = WindowedTensor.clean_windows(x.clean, x.rows, x.cols)
     change = (x.patch - clean).permute(0, 2, 3, 1).contiguous()
-    y = Windowed.unchanged(step.clean, rows, cols).permute(0, 2, 3, 1).contiguous()
+    y = WindowedTensor.clean_windows(operation.clean, rows, cols).permute(0, 2, 3, 1).contiguous()
     add_changes(y, change, weight, down, across)
-    return Windowed(step.clean, y.permute(0, 3, 1, 2), rows, cols, x.tape, owned=True)
+    return WindowedTensor(operation.clean, y.permute(0, 3, 1, 2), rows, cols, x.graph, owned=True)
 
 
 def _continue(clean: Tensor, modes: Modes, pads: Pads, fill: float) -> Tensor:
@@ -152,11 +152,11 @@ def conv2d(
     groups: int = 1,
 ) -> Any:
     """Convolution padded by zeros."""
-    if not isinstance(input, Windowed) or isinstance(weight, Windowed):
+    if not isinstance(input, WindowedTensor) or isinstance(weight, WindowedTensor):
         return NotImplemented
     convolution = Convolution(weight, pair(stride), pair(dilation), groups)
     pads = get_pads(padding, convolution.windows)
-    quick = WinogradConvolution(convolution, input.tape)
+    quick = WinogradConvolution(convolution, input.graph)
 
     def run(x: Tensor) -> Tensor:
         return quick(x, bias, (0, 0))
@@ -168,23 +168,23 @@ def conv2d(
     def run_clean(x: Tensor) -> Tensor:
         return func(x, weight, bias, stride, padding, dilation, groups)
 
-    step = input.tape.step(func, lambda: run_clean(input.clean), input.clean)
+    operation = input.graph.next_operation(func, lambda: run_clean(input.clean), input.clean)
     zeros, own = get_modes('zeros'), weight if groups == 1 else None
-    return slide(input, step, zeros, pads, convolution.windows, run, run_whole, weight=own)
+    return slide(input, operation, zeros, pads, convolution.windows, run, run_whole, weight=own)
 
 
 @handles(padded_conv2d)
 def conv_by_modes(
     func: Callable,
-    x: Windowed,
+    x: WindowedTensor,
     bias: Tensor | None,
     convolution: Convolution,
     modes: Modes,
     pads: Pads,
-) -> Windowed:
+) -> WindowedTensor:
     """Convolution padded by modes."""
     reweights = any(mode.reweight for mode in modes)
-    quick = WinogradConvolution(convolution, x.tape)
+    quick = WinogradConvolution(convolution, x.graph)
     weight = convolution.weight if convolution.groups == 1 and not reweights else None
 
     def run(x: Tensor) -> Tensor:
@@ -193,15 +193,17 @@ def conv_by_modes(
     def run_whole(x: Tensor) -> Tensor:
         return func(x, bias, quick, modes, pads)
 
-    step = x.tape.step(func, lambda: func(x.clean, bias, convolution, modes, pads), x.clean)
+    operation = x.graph.next_operation(
+        func, lambda: func(x.clean, bias, convolution, modes, pads), x.clean
+    )
     windows = convolution.windows
-    if reweights and 'scales' not in step.kept:
+    if reweights and 'scales' not in operation.constants:
         weights = window_weights(x.clean.shape[-2:], modes, pads, windows)
-        step.kept['scales'] = [
+        operation.constants['scales'] = [
             np.array(each or [1] * count, np.float32)
-            for each, count in zip(weights, step.clean.shape[-2:])
+            for each, count in zip(weights, operation.clean.shape[-2:])
         ]
-    y = slide(x, step, modes, pads, windows, run, run_whole, weight=weight)
+    y = slide(x, operation, modes, pads, windows, run, run_whole, weight=weight)
     if reweights and bias is not None and not y.whole:
         y.patch = y.patch + bias.to(y.patch.dtype).view(-1, 1, 1)
     return y
@@ -210,7 +212,7 @@ def conv_by_modes(
 @handles(torch.max_pool2d, F.max_pool2d)
 def max_pool2d(
     func: Callable,
-    input: Windowed,
+    input: WindowedTensor,
     kernel_size: Pair,
     stride: Pair | None = None,
     padding: Pair = 0,
@@ -230,16 +232,16 @@ def max_pool2d(
     def run_whole(x: Tensor) -> Tensor:
         return func(x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
 
-    step = input.tape.step(func, lambda: run_whole(input.clean), input.clean)
-    pads = _pooled_pads(input, step, padding, windows)
+    operation = input.graph.next_operation(func, lambda: run_whole(input.clean), input.clean)
+    pads = _pooled_pads(input, operation, padding, windows)
     zeros = get_modes('zeros')
-    return slide(input, step, zeros, pads, windows, run, run_whole, fill=-torch.inf)
+    return slide(input, operation, zeros, pads, windows, run, run_whole, fill=-torch.inf)
 
 
-def _pooled_pads(x: Windowed, step: Step, padding: Pair, windows: Windows) -> Pads:
+def _pooled_pads(x: WindowedTensor, operation: Operation, padding: Pair, windows: Windows) -> Pads:
     """What all windows reach beyond the map, that of ``ceil_mode`` included."""
     pads = []
-    sizes = x.clean.shape[-2:], step.clean.shape[-2:]
+    sizes = x.clean.shape[-2:], operation.clean.shape[-2:]
     for before, window, size, results in zip(pair(padding), windows, *sizes):
         pads += [before, max(window.spans(results) - before - size, 0)]
     return tuple(pads)
@@ -248,7 +250,7 @@ def _pooled_pads(x: Windowed, step: Step, padding: Pair, windows: Windows) -> Pa
 @handles(torch._C._nn.avg_pool2d, F.avg_pool2d)
 def avg_pool2d(
     func: Callable,
-    input: Windowed,
+    input: WindowedTensor,
     kernel_size: Pair,
     stride: Pair | None = None,
     padding: Pair = 0,
@@ -266,11 +268,11 @@ def avg_pool2d(
     def run_whole(x: Tensor) -> Tensor:
         return func(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
-    step = input.tape.step(func, lambda: run_whole(input.clean), input.clean)
-    if 'scales' not in step.kept:
-        step.kept['scales'] = []
+    operation = input.graph.next_operation(func, lambda: run_whole(input.clean), input.clean)
+    if 'scales' not in operation.constants:
+        operation.constants['scales'] = []
         for axis, (before, window) in enumerate(zip(pair(padding), windows)):
-            size, results = input.clean.shape[axis - 2], step.clean.shape[axis - 2]
+            size, results = input.clean.shape[axis - 2], operation.clean.shape[axis - 2]
             first = np.arange(results) * window.stride - before
             last = np.minimum(first + window.kernel, size + before)
             if not count_include_pad:
@@ -278,6 +280,6 @@ def avg_pool2d(
             count = last - first
             if divisor_override:
                 count = np.full(results, divisor_override if axis == 0 else 1)
-            step.kept['scales'].append((1 / count).astype(np.float32))
-    pads = _pooled_pads(input, step, padding, windows)
-    return slide(input, step, get_modes('zeros'), pads, windows, run, run_whole)
+            operation.constants['scales'].append((1 / count).astype(np.float32))
+    pads = _pooled_pads(input, operation, padding, windows)
+    return slide(input, operation, get_modes('zeros'), pads, windows, run, run_whole)

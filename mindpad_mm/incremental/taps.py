@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mindpad_mm.incremental.geometry import Reading, Span
+from mindpad_mm.incremental.geometry import ReceptiveField, Span
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Taps:
     changed: np.ndarray
 
     @classmethod
-    def of(cls, reading: Reading, inputs: Span, results: Span) -> Taps:
+    def of(cls, reading: ReceptiveField, inputs: Span, results: Span) -> Taps:
         """The taps of the results in the windows ``results``."""
         first, _ = reading.positions(results)
         position = first[:, None] + np.arange(results.length) * reading.stride

@@ -17,7 +17,7 @@ from mindpad_mm.core.torch_functions import (
     writes_in_place,
 )
 from mindpad_mm.incremental.geometry import Source, Span
-from mindpad_mm.incremental.tape import NotFollowed, Tape
+from mindpad_mm.incremental.graph import NotFollowed, OperationGraph
 
 Handler = Callable[..., Any]
 
@@ -36,7 +36,7 @@ def handles(*functions: Callable) -> Callable[[Handler], Handler]:
     return register
 
 
-class Windowed(torch.Tensor):
+class WindowedTensor(torch.Tensor):
     """B maps that equal one clean map outside a window each.
 
     To the modules it runs through it is a (B, C, H, W) tensor; it has no memory of its own.
@@ -45,7 +45,7 @@ class Windowed(torch.Tensor):
         clean: (1, C, H, W), channels last. Shared and never written to.
         patch: (B, C, h, w), what stands in the windows.
         rows, cols: Where the windows lie.
-        tape: The clean run that ``clean`` belongs to.
+        graph: The clean run that ``clean`` belongs to.
         is_view: Whether this is a part of other maps, or a part of it is about: then nothing may be
             written in place, because the other would not change with it.
         owned: Whether ``patch`` is known to be memory of its own, as a fresh result is: what is written
@@ -56,7 +56,7 @@ class Windowed(torch.Tensor):
     patch: Tensor
     rows: Span
     cols: Span
-    tape: Tape
+    graph: OperationGraph
     is_view: bool
     owned: bool
 
@@ -67,35 +67,37 @@ class Windowed(torch.Tensor):
         patch: Tensor,
         rows: Span,
         cols: Span,
-        tape: Tape,
+        graph: OperationGraph,
         is_view: bool = False,
         owned: bool = False,
-    ) -> Windowed:
+    ) -> WindowedTensor:
         shape = (patch.shape[0], *clean.shape[1:])
         self = torch.Tensor._make_wrapper_subclass(
             cls, shape, dtype=clean.dtype, device=clean.device
         )
         self.clean, self.patch, self.rows, self.cols = clean, patch, rows, cols
-        self.tape = tape
+        self.graph = graph
         self.is_view, self.owned = is_view, owned
         return self
 
     @classmethod
-    def pasted(cls, clean: Tensor, patch: Tensor, corners: np.ndarray, tape: Tape) -> Windowed:
+    def pasted(
+        cls, clean: Tensor, patch: Tensor, corners: np.ndarray, graph: OperationGraph
+    ) -> WindowedTensor:
         """Maps with a patch each, its top-left cell at ``corners`` (B, 2) (row, col)."""
         rows, cols = (
             Span.around(corners[:, axis], corners[:, axis] + length, size)
             for axis, (length, size) in enumerate(zip(patch.shape[-2:], clean.shape[-2:]))
         )
-        return cls(clean, patch, rows, cols, tape)
+        return cls(clean, patch, rows, cols, graph)
 
     @classmethod
-    def equal(cls, clean: Tensor, batch: int, tape: Tape) -> Windowed:
-        """Maps of which none differs from the clean one, or nobody needs where."""
+    def unchanged(cls, clean: Tensor, batch: int, graph: OperationGraph) -> WindowedTensor:
+        """Maps that all equal the clean one, or of which no cell is needed."""
         rows, cols = (Span.unchanged(batch, size) for size in clean.shape[-2:])
-        return cls(clean, clean[..., :1, :1].expand(batch, -1, -1, -1), rows, cols, tape)
+        return cls(clean, clean[..., :1, :1].expand(batch, -1, -1, -1), rows, cols, graph)
 
-    def become(self, other: Windowed) -> Windowed:
+    def become(self, other: WindowedTensor) -> WindowedTensor:
         """Take over the content of another, as an operation in place does."""
         if self.is_view or self.shape != other.shape or self.dtype != other.dtype:
             raise NotFollowed(
@@ -135,7 +137,7 @@ class Windowed(torch.Tensor):
             )
 
     @staticmethod
-    def unchanged(clean: Tensor, rows: Span, cols: Span) -> Tensor:
+    def clean_windows(clean: Tensor, rows: Span, cols: Span) -> Tensor:
         """What stands in windows of a clean map, (B, C, rows.length, cols.length)."""
         places = (rows.start, rows.length), (cols.start, cols.length)
         return _gather(clean, *places).permute(0, 3, 1, 2)
@@ -189,7 +191,7 @@ class Windowed(torch.Tensor):
             result = handler(func, *args, **kwargs)
             if result is not NotImplemented:
                 return result
-        return run_dense(func, *args, **kwargs)
+        return run_on_plain_tensors(func, *args, **kwargs)
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -197,7 +199,7 @@ class Windowed(torch.Tensor):
 
     def __repr__(self) -> str:
         with torch._C.DisableTorchFunctionSubclass():
-            return f'Windowed({tuple(self.shape)}, {self.rows.length} x {self.cols.length})'
+            return f'WindowedTensor({tuple(self.shape)}, {self.rows.length} x {self.cols.length})'
 
 
 class _Overlay:
@@ -237,17 +239,17 @@ def _gather(clean: Tensor, rows: tuple[np.ndarray, int], cols: tuple[np.ndarray,
     return runs.index_select(0, begin).view(len(top), height, width, channels)
 
 
-def run_dense(func: Callable, *args: Any, **kwargs: Any) -> Any:
+def run_on_plain_tensors(func: Callable, *args: Any, **kwargs: Any) -> Any:
     """Run a function on the whole maps."""
     first = args[0] if args else None
-    if isinstance(first, Windowed) and writes_in_place(func, kwargs):
+    if isinstance(first, WindowedTensor) and writes_in_place(func, kwargs):
         raise NotFollowed(f'{name_of(func)} writes in place')
-    windowed = find((args, kwargs), Windowed)
-    tape = windowed[0].tape
-    tape.fallbacks.add(name_of(func))
+    windowed = find((args, kwargs), WindowedTensor)
+    graph = windowed[0].graph
+    graph.fallbacks.add(name_of(func))
     for value in windowed:
-        tape.escape(value.clean)
-    args, kwargs = replace((args, kwargs), Windowed, Windowed.dense)
+        graph.mark_used_outside(value.clean)
+    args, kwargs = replace((args, kwargs), WindowedTensor, WindowedTensor.dense)
     return func(*args, **kwargs)
 
 
@@ -255,28 +257,28 @@ def run_whole(func: Callable, *args: Any, **kwargs: Any) -> Any:
     """Run a function that makes maps of maps on the whole maps.
 
     Returns:
-        A :class:`Windowed` of which everything has changed, so that what follows stays counted; the
+        A :class:`WindowedTensor` of which everything has changed, so that what follows stays counted; the
         plain result where that is not a batch of maps.
     """
-    values = find((args, kwargs), Windowed)
-    tape = values[0].tape
+    values = find((args, kwargs), WindowedTensor)
+    graph = values[0].graph
 
-    def run(of: Callable[[Windowed], Tensor]) -> Any:
-        own_args, own_kwargs = replace((args, kwargs), Windowed, of)
+    def run(of: Callable[[WindowedTensor], Tensor]) -> Any:
+        own_args, own_kwargs = replace((args, kwargs), WindowedTensor, of)
         return func(*own_args, **own_kwargs)
 
     cleans = [value.clean for value in values]
-    step = tape.step(func, lambda: run(lambda value: value.clean), *cleans)
-    step.whole = True
-    is_map = step.clean.dim() == 4 and len(step.clean) == 1
-    if is_map and tape.idle(step):
-        tape.count(step, len(values[0]), 0)
-        return Windowed.equal(step.clean, len(values[0]), tape)
-    patch = run(Windowed.dense)
-    tape.count(step, len(values[0]), 1)
+    operation = graph.next_operation(func, lambda: run(lambda value: value.clean), *cleans)
+    operation.reads_all = True
+    is_map = operation.clean.dim() == 4 and len(operation.clean) == 1
+    if is_map and graph.is_unneeded(operation):
+        graph.count_macs(operation, len(values[0]), 0)
+        return WindowedTensor.unchanged(operation.clean, len(values[0]), graph)
+    patch = run(WindowedTensor.dense)
+    graph.count_macs(operation, len(values[0]), 1)
     if not is_map:
         for value in values:
-            tape.escape(value.clean)
+            graph.mark_used_outside(value.clean)
         return patch
-    rows, cols = (Span.all_changed(len(patch), size) for size in step.clean.shape[-2:])
-    return Windowed(step.clean, patch, rows, cols, tape)
+    rows, cols = (Span.all_changed(len(patch), size) for size in operation.clean.shape[-2:])
+    return WindowedTensor(operation.clean, patch, rows, cols, graph)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mindpad_mm.incremental.tape import Tape
+from mindpad_mm.incremental.graph import OperationGraph
 from mindpad_mm.padding.functional import Convolution
 
 # With fewer channels the transforms cost more than the products they save.
@@ -43,21 +43,21 @@ class WinogradConvolution(Convolution):
 
     Args:
         convolution: What to compute.
-        tape: Keeps the transformed kernel.
+        graph: Keeps the transformed kernel.
     """
 
-    def __init__(self, convolution: Convolution, tape: Tape) -> None:
+    def __init__(self, convolution: Convolution, graph: OperationGraph) -> None:
         super().__init__(
             convolution.weight, convolution.stride, convolution.dilation, convolution.groups
         )
-        self.tape = tape
+        self.graph = graph
 
     def __call__(self, x: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
         height, width = (size + 2 * pad - 2 for size, pad in zip(x.shape[-2:], padding))
         if not self._is_quicker(x, height, width):
             return super().__call__(x, bias, padding)
         weight = self.weight
-        kernel = self.tape.derived(weight, ('winograd',), lambda: transformed(weight))
+        kernel = self.graph.cached(weight, ('winograd',), lambda: transformed(weight))
         return convolve(x, kernel, bias, padding)
 
     def _is_quicker(self, x: Tensor, height: int, width: int) -> bool:

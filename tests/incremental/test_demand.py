@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mindpad_mm.incremental import Tape, Windowed
-from mindpad_mm.incremental.demand import Demand
-from tests.incremental.test_windows import CHANNELS, blocks, overlaid, pasted
+from mindpad_mm.incremental.graph import Demand, OperationGraph
+from mindpad_mm.incremental.windowed import WindowedTensor
+from tests.incremental.test_windowed import CHANNELS, blocks, overlaid, pasted
 
 
 def rectangles(data, batch, sizes):
@@ -37,11 +37,11 @@ def test_needed_results_are_right_and_depend_on_nothing_that_is_not_needed(seed,
     net = nn.Sequential(*data.draw(blocks())).eval()
     clean, patch, corners = data.draw(pasted())
     maps, batch = overlaid(clean, patch, corners), len(corners)
-    tape = Tape()
+    graph = OperationGraph()
 
     def run():
-        tape.rewind()
-        return net(Windowed.pasted(clean, patch.clone(), corners, tape) * 1)
+        graph.rewind()
+        return net(WindowedTensor.pasted(clean, patch.clone(), corners, graph) * 1)
 
     with torch.inference_mode():
         try:
@@ -49,13 +49,13 @@ def test_needed_results_are_right_and_depend_on_nothing_that_is_not_needed(seed,
         except RuntimeError:
             return  # the map became too small for the next kernel
         y = run()
-        last = tape.maker(y.clean) if isinstance(y, Windowed) else None
+        last = graph.operation_of(y.clean) if isinstance(y, WindowedTensor) else None
         if last is None:
             return  # it ran on whole maps, of which no part is asked for
         cells = rectangles(data, batch, expected.shape[-2:])
-        tape.demand = Demand(tape, {last: cells}, batch)
+        graph.demand = Demand(graph, {last: cells}, batch)
         found = run().dense()
-        needed = tape.demand.needs.get(tape.steps[0])
+        needed = graph.demand.needs.get(graph.operations[0])
         elsewhere = torch.randn(maps.shape)
         for sample in range(batch) if needed is not None else ():
             (top, bottom), (left, right) = ((low[sample], high[sample]) for low, high in needed)
@@ -72,20 +72,20 @@ def test_needed_results_are_right_and_depend_on_nothing_that_is_not_needed(seed,
 def test_steps_that_nobody_needs_do_not_run():
     conv, other = nn.Conv2d(CHANNELS, 2, 3), nn.Conv2d(CHANNELS, 3, 3)
     clean, patch, corners = torch.rand(1, CHANNELS, 9, 9), torch.rand(1, CHANNELS, 2, 2), [[3, 3]]
-    tape = Tape()
+    graph = OperationGraph()
 
     def run():
-        tape.rewind()
-        x = Windowed.pasted(clean, patch, np.array(corners), tape)
+        graph.rewind()
+        x = WindowedTensor.pasted(clean, patch, np.array(corners), graph)
         return conv(x), other(x)
 
     with torch.inference_mode():
         first, _ = run()
         one = np.array([2]), np.array([3])
-        tape.demand = Demand(tape, {tape.maker(first.clean): (one, one)}, 1)
-        tape.macs = 0.0
+        graph.demand = Demand(graph, {graph.operation_of(first.clean): (one, one)}, 1)
+        graph.macs = 0.0
         first, second = run()
-    assert 0 < tape.macs <= 2 * CHANNELS * 9
+    assert 0 < graph.macs <= 2 * CHANNELS * 9
     assert first.changed
     assert not second.changed
     assert torch.equal(second.dense(), second.clean)

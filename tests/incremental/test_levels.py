@@ -10,8 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindpad_mm.incremental import Level, Tape, Windowed, shortcuts
-from mindpad_mm.incremental.heads import restricted
+from mindpad_mm.incremental import postprocess
+from mindpad_mm.incremental.graph import OperationGraph
+from mindpad_mm.incremental.levels import LazyLevel
+from mindpad_mm.incremental.single_stage import restricted
+from mindpad_mm.incremental.windowed import WindowedTensor
 
 
 def windows(clean_size, size, corners, seed=0, channels=6):
@@ -22,7 +25,7 @@ def windows(clean_size, size, corners, seed=0, channels=6):
         )
         for batch, each in ((1, clean_size), (len(corners), size))
     )
-    return Windowed.pasted(clean, patch, np.array(corners), Tape())
+    return WindowedTensor.pasted(clean, patch, np.array(corners), OperationGraph())
 
 
 def in_part():
@@ -34,7 +37,7 @@ def in_whole():
 
 
 def in_nothing():
-    return Windowed.equal(in_part().clean, 3, Tape())
+    return WindowedTensor.unchanged(in_part().clean, 3, OperationGraph())
 
 
 @pytest.fixture(params=[in_part, in_whole, in_nothing])
@@ -56,7 +59,7 @@ USES = {
 @pytest.mark.parametrize('use', USES.values(), ids=USES)
 @pytest.mark.parametrize('sample', [0, 2, -1])
 def test_every_use_gives_what_the_plain_tensor_gives(windowed, use, sample):
-    result, expected = use(Level.of(windowed)[sample]), use(windowed.dense()[sample])
+    result, expected = use(LazyLevel.of(windowed)[sample]), use(windowed.dense()[sample])
     assert result.shape == expected.shape
     torch.testing.assert_close(plain(result), expected)
     if expected.dim() == 2:
@@ -65,13 +68,13 @@ def test_every_use_gives_what_the_plain_tensor_gives(windowed, use, sample):
 
 
 def plain(result):
-    return result.real() if isinstance(result, Level) else result
+    return result.real() if isinstance(result, LazyLevel) else result
 
 
 def test_scores_are_computed_in_the_window_only(monkeypatch):
     windowed = in_part()
-    monkeypatch.setattr(Windowed, 'dense', lambda self: pytest.fail('the whole map was made'))
-    scores = Level.of(windowed)[2].detach().permute(1, 2, 0).reshape(-1, 3).softmax(-1)[:, :-1]
+    monkeypatch.setattr(WindowedTensor, 'dense', lambda self: pytest.fail('the whole map was made'))
+    scores = LazyLevel.of(windowed)[2].detach().permute(1, 2, 0).reshape(-1, 3).softmax(-1)[:, :-1]
     clean = windowed.clean.permute(0, 2, 3, 1).reshape(9, 8, 2, 3).softmax(-1)[..., :-1]
     clean[2:5, 3:5] = windowed.patch[2].permute(1, 2, 0).view(3, 2, 2, 3).softmax(-1)[..., :-1]
     rows = torch.randperm(144)[:50]
@@ -80,7 +83,7 @@ def test_scores_are_computed_in_the_window_only(monkeypatch):
 
 
 def test_what_was_written_to_is_read_again(windowed):
-    level, maps = Level.of(windowed), windowed.dense().clone()
+    level, maps = LazyLevel.of(windowed), windowed.dense().clone()
     for x in (level, maps):
         x[..., :4].mul_(3)
     scores = [plain(x[1].permute(1, 2, 0).reshape(-1, 3).softmax(-1)) for x in (level, maps)]
@@ -90,7 +93,7 @@ def test_what_was_written_to_is_read_again(windowed):
 def test_scores_that_were_written_to_are_read_again(windowed):
     given, expected = (
         x[1].permute(1, 2, 0).reshape(-1, 3).sigmoid()
-        for x in (Level.of(windowed), windowed.dense().clone())
+        for x in (LazyLevel.of(windowed), windowed.dense().clone())
     )
     for scores in (given, expected):
         scores.mul_(2)
@@ -99,7 +102,7 @@ def test_scores_that_were_written_to_are_read_again(windowed):
 
 def test_what_was_read_before_writing_is_changed_by_it(windowed):
     results = []
-    for x in (Level.of(windowed), windowed.dense().clone()):
+    for x in (LazyLevel.of(windowed), windowed.dense().clone()):
         rows = x[0].permute(1, 2, 0).reshape(-1, 3)
         x.add_(1)
         results.append(plain(rows.sigmoid()))
@@ -132,7 +135,7 @@ def dense_rows(value, rows):
 @given(levels())
 def test_the_new_rows_of_all_images_are_those_of_each(level):
     value, rows = level
-    every = rows(Level.of(value)[0]).new_rows_of(range(len(value)))
+    every = rows(LazyLevel.of(value)[0]).new_rows_of(range(len(value)))
     assert len(every) == len(value)
     for new, patch in zip(every, value.patch):
         torch.testing.assert_close(new, rows(patch))
@@ -141,7 +144,7 @@ def test_the_new_rows_of_all_images_are_those_of_each(level):
 @given(levels())
 def test_new_rows_stand_where_they_are_said_to(level):
     value, rows = level
-    first = rows(Level.of(value)[0])
+    first = rows(LazyLevel.of(value)[0])
     new, plain = first.new_rows_of(range(len(value))), dense_rows(value, rows)
     sample, row = (part.flatten() for part in torch.meshgrid(
         torch.arange(len(new)), torch.arange(new.shape[1]), indexing='ij'))  # fmt: skip
@@ -154,7 +157,7 @@ def test_new_rows_stand_where_they_are_said_to(level):
 @given(levels(), st.randoms(use_true_random=False))
 def test_rows_outside_of_a_window_are_all_but_the_new_ones(level, random):
     value, rows = level
-    first = rows(Level.of(value)[0])
+    first = rows(LazyLevel.of(value)[0])
     asked = random.choices(range(len(first)), k=10)
     outside = first.outside(torch.tensor(asked))
     assert outside.shape == (len(value), 10)
@@ -168,9 +171,9 @@ def test_rows_outside_of_a_window_are_all_but_the_new_ones(level, random):
 def test_rows_are_taken_as_they_are_asked_for(level, changed, random):
     value, rows = level
     if not changed:
-        value = Windowed.equal(value.clean, len(value), Tape())
+        value = WindowedTensor.unchanged(value.clean, len(value), OperationGraph())
     for sample, plain in enumerate(dense_rows(value, rows)):
-        one = rows(Level.of(value)[sample])
+        one = rows(LazyLevel.of(value)[sample])
         asked = torch.tensor(random.choices(range(-len(one), len(one)), k=random.randint(1, 20)))
         taken = one.take(asked)
         assert type(taken) is torch.Tensor
@@ -185,9 +188,9 @@ def test_rows_are_taken_as_they_are_asked_for(level, changed, random):
 def test_rows_of_many_images_are_those_taken_one_by_one(level, skipped, changed, random):
     value, rows = level
     if not changed:
-        value = Windowed.equal(value.clean, len(value), Tape())
+        value = WindowedTensor.unchanged(value.clean, len(value), OperationGraph())
     images = range(skipped, len(value))
-    one, plain = rows(Level.of(value)[0]), dense_rows(value, rows)
+    one, plain = rows(LazyLevel.of(value)[0]), dense_rows(value, rows)
     asked = [torch.tensor(random.choices(range(len(one)), k=random.randint(0, 9)), dtype=torch.long)
              for _ in images]  # fmt: skip
     taken = one.take_each(asked, skipped) if images else []
@@ -198,11 +201,11 @@ def test_rows_of_many_images_are_those_taken_one_by_one(level, skipped, changed,
 
 def test_rows_that_post_processing_asks_for_twice_are_its_own_each_time():
     scores, deltas = in_part(), in_part()
-    best = shortcuts._BestOfLevels(shortcuts._Chance(5), suppressed=True)
+    best = postprocess._BatchedTopk(postprocess._Ties(5), nms_finds_ties=True)
 
     def ask():
-        level = Level.of(scores)[1].permute(1, 2, 0).reshape(-1, 3).sigmoid()
-        rows = Level.of(deltas)[1].permute(1, 2, 0).reshape(-1, 3)
+        level = LazyLevel.of(scores)[1].permute(1, 2, 0).reshape(-1, 3).sigmoid()
+        rows = LazyLevel.of(deltas)[1].permute(1, 2, 0).reshape(-1, 3)
         return best(level, 0.1, 10, {'deltas': rows})[3]['deltas']
 
     first = ask()
@@ -214,6 +217,6 @@ def test_rows_that_post_processing_asks_for_twice_are_its_own_each_time():
 def test_writing_to_what_is_restricted_leaves_the_clean_map_alone():
     clean = torch.randn(1, 6, 1, 1).contiguous(memory_format=torch.channels_last)
     untouched = clean.clone()
-    ((value,),) = restricted(((Windowed.equal(clean, 1, Tape()),),), {})
-    Level.of(value)[0].permute(1, 2, 0).reshape(-1, 3).mul_(5)
+    ((value,),) = restricted(((WindowedTensor.unchanged(clean, 1, OperationGraph()),),), {})
+    LazyLevel.of(value)[0].permute(1, 2, 0).reshape(-1, 3).mul_(5)
     assert torch.equal(clean, untouched)

@@ -14,7 +14,9 @@ from mmcv.cnn.bricks.conv_ws import ConvWS2d
 from mmdet.models.layers.normed_predictor import NormedConv2d
 from torch import nn
 
-from mindpad_mm.incremental import Tape, Windowed, winograd
+from mindpad_mm.incremental import winograd
+from mindpad_mm.incremental.graph import OperationGraph
+from mindpad_mm.incremental.windowed import WindowedTensor
 from mindpad_mm.incremental.winograd import WinogradConvolution, convolve, transformed
 from mindpad_mm.padding import swap_padding
 from mindpad_mm.padding.functional import Convolution, padded_conv2d
@@ -62,7 +64,7 @@ def parameter(value):
 def quickly(x, weight, bias, **form):
     weight = parameter(weight)
     form = {'stride': (1, 1), 'dilation': (1, 1), 'groups': 1, **form}
-    convolution = WinogradConvolution(Convolution(weight, **form), Tape())
+    convolution = WinogradConvolution(Convolution(weight, **form), OperationGraph())
     return convolution(x, bias, (1, 1))
 
 
@@ -105,10 +107,10 @@ def test_in_mixed_precision_it_is_torchs_own():
 
 
 def test_a_parameter_that_is_gone_is_not_taken_for_a_later_one():
-    tape, x = Tape(), torch.randn(2, CHANNELS, 10, 10)
+    graph, x = OperationGraph(), torch.randn(2, CHANNELS, 10, 10)
     for values in torch.randn(3, CHANNELS, CHANNELS, 3, 3).unbind():
         weight = parameter(values)
-        found = WinogradConvolution(Convolution(weight, (1, 1), (1, 1), 1), tape)(x, None, (1, 1))
+        found = WinogradConvolution(Convolution(weight, (1, 1), (1, 1), 1), graph)(x, None, (1, 1))
         wanted = F.conv2d(x, weight, padding=1)
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
         del found, wanted, weight
@@ -121,11 +123,11 @@ def test_weights_that_layers_make_anew_for_every_run_are_not_taken_for_each_othe
     net = nn.Sequential(*(layer(CHANNELS, CHANNELS, 3, padding=1) for _ in range(4))).eval()
     swap_padding(net, mode)
     clean = torch.randn(1, CHANNELS, 14, 14).contiguous(memory_format=torch.channels_last)
-    tape = Tape()
+    graph = OperationGraph()
     for _ in range(2):
-        tape.rewind()
+        graph.rewind()
         patch = torch.randn(2, CHANNELS, 8, 8)
-        x = Windowed.pasted(clean, patch, np.array([[2, 2], [3, 1]]), tape)
+        x = WindowedTensor.pasted(clean, patch, np.array([[2, 2], [3, 1]]), graph)
         with torch.inference_mode():
             found, wanted = net(x).dense(), net(x.dense())
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
@@ -141,7 +143,7 @@ def test_windows_of_many_channels_are_convolved_quickly_in_every_mode(mode, leng
     patch = torch.randn(2, CHANNELS, length, length)
     weight, bias = torch.randn(CHANNELS, CHANNELS, 3, 3) * 0.05, torch.randn(CHANNELS)
     weight = parameter(weight)
-    x = Windowed.pasted(clean, patch, np.array([[2, 2], [1, 2]]), Tape())
+    x = WindowedTensor.pasted(clean, patch, np.array([[2, 2], [1, 2]]), OperationGraph())
     dense = x.dense()
     convolution = Convolution(weight, (1, 1), (1, 1), 1)
     if mode == 'zeros':

@@ -13,7 +13,9 @@ from mindpad_mm.core.loading import load_detector
 from mindpad_mm.core.matching import match_each
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.scenes import Background, make_scene
-from mindpad_mm.incremental.focus import Focus, Grid, find_focus
+from mindpad_mm.incremental import focused
+from mindpad_mm.incremental.focused import Focus, search_focus
+from mindpad_mm.incremental.single_stage import PriorGrid
 from mindpad_mm.padding import swap_padding
 from mindpad_mm.scan.engines import FocusedEngine, FullEngine, IncrementalEngine, find_engine
 from mindpad_mm.scan.positions import position_boxes
@@ -66,8 +68,8 @@ def test_chunks_give_the_same_bytes_in_any_order_and_after_a_restart(zoo, few_pl
 
 def test_a_chunk_whose_check_fails_gets_the_exact_engines_bits(zoo, few_places, monkeypatch):
     positions = spread_positions(zoo[1], zoo[2], 4)
-    too_few = lambda grids, does: Focus(grids, {0: 0})  # noqa: E731  # the finest level sees no light
-    monkeypatch.setattr('mindpad_mm.scan.engines.focused.find_focus', too_few)
+    too_few = lambda grids, is_accurate: Focus(grids, {0: 0})  # noqa: E731  # the finest level sees no light
+    monkeypatch.setattr('mindpad_mm.incremental.focused.search_focus', too_few)
     engine = FocusedEngine(*zoo, 4)
     given, exact = scores(engine, positions), scores(IncrementalEngine(*zoo, 4), positions)
     np.testing.assert_array_equal(given, exact)
@@ -80,7 +82,9 @@ def test_a_chunk_whose_check_fails_gets_the_exact_engines_bits(zoo, few_places, 
 
 
 def test_a_map_for_which_no_focus_does_is_left_to_the_exact_engine(zoo, few_places, monkeypatch):
-    monkeypatch.setattr('mindpad_mm.scan.engines.focused.find_focus', lambda grids, does: None)
+    monkeypatch.setattr(
+        'mindpad_mm.incremental.focused.search_focus', lambda grids, is_accurate: None
+    )
     positions = spread_positions(zoo[1], zoo[2], 2)
     engine = FocusedEngine(*zoo, 4)
     exact = scores(IncrementalEngine(*zoo, 4), positions)
@@ -111,11 +115,10 @@ def test_what_is_focused_on_equals_the_full_engines_in_many_families(name, monke
 
 def assert_focus_is_exact(model, scene, pixels, across, monkeypatch):
     """What priors in the focus get is what whole forward passes give them."""
-    from mindpad_mm.scan.engines import focused
 
     monkeypatch.setattr(FocusedEngine, 'places', 4)
     reaches = {0: 1, 1: 0}
-    monkeypatch.setattr(focused, 'find_focus', lambda grids, does: Focus(grids, reaches))
+    monkeypatch.setattr(focused, 'search_focus', lambda grids, is_accurate: Focus(grids, reaches))
     engine = FocusedEngine(model, scene, pixels, 4, tolerance=2)
     positions = spread_positions(scene, pixels, across)
     collected = []
@@ -166,7 +169,7 @@ def test_focused_is_an_engine_for_the_input_space_and_never_auto():
 
 
 def test_the_cells_about_an_object_are_those_whose_centres_are_near():
-    grid = Grid((10, 12), (4, 3), (8, 6))
+    grid = PriorGrid((10, 12), (4, 3), (8, 6))
     corners = np.array([[0, 0], [30, 22], [56, 50]])
     for reach in (0.0, 0.5, 1.0, 3.0):
         rows, cols = grid.cells(corners, (20, 14), reach)
@@ -181,11 +184,11 @@ def test_the_cells_about_an_object_are_those_whose_centres_are_near():
 
 
 def test_coarse_levels_that_do_not_matter_are_left_out():
-    grids = tuple(Grid((s, s), (0, 0), (64 // s, 64 // s)) for s in (16, 8, 4, 2))
+    grids = tuple(PriorGrid((s, s), (0, 0), (64 // s, 64 // s)) for s in (16, 8, 4, 2))
 
-    def does(focus):
+    def is_accurate(focus):
         return {0, 1} <= set(focus.reaches) and focus.reaches[0] >= 2
 
-    assert find_focus(grids, does).reaches == {0: 2, 1: 1}
-    assert find_focus(grids, lambda focus: False) is None
-    assert find_focus(grids, lambda focus: True).reaches == {0: 1}
+    assert search_focus(grids, is_accurate).reaches == {0: 2, 1: 1}
+    assert search_focus(grids, lambda focus: False) is None
+    assert search_focus(grids, lambda focus: True).reaches == {0: 1}

@@ -1,4 +1,4 @@
-"""The approximate fast engine: only the priors that can match the object, checked as it goes."""
+"""The approximate fast engine: computes only the priors that can match the object, and checks samples."""
 
 from __future__ import annotations
 
@@ -9,69 +9,60 @@ import torch
 from mmengine.structures import InstanceData
 
 from mindpad_mm.core.matching import match_each
-from mindpad_mm.incremental import NotFollowed
-from mindpad_mm.incremental.focus import Focus, find_focus
-from mindpad_mm.incremental.heads import (
-    NotFocusable,
-    Outputs,
-    SingleStage,
-    demand,
-    restricted,
-)
+from mindpad_mm.incremental import FocusedDetector, NotFollowed
+from mindpad_mm.incremental.focused import Focus
+from mindpad_mm.incremental.single_stage import NotFocusable
 from mindpad_mm.scan.engines.base import ENGINES
 from mindpad_mm.scan.engines.full import FullEngine
 from mindpad_mm.scan.engines.incremental import IncrementalEngine
 from mindpad_mm.scan.positions import position_boxes
 
-# Positions of one batch while the focus is sought, whatever the scan's batches: it must not depend
-# on them.
+# Batch size of the search for the focus and of the checks. It is fixed so that results do not depend
+# on the scan's own batch size.
 _BATCH = 8
-# While the focus is sought, scores must be right at all these multiples of the IoU threshold, because
-# at other positions other boxes come to lie on either side of it.
-_STRICTNESS = (0.4, 0.6, 0.8, 1, 1.2, 1.4)
-# And off by no more than this share of the tolerance.
-_CAUTION = 0.1
-# The share of the time that may go into checks, where one a chunk takes less.
+# The search for the focus compares scores at all these multiples of the IoU threshold, because at
+# other positions other boxes lie above or below the threshold.
+_IOU_MULTIPLES = (0.4, 0.6, 0.8, 1, 1.2, 1.4)
+# In the search, scores may differ by at most this share of the tolerance.
+_SEARCH_TOLERANCE = 0.1
+# The share of the time to spend on checks. Each chunk has at least one.
 _CHECKING = 0.08
-# To tell time by: multiply-accumulates that take as long as a position does besides its convolutions.
-_FIXED = 5e7
 
 
 @ENGINES.register_module(name='focused')
 class FocusedEngine(IncrementalEngine):
-    """Within a tolerance of the full engine, as far as it looks, and many times as fast.
+    """Within a tolerance of the full engine wherever that is checked, and many times as fast.
 
-    Before the first positions it finds out, at a few places of the map, which priors decide the score.
-    From then on it computes those, and of every map what they need; all other priors keep the values
-    of the clean scene. The detector's own post-processing runs on all of them.
+    Before the first positions, the engine searches at a few places of the map for a focus: the levels
+    and distances from the object whose priors decide the score. From then on it computes only those
+    priors; see :class:`FocusedDetector`.
 
-    At some positions of every chunk its score is held against that of a full forward pass. Where one
-    differs by more than the tolerance, the chunk is left to the exact engine, and where no choice of
-    priors will do, the whole map is; :meth:`notes` say so. What is computed depends on the scene, the
-    object and the chunk's positions, never on what was scanned before.
+    Some positions of every chunk are checked against a full forward pass. If a score differs by more
+    than the tolerance, the exact engine runs the chunk. If no focus is accurate enough, the exact
+    engine runs the whole map. :meth:`notes` reports both. Results depend on the scene, the object and
+    the chunk's positions, not on earlier chunks.
 
     Attributes:
-        places: Positions at which the focus is sought.
+        places: Number of positions at which the focus is searched.
     """
 
     name = 'focused'
     chunk_size = 512
+    detector_class = FocusedDetector
     places: ClassVar[int] = 64
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._detector: SingleStage | None = None
         self._focus: Focus | None = None
-        self._outputs: Outputs = ()
         self._unfocused_because = ''
-        self._share = 0.0
-        # By position, so that one that is asked for twice counts once.
+        self._relative_cost = 0.0
+        # By position, so that a position that is scanned twice counts once.
         self._checks: dict[tuple[int, int], float] = {}
         self._left_to_exact: set[tuple[int, int]] = set()
 
     def detect(self, positions: np.ndarray) -> list[InstanceData]:
         if self._focus is None and not self._unfocused_because:
-            self._seek_focus()
+            self._search_focus()
         if self._focus is None or not len(positions):
             return super().detect(positions)
         try:
@@ -93,21 +84,22 @@ class FocusedEngine(IncrementalEngine):
         return detections
 
     def _to_check(self, positions: np.ndarray) -> np.ndarray:
-        """Which positions of a chunk to check, the same whenever it is asked for."""
-        count = int(_CHECKING * self._share * len(positions))
+        """Indices of the positions of a chunk to check; the same every time for the same chunk."""
+        count = int(_CHECKING * self._relative_cost * len(positions))
         rng = np.random.default_rng(positions.ravel())
         return rng.choice(len(positions), max(count, 1), replace=False)
 
     def notes(self) -> dict[str, Any]:
-        """What the incremental engine says of the work, and
+        """The notes of the incremental engine, and
 
-        - ``unfocused_because``: why all was left to the exact engine; or else
+        - ``unfocused_because``: why the exact engine ran all positions; or else
         - ``focus``: each ``level`` that was computed, its ``stride`` (vertical, horizontal) in pixels
-          and the ``reach`` about the object, see :meth:`Grid.cells`;
-        - ``checks``: at how many positions it was held against a full forward pass;
+          and the ``reach`` around the object, see :meth:`PriorGrid.cells`;
+        - ``tolerance``: the largest difference in score allowed at a check;
+        - ``checks``: number of positions that were checked against a full forward pass;
         - ``largest_difference``: of the scores there;
-        - ``left_to_exact``: at how many positions the exact engine's result is given, because the
-          check of their chunk showed more than the tolerance.
+        - ``left_to_exact``: number of positions that the exact engine ran because the check of their
+          chunk showed more than the tolerance.
         """
         notes = super().notes()
         if self._focus is None:
@@ -128,63 +120,44 @@ class FocusedEngine(IncrementalEngine):
         return match_each(detections, self.label, boxes, iou_thr).scores
 
     def _detect_focused(self, corners: np.ndarray) -> list[InstanceData]:
-        """Final detections of one batch, of which only the focus is new."""
-        cells = self._focus.cells(corners, self.pixels.shape[:2])
+        """Final detections of one batch, computed in the focus only."""
         with torch.inference_mode():
-            inputs = self._inputs(corners)
-            self._tape.demand = demand(self._tape, self._outputs, cells, len(corners))
-            try:
-                outputs = self._detector.outputs(inputs)
-            finally:
-                self._tape.demand = None
-            outputs = restricted(outputs, cells)
-            return self._detector.detections(outputs, self._data_samples(len(corners)))
+            patches = self._patches(corners)
+            samples = self._data_samples(len(corners))
+            return self._detector.detect_focused(patches, corners, samples)
 
-    def _seek_focus(self) -> None:
-        try:
-            self._detector = SingleStage(self.model)
-            with torch.inference_mode():
-                self._focus = self._find_focus()
-            self._count_from_here()
-            if self._focus is not None:
-                self._detect_focused(self._places()[:_BATCH])
-                each = _BATCH * _FIXED
-                self._share = (self._tape.macs + each) / (self._tape.full_macs + each)
-                self._count_from_here()
-        except (NotFocusable, NotFollowed) as reason:
-            self._unfocused_because = str(reason)
-        else:
-            if self._focus is None:
-                self._unfocused_because = 'priors far from the object change the score'
-
-    def _count_from_here(self) -> None:
-        self._tape.macs = self._tape.full_macs = 0.0
-
-    def _find_focus(self) -> Focus | None:
-        """The focus that gives what the exact engine gives, at a few positions."""
+    def _search_focus(self) -> None:
+        """Set the focus and its cost, or the reason why there is none."""
+        if self._full is not None:
+            self._unfocused_because = self._reason
+            return
         positions = self._places()
         batches = [positions[k : k + _BATCH] for k in range(0, len(positions), _BATCH)]
-        exact = [self._detector.outputs(self._inputs(batch)) for batch in batches]
-        self._outputs = exact[0]
 
-        def scores(outputs: Outputs, batch: np.ndarray) -> np.ndarray:
-            found = self._detector.detections(outputs, self._data_samples(len(batch)))
-            return np.stack([self._scores(found, batch, self.iou_thr * k) for k in _STRICTNESS])
+        def scores(found: list[InstanceData], corners: np.ndarray) -> np.ndarray:
+            thresholds = [self.iou_thr * k for k in _IOU_MULTIPLES]
+            return np.stack([self._scores(found, corners, each) for each in thresholds])
 
-        wanted = [scores(restricted(outputs), batch) for outputs, batch in zip(exact, batches)]
-
-        def does(focus: Focus) -> bool:
-            for outputs, batch, score in zip(exact, batches, wanted):
-                cells = focus.cells(batch, self.pixels.shape[:2])
-                found = scores(restricted(outputs, cells), batch)
-                if np.abs(found - score).max() > _CAUTION * self.tolerance:
-                    return False
-            return True
-
-        return find_focus(self._detector.grids(exact[0]), does)
+        detector = self._detector
+        try:
+            # A detector of an unsupported kind is refused before any patch is made.
+            patches = ((self._patches(batch), batch) for batch in batches)
+            samples = self._data_samples(_BATCH)
+            allowed = _SEARCH_TOLERANCE * self.tolerance
+            focus = detector.find_focus(patches, samples, scores, allowed)
+            if focus is None:
+                self._unfocused_because = 'priors far from the object change the score'
+                return
+            with torch.inference_mode():
+                first = self._patches(batches[0])
+            samples = samples[: len(batches[0])]
+            self._relative_cost = detector.relative_cost(first, batches[0], samples)
+            self._focus = focus
+        except (NotFocusable, NotFollowed) as reason:
+            self._unfocused_because = str(reason)
 
     def _places(self) -> np.ndarray:
-        """Positions spread at random over the map, its corners among them, (N, 2)."""
+        """Positions (N, 2) spread at random over the map, including its corners."""
         last = np.subtract(self.scene.size, self.pixels.shape[:2])
         rng = np.random.default_rng([*self.scene.size, *self.pixels.shape[:2]])
         corners = [(0, 0), (0, last[1]), (last[0], 0), last]

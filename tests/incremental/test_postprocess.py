@@ -17,7 +17,10 @@ from mmdet.models.dense_heads import FCOSHead, RetinaHead, SSDHead, YOLOV3Head, 
 from mmengine.config import ConfigDict
 from torch import nn
 
-from mindpad_mm.incremental import Level, Tape, Windowed, shortcuts
+from mindpad_mm.incremental import postprocess
+from mindpad_mm.incremental.graph import OperationGraph
+from mindpad_mm.incremental.levels import LazyLevel
+from mindpad_mm.incremental.windowed import WindowedTensor
 
 
 def boxes_and_scores(seed, count, spread=20):
@@ -34,17 +37,17 @@ images = st.tuples(st.integers(0, 2**31), st.integers(0, 400), st.sampled_from([
 @settings(max_examples=100, deadline=None)
 @given(st.lists(images, min_size=1, max_size=4), st.integers(1, 60), st.floats(0.05, 0.95))
 def test_the_first_boxes_kept_of_each_image_are_the_same(images, kept, threshold):
-    chance = shortcuts._Chance(kept)
-    quick = shortcuts._Nms(chance)
+    ties = postprocess._Ties(kept)
+    quick = postprocess._PrefixNms(ties)
     for seed, count, spread in images:
-        chance.clear()
+        ties.clear()
         boxes, scores = boxes_and_scores(seed, count, spread)
         dets, indices = nms(boxes, scores, threshold)
         found_dets, found = quick(boxes, scores, iou_threshold=threshold)
         assert torch.equal(found[:kept], indices[:kept])
         assert torch.equal(found_dets[:kept], dets[:kept])
         assert len(found) >= min(kept, len(indices))
-        assert not chance.decides(0.0)
+        assert not ties.matter(0.0)
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float16])
@@ -56,7 +59,7 @@ def test_suppression_runs_in_the_precision_it_is_given(dtype):
         given.extend([boxes.dtype, scores.dtype])
         return nms(boxes.float(), scores.float(), iou_threshold)
 
-    quick = shortcuts._Nms(shortcuts._Chance(5))
+    quick = postprocess._PrefixNms(postprocess._Ties(5))
     quick.nms = own
     dets, found = quick(boxes, scores, iou_threshold=0.5)
     assert torch.equal(found[:5], own(boxes, scores, 0.5)[1][:5])
@@ -65,7 +68,7 @@ def test_suppression_runs_in_the_precision_it_is_given(dtype):
 
 def test_what_was_enough_for_one_image_is_taken_at_once_for_the_next(monkeypatch):
     boxes, scores = boxes_and_scores(0, 2000)
-    quick, calls = shortcuts._Nms(shortcuts._Chance(20)), []
+    quick, calls = postprocess._PrefixNms(postprocess._Ties(20)), []
 
     def counted(*args):
         calls.append(len(args[0]))
@@ -96,7 +99,7 @@ def test_what_is_kept_of_equal_scores_does_not_hang_on_the_images_before(seed, c
     scores = (scores * steps).round() / steps
     found = []
     for before in ([], [(first, other)]):
-        quick = shortcuts._Nms(shortcuts._Chance(kept))
+        quick = postprocess._PrefixNms(postprocess._Ties(kept))
         quick.nms = by_length
         for each in before:
             quick(*each, iou_threshold=0.4)
@@ -108,15 +111,15 @@ def test_what_is_kept_of_equal_scores_does_not_hang_on_the_images_before(seed, c
 @pytest.mark.parametrize('extra', [{'max_num': 3}, {'score_threshold': 0.5}, {'offset': 1}])
 def test_suppression_with_further_arguments_is_left_alone(extra):
     boxes, scores = boxes_and_scores(0, 50)
-    found = shortcuts._Nms(shortcuts._Chance(2))(boxes, scores, 0.5, **extra)
+    found = postprocess._PrefixNms(postprocess._Ties(2))(boxes, scores, 0.5, **extra)
     for a, b in zip(nms(boxes, scores, 0.5, **extra), found):
         assert torch.equal(a, b)
 
 
-def chance_after(boxes, scores, count=10, threshold=0.5):
-    chance = shortcuts._Chance(count)
-    shortcuts._Nms(chance)(torch.tensor(boxes), torch.tensor(scores), threshold)
-    return chance
+def ties_after(boxes, scores, count=10, threshold=0.5):
+    ties = postprocess._Ties(count)
+    postprocess._PrefixNms(ties)(torch.tensor(boxes), torch.tensor(scores), threshold)
+    return ties
 
 
 def row_of_boxes(count, apart):
@@ -126,71 +129,71 @@ def row_of_boxes(count, apart):
 def test_equal_scores_whose_boxes_suppress_each_other_decide_down_to_their_score():
     # The outer two are equal and do not overlap; the first and the second do, by 7 / 13 and 4 / 16.
     boxes = row_of_boxes(4, 3.0)
-    chance = chance_after(boxes, [0.7, 0.7, 0.2, 0.9], threshold=0.5)
-    assert chance.decides(0.0)
-    assert chance.decides(0.5)
-    assert not chance.decides(0.75)
-    assert not chance_after(boxes, [0.7, 0.7, 0.2, 0.9], threshold=0.6).decides(0.0)
+    ties = ties_after(boxes, [0.7, 0.7, 0.2, 0.9], threshold=0.5)
+    assert ties.matter(0.0)
+    assert ties.matter(0.5)
+    assert not ties.matter(0.75)
+    assert not ties_after(boxes, [0.7, 0.7, 0.2, 0.9], threshold=0.6).matter(0.0)
     # Others of the same score in between do not hide them.
-    assert chance_after([*row_of_boxes(5, 50.0), [1.0, 0, 10, 10]], [0.5] * 6).decides(0.5)
+    assert ties_after([*row_of_boxes(5, 50.0), [1.0, 0, 10, 10]], [0.5] * 6).matter(0.5)
 
 
 def test_equal_scores_whose_boxes_lie_apart_decide_nothing():
-    assert not chance_after(row_of_boxes(9, 50.0), [0.5] * 9).decides(0.0)
+    assert not ties_after(row_of_boxes(9, 50.0), [0.5] * 9).matter(0.0)
 
 
 def test_equal_scores_at_the_last_detection_taken_decide_down_to_their_score():
     boxes = row_of_boxes(5, 50.0)
-    chance = chance_after(boxes, [0.9, 0.4, 0.4, 0.6, 0.3], count=3)
-    assert chance.decides(0.4)
-    assert not chance.decides(0.5)
+    ties = ties_after(boxes, [0.9, 0.4, 0.4, 0.6, 0.3], count=3)
+    assert ties.matter(0.4)
+    assert not ties.matter(0.5)
     for count in (1, 2, 4, 5):
-        assert not chance_after(boxes, [0.9, 0.4, 0.4, 0.6, 0.3], count).decides(0.0)
+        assert not ties_after(boxes, [0.9, 0.4, 0.4, 0.6, 0.3], count).matter(0.0)
 
 
 def test_equal_scores_at_the_last_detection_taken_are_seen_beyond_suppressed_boxes():
     boxes = [[0.0, 0, 10, 10], [0, 0, 10, 9], [50, 0, 60, 10], [90, 0, 99, 9]]
-    assert chance_after(boxes, [0.9, 0.8, 0.4, 0.4], count=2).decides(0.4)
+    assert ties_after(boxes, [0.9, 0.8, 0.4, 0.4], count=2).matter(0.4)
 
 
 def test_equal_scores_worse_than_the_last_detection_taken_decide_nothing():
     boxes = [[0.0, 0, 10, 10], [50, 0, 60, 10], [50, 0, 60, 9]]
-    assert chance_after(boxes, [0.9, 0.4, 0.4], count=2).decides(0.0)
-    chance = chance_after(boxes, [0.9, 0.4, 0.4], count=1)
-    chance.tied.append(0.8)
-    assert not chance.decides(0.0)
-    chance.tied.append(0.95)
-    assert chance.decides(0.0)
+    assert ties_after(boxes, [0.9, 0.4, 0.4], count=2).matter(0.0)
+    ties = ties_after(boxes, [0.9, 0.4, 0.4], count=1)
+    ties.scores.append(0.8)
+    assert not ties.matter(0.0)
+    ties.scores.append(0.95)
+    assert ties.matter(0.0)
 
 
 def test_every_suppression_of_an_image_counts_and_their_detections_together():
     pair, apart = row_of_boxes(2, 1.0), row_of_boxes(2, 50.0)
-    chance = shortcuts._Chance(3)
+    ties = postprocess._Ties(3)
     for boxes, scores in ((pair, [0.5, 0.5]), (apart, [0.7, 0.4])):
-        shortcuts._Nms(chance)(torch.tensor(boxes), torch.tensor(scores), 0.5)
-    assert chance.decides(0.5)
-    assert not chance.decides(0.6)
-    chance.clear()
+        postprocess._PrefixNms(ties)(torch.tensor(boxes), torch.tensor(scores), 0.5)
+    assert ties.matter(0.5)
+    assert not ties.matter(0.6)
+    ties.clear()
     for scores in ([0.9, 0.5], [0.7, 0.5]):
-        shortcuts._Nms(chance)(torch.tensor(apart), torch.tensor(scores), 0.5)
-    assert chance.decides(0.5)
-    assert not chance.decides(0.6)
-    chance.clear()
-    assert not chance.decides(0.0)
+        postprocess._PrefixNms(ties)(torch.tensor(apart), torch.tensor(scores), 0.5)
+    assert ties.matter(0.5)
+    assert not ties.matter(0.6)
+    ties.clear()
+    assert not ties.matter(0.0)
 
 
 def test_a_suppressed_box_does_not_tie_the_last_detection_taken():
     # The third is as good as the second, but neither is kept whichever comes first.
     boxes = [[0.0, 0, 10, 10], [50, 0, 60, 10], [0, 0, 10, 10], [90, 0, 99, 9]]
-    assert not chance_after(boxes, [0.9, 0.4, 0.4, 0.3], count=2).decides(0.0)
+    assert not ties_after(boxes, [0.9, 0.4, 0.4, 0.3], count=2).matter(0.0)
 
 
 def test_of_very_many_equal_scores_it_is_not_looked_up_whether_their_boxes_overlap():
-    most = shortcuts._MOST_EQUAL
-    assert not chance_after(row_of_boxes(most, 50.0), [0.5] * most, 999).decides(0.5)
-    many = chance_after(row_of_boxes(most + 1, 50.0), [0.5] * (most + 1), 999)
-    assert many.decides(0.5)
-    assert not many.decides(0.6)
+    most = postprocess._MOST_EQUAL
+    assert not ties_after(row_of_boxes(most, 50.0), [0.5] * most, 999).matter(0.5)
+    many = ties_after(row_of_boxes(most + 1, 50.0), [0.5] * (most + 1), 999)
+    assert many.matter(0.5)
+    assert not many.matter(0.6)
 
 
 TEST_CFG = dict(
@@ -270,12 +273,14 @@ def head_outputs(channels, seed):
             maps = (maps * steps).round() / steps if kind != 1 else maps.abs() * 0.5
             clean = maps[:1].contiguous(memory_format=torch.channels_last)
             if size == (4, 8) and seed % 2:
-                levels.append(Windowed.equal(clean, BATCH, Tape()))
+                levels.append(WindowedTensor.unchanged(clean, BATCH, OperationGraph()))
             else:
                 corners = np.random.default_rng(seed).integers(
                     0, (size[0] - 3, size[1] - 7), (BATCH, 2)
                 )
-                levels.append(Windowed.pasted(clean, maps[1:, :, :4, :8], corners, Tape()))
+                levels.append(
+                    WindowedTensor.pasted(clean, maps[1:, :, :4, :8], corners, OperationGraph())
+                )
         outputs.append(levels)
     return outputs
 
@@ -301,11 +306,11 @@ def predicted(head, outputs):
 
 
 def detections(head, outputs, floor):
-    """With shortcuts, and how many images were run again."""
+    """With postprocess, and how many images were run again."""
     model = nn.Module()
     model.bbox_head = head
-    levels = [[Level.of(level) for level in kind] for kind in outputs]
-    with counted_calls(head) as calls, shortcuts.shortcuts(model, lambda *_: floor):
+    levels = [[LazyLevel.of(level) for level in kind] for kind in outputs]
+    with counted_calls(head) as calls, postprocess.fast_postprocess(model, lambda *_: floor):
         found = predicted(head, levels)
     return found, len(calls) - BATCH
 
@@ -378,8 +383,8 @@ def test_an_image_is_judged_by_its_own_floor_and_detections():
 
     model = nn.Module()
     model.bbox_head = head
-    levels = [[Level.of(level) for level in kind] for kind in outputs]
-    with counted_calls(head) as calls, shortcuts.shortcuts(model, floor):
+    levels = [[LazyLevel.of(level) for level in kind] for kind in outputs]
+    with counted_calls(head) as calls, postprocess.fast_postprocess(model, floor):
         found = predicted(head, levels)
     assert len(calls) == BATCH + 1
     assert asked == [(k, len(each)) for k, each in enumerate(found)]
@@ -431,7 +436,7 @@ def test_a_head_that_takes_no_image_by_itself_is_served_by_suppression_only():
     maps = [torch.randn(BATCH, 8, *size) for size in ((4, 8), (8, 16))]
     model = nn.Module()
     model.bbox_head = head
-    with shortcuts.shortcuts(model, lambda *_: 0.0):
+    with postprocess.fast_postprocess(model, lambda *_: 0.0):
         found = predicted(head, [[each.clone() for each in maps]])
     for a, b in zip(found, predicted(head, [maps])):
         assert len(b) == 20

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mindpad_mm.incremental import NotFollowed, Tape, Windowed, sliding
+from mindpad_mm.incremental import sliding
+from mindpad_mm.incremental.graph import NotFollowed, OperationGraph
+from mindpad_mm.incremental.windowed import WindowedTensor
 from mindpad_mm.padding import swap_padding
 
 CHANNELS = 4
@@ -162,20 +164,20 @@ def test_windows_through_any_net_equal_whole_maps(seed, by_changes, data):
             expected = net(overlaid(clean, patch, corners))
     except RuntimeError:
         return  # the map became too small for the next kernel
-    tape = Tape()
+    graph = OperationGraph()
     for part in (patch, patch.flip(0)):
-        tape.rewind()
+        graph.rewind()
         with torch.inference_mode(), mock.patch.object(sliding, '_CHANGED_CHANNELS', few):
             expected = net(overlaid(clean, part, corners))
-            y = net(Windowed.pasted(clean.clone(), part.clone(), corners, tape))
-        y = y.dense() if isinstance(y, Windowed) else y
+            y = net(WindowedTensor.pasted(clean.clone(), part.clone(), corners, graph))
+        y = y.dense() if isinstance(y, WindowedTensor) else y
         # What is promised of head outputs: 1e-4 of the map's largest value.
         atol = 1e-4 * expected.abs().max().item()
         torch.testing.assert_close(y, expected, rtol=0, atol=max(atol, 1e-6))
 
 
 def moved(x):
-    return Windowed.pasted(x.clean.clone(), x.patch, np.full((len(x), 2), 3), x.tape)
+    return WindowedTensor.pasted(x.clean.clone(), x.patch, np.full((len(x), 2), 3), x.graph)
 
 
 WRITES = {
@@ -194,13 +196,15 @@ WRITES = {
 def test_writing_in_place_where_windows_cannot_follow_is_refused(write):
     clean = torch.rand(1, CHANNELS, 9, 9).contiguous(memory_format=torch.channels_last)
     corners = np.zeros((2, 2), int)
-    windowed = Windowed.pasted(clean, torch.rand(2, CHANNELS, 2, 2), corners, Tape())
+    windowed = WindowedTensor.pasted(
+        clean, torch.rand(2, CHANNELS, 2, 2), corners, OperationGraph()
+    )
     with pytest.raises(NotFollowed):
         write(windowed)
 
 
 def test_what_is_written_in_place_shows_nowhere_else():
-    conv, tape = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), Tape()
+    conv, graph = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), OperationGraph()
     clean = torch.rand(1, CHANNELS, 9, 9).contiguous(memory_format=torch.channels_last)
     untouched, corners = clean.clone(), np.array([[0, 0], [4, 6]])
 
@@ -210,11 +214,11 @@ def test_what_is_written_in_place_shows_nowhere_else():
         return x, before, y.relu_().mul_(3), y
 
     for _ in range(2):
-        tape.rewind()
+        graph.rewind()
         patch = torch.randn(2, CHANNELS, 3, 3)
         with torch.inference_mode():
             wanted = run(overlaid(clean, patch, corners))
-            found = run(Windowed.pasted(clean, patch, corners, tape))
+            found = run(WindowedTensor.pasted(clean, patch, corners, graph))
         assert found[1].owned
         assert found[2] is found[3]
         for a, b in zip(found, wanted):
@@ -227,11 +231,11 @@ def test_the_work_saved_is_counted_alike_in_every_padding_mode():
     corners = np.array([[0, 0], [5, 6]])
     counts = []
     for mode in ('zeros', 'reflect', 'partial'):
-        conv, tape = nn.Conv2d(2, 3, 3, padding=1), Tape()
+        conv, graph = nn.Conv2d(2, 3, 3, padding=1), OperationGraph()
         swap_padding(conv, mode)
         with torch.inference_mode():
-            conv(Windowed.pasted(clean, torch.rand(2, 2, 2, 2), corners, tape))
-        counts.append((tape.full_macs, tape.macs < tape.full_macs))
+            conv(WindowedTensor.pasted(clean, torch.rand(2, 2, 2, 2), corners, graph))
+        counts.append((graph.full_macs, graph.macs < graph.full_macs))
     assert counts == [(2 * 3 * 12 * 12 * 2 * 9, True)] * 3
 
 
@@ -248,7 +252,7 @@ def test_many_channels_are_convolved_by_what_changed_where_a_kernel_reaches_wide
     patch, corners = torch.rand(2, sliding._CHANGED_CHANNELS, 2, 3), np.array([[0, 4], [13, 12]])
     clean = clean.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        y = conv(Windowed.pasted(clean, patch, corners, Tape()))
+        y = conv(WindowedTensor.pasted(clean, patch, corners, OperationGraph()))
         expected = conv(overlaid(clean, patch, corners))
     torch.testing.assert_close(y.dense(), expected)
     assert len(calls) == 1

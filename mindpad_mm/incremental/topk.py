@@ -1,4 +1,7 @@
-"""The best scores of a level, of a batch's images at once: most are those of the clean run."""
+"""The top-k scores of a lazy level, for all images of a batch at once.
+
+Most of them are those of the clean run, which is sorted once.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mindpad_mm.incremental.levels import Level
+from mindpad_mm.incremental.levels import LazyLevel
 
-# So many scores are made at once: what a batch takes must not grow with the detector.
+# Scores computed at a time, so that peak memory does not grow with the detector.
 _AT_ONCE = 1 << 22
 
 
-class Best(NamedTuple):
-    """Scores of one image, best first.
+class TopScores(NamedTuple):
+    """The top scores of one image, best first.
 
     Attributes:
         scores: (N,).
-        rows, columns: (N,) int64, where they stand.
-        cut_is_tied: Whether the last and the first that was left out are equal, so that it was a
-            matter of chance which is which.
+        rows, columns: (N,) int64, their places in the score matrix: prior and class.
+        cut_is_tied: Whether the last score equals the first that was left out, so that either could
+            have been chosen.
     """
 
     scores: Tensor
@@ -31,18 +34,19 @@ class Best(NamedTuple):
     cut_is_tied: bool
 
     @classmethod
-    def of(cls, scores: Tensor, rows: Tensor, columns: Tensor, count: int) -> Best:
-        """The first ``count`` of scores in their order, best first."""
+    def of(cls, scores: Tensor, rows: Tensor, columns: Tensor, count: int) -> TopScores:
+        """The first ``count`` of scores that are sorted already, best first."""
         tied = len(scores) > count and bool(scores[count - 1] == scores[count])
         return cls(scores[:count], rows[:count], columns[:count], tied)
 
 
-def best_scores(scores: Level, threshold: float, count: int) -> list[Best]:
-    """The ``count`` best scores above a threshold, of each image.
+def top_scores(scores: LazyLevel, threshold: float, count: int) -> list[TopScores]:
+    """The ``count`` best scores above a threshold, for each image.
 
     Args:
-        scores: Any one image's, (rows, columns).
-        threshold, count: As in MMDetection's ``filter_scores_and_topk``; ``count`` is positive.
+        scores: The score matrix (rows, columns) of any one image of the batch.
+        threshold, count: ``score_thr`` and ``topk`` of MMDetection's ``filter_scores_and_topk``;
+            ``count`` is positive.
 
     Returns:
         One for each image of the batch; equal scores in any order.
@@ -50,17 +54,22 @@ def best_scores(scores: Level, threshold: float, count: int) -> list[Best]:
     windowed = scores.windowed
     batch = len(windowed)
     if not windowed.changed:
-        return [Best.of(*_clean_best(scores, threshold, count + 1), count)] * batch
+        return [TopScores.of(*_clean_top(scores, threshold, count + 1), count)] * batch
     kept = [] if windowed.whole else _clean_kept(scores, threshold, count + 1)
     step = max(1, _AT_ONCE // windowed.patch[0].numel())
     parts = [range(batch)[first : first + step] for first in range(0, batch, step)]
-    return [best for part in parts for best in _best_of(scores, part, kept, threshold, count)]
+    return [top for part in parts for top in _top_of(scores, part, kept, threshold, count)]
 
 
-def _best_of(
-    scores: Level, images: range, kept: list[tuple[Tensor, ...]], threshold: float, count: int
-) -> Iterator[Best]:
-    """The best scores of some images, given those of the clean run that each has kept."""
+def _top_of(
+    scores: LazyLevel, images: range, kept: list[tuple[Tensor, ...]], threshold: float, count: int
+) -> Iterator[TopScores]:
+    """The best scores of some images.
+
+    Args:
+        kept: For each image of the batch the best clean scores outside its window; empty if the
+            windows are the full map.
+    """
     new = scores.new_rows_of(images)
     if kept:
         kept = kept[images.start : images.stop]
@@ -68,7 +77,7 @@ def _best_of(
     else:
         nothing = new.new_empty(0), *torch.empty(2, 0, dtype=torch.int64, device=new.device)
         kept, bounds = [nothing] * len(images), _lower_bounds(new, count)
-    # What is below the bound of its image cannot be among the best.
+    # Scores below the bound of their image cannot be among the best.
     bounds = new.new_tensor(bounds)[:, None, None]
     sample, row, column = ((new > threshold) & (new >= bounds)).nonzero().unbind(1)
     found = new[sample, row, column]
@@ -78,30 +87,33 @@ def _best_of(
     return (_merged(*parts, count) for parts in zip(kept, changed))
 
 
-def _merged(unchanged: tuple[Tensor, ...], changed: tuple[Tensor, ...], count: int) -> Best:
+def _merged(unchanged: tuple[Tensor, ...], changed: tuple[Tensor, ...], count: int) -> TopScores:
     found, rows, columns = map(torch.cat, zip(unchanged, changed))
     found, order = found.sort(descending=True)
     order = order[: count + 1]
-    return Best.of(found[: count + 1], rows[order], columns[order], count)
+    return TopScores.of(found[: count + 1], rows[order], columns[order], count)
 
 
 def _lower_bounds(scores: Tensor, count: int) -> list[float]:
-    """A score that ``count`` of (rows, columns) scores reach, as high as rows can tell, of each image."""
+    """For each image a score that at least ``count`` of its (rows, columns) scores reach.
+
+    It is the ``count``-th best of the rows' best scores.
+    """
     rows = scores.shape[1]
     if count >= rows:
         return [-np.inf] * len(scores)
     best = scores.amax(2) if scores.shape[2] > 1 else scores[:, :, 0]
-    best = best.masked_fill(best.isnan(), -np.inf)  # numpy would take NaN for the best of all
+    best = best.masked_fill(best.isnan(), -np.inf)  # numpy sorts NaN as the largest
     best = best.to(torch.promote_types(best.dtype, torch.float32))  # numpy has no bfloat16
-    # A fifth of the time of torch's topk and kthvalue.
+    # Takes a fifth of the time of torch's topk or kthvalue.
     return np.partition(best.cpu().numpy(), rows - count, axis=1)[:, rows - count].tolist()
 
 
-def _clean_kept(scores: Level, threshold: float, count: int) -> list[tuple[Tensor, ...]]:
-    """The ``count`` best scores of the clean run that stand outside of the window, of each image."""
+def _clean_kept(scores: LazyLevel, threshold: float, count: int) -> list[tuple[Tensor, ...]]:
+    """For each image the ``count`` best scores of the clean run that lie outside its window."""
     length = 2 * count
     while True:
-        clean = _clean_best(scores, threshold, length)
+        clean = _clean_top(scores, threshold, length)
         outside = scores.outside(clean[1])
         if len(clean[0]) < length or bool((outside.sum(1) >= count).all()):
             break
@@ -110,8 +122,8 @@ def _clean_kept(scores: Level, threshold: float, count: int) -> list[tuple[Tenso
     return [tuple(part[each] for part in clean) for each in kept]
 
 
-def _clean_best(scores: Level, threshold: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The best scores of the clean run, their rows and their columns."""
+def _clean_top(scores: LazyLevel, threshold: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best scores of the clean run with their rows and columns."""
 
     def search() -> tuple[Tensor, Tensor, Tensor]:
         clean = scores.clean_rows()
@@ -121,4 +133,4 @@ def _clean_best(scores: Level, threshold: float, count: int) -> tuple[Tensor, Te
         return found[:count], row, column
 
     key = (*scores.key, threshold, count)
-    return scores.windowed.tape.derived(scores.windowed.clean, key, search)
+    return scores.windowed.graph.cached(scores.windowed.clean, key, search)

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.models.utils import filter_scores_and_topk
 
-from mindpad_mm.incremental import Level, Tape, Windowed
-from mindpad_mm.incremental import best as best_module
-from mindpad_mm.incremental.best import best_scores
+from mindpad_mm.incremental import topk as topk_module
+from mindpad_mm.incremental.graph import OperationGraph
+from mindpad_mm.incremental.levels import LazyLevel
+from mindpad_mm.incremental.topk import top_scores
+from mindpad_mm.incremental.windowed import WindowedTensor
 
 
 def pasted(clean, patch, seed=0):
@@ -23,7 +25,7 @@ def pasted(clean, patch, seed=0):
     room = np.subtract(clean.shape[-2:], patch.shape[-2:]) + 1
     corners = np.random.default_rng(seed).integers(0, room, (len(patch), 2))
     clean = clean.contiguous(memory_format=torch.channels_last)
-    return Windowed.pasted(clean, patch, corners, Tape())
+    return WindowedTensor.pasted(clean, patch, corners, OperationGraph())
 
 
 @st.composite
@@ -47,8 +49,8 @@ def scored_levels(draw, tied):
 
     clean = logits(1, priors * columns, height, width)
     if window is None:
-        windowed = Windowed.equal(
-            clean.contiguous(memory_format=torch.channels_last), batch, Tape()
+        windowed = WindowedTensor.unchanged(
+            clean.contiguous(memory_format=torch.channels_last), batch, OperationGraph()
         )
     else:
         patch = logits(batch, priors * columns, *window)
@@ -69,8 +71,8 @@ thresholds_and_counts = st.sampled_from([-1, 0, 0.1, 0.5, 0.9]), st.integers(1, 
 @given(scored_levels(tied=False), *thresholds_and_counts, st.sampled_from([1, 100, 10**6]))
 def test_the_best_scores_of_every_image_are_mmdetections(level, threshold, count, at_once):
     windowed, scores = level
-    with mock.patch.object(best_module, '_AT_ONCE', at_once):
-        bests = best_scores(scores(Level.of(windowed)[0]), threshold, count)
+    with mock.patch.object(topk_module, '_AT_ONCE', at_once):
+        bests = top_scores(scores(LazyLevel.of(windowed)[0]), threshold, count)
     assert len(bests) == len(windowed)
     for best, maps in zip(bests, windowed.dense()):
         values, labels, rows, _ = filter_scores_and_topk(scores(maps), threshold, count)
@@ -90,7 +92,7 @@ def test_equal_scores_are_as_many_as_mmdetections_and_a_tie_at_the_cut_is_told(
 ):
     windowed, scores = level
     for best, maps in zip(
-        best_scores(scores(Level.of(windowed)[0]), threshold, count), windowed.dense()
+        top_scores(scores(LazyLevel.of(windowed)[0]), threshold, count), windowed.dense()
     ):
         plain = scores(maps)
         one_more = filter_scores_and_topk(plain, threshold, count + 1)[0]
@@ -111,8 +113,8 @@ def test_scores_of_any_precision_are_compared_as_they_are(dtype, window):
         for batch, size in ((1, 6), (2, window))
     )
     windowed = pasted(clean, patch)
-    rows = Level.of(windowed)[0].permute(1, 2, 0).reshape(-1, 2)
-    for best, maps in zip(best_scores(rows, -1, 20), windowed.dense()):
+    rows = LazyLevel.of(windowed)[0].permute(1, 2, 0).reshape(-1, 2)
+    for best, maps in zip(top_scores(rows, -1, 20), windowed.dense()):
         plain = maps.permute(1, 2, 0).reshape(-1, 2)
         assert torch.equal(best.scores, filter_scores_and_topk(plain, -1, 20)[0])
         assert torch.equal(best.scores, plain[best.rows, best.columns])
@@ -122,9 +124,11 @@ def test_scores_that_are_no_numbers_hide_no_others():
     clean = torch.randn(1, 4, 6, 6, generator=torch.Generator().manual_seed(0))
     patch = clean.repeat(1, 1, 1, 1) + 1
     patch[0, :2, :3] = torch.nan
-    windowed = Windowed.pasted(clean, patch, np.zeros((1, 2), int), Tape())
-    scores = [x[0].permute(1, 2, 0).reshape(-1, 2).sigmoid() for x in (Level.of(windowed), patch)]
-    (best,) = best_scores(scores[0], 0.1, 20)
+    windowed = WindowedTensor.pasted(clean, patch, np.zeros((1, 2), int), OperationGraph())
+    scores = [
+        x[0].permute(1, 2, 0).reshape(-1, 2).sigmoid() for x in (LazyLevel.of(windowed), patch)
+    ]
+    (best,) = top_scores(scores[0], 0.1, 20)
     values, labels, rows, _ = filter_scores_and_topk(scores[1], 0.1, 20)
     assert torch.equal(best.scores, values)
     assert places(best.rows, best.columns) == places(rows, labels)

@@ -1,0 +1,132 @@
+"""A detector that runs only on the dirty region of each image, where it can differ from a clean one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mindpad_mm.core.torch_functions import replace
+from mindpad_mm.incremental.graph import OperationGraph
+from mindpad_mm.incremental.levels import as_lazy_levels
+from mindpad_mm.incremental.postprocess import ScoreFloor, fast_postprocess
+from mindpad_mm.incremental.windowed import WindowedTensor
+
+_MMCV_OPS = 'mmcv.ops.'
+
+
+class IncrementalDetector:
+    """Runs a detector on images that equal one clean image except for a patch each.
+
+    The first batch also runs the network on the clean image and records the operation graph. The
+    detector's own modules compute only the dirty regions and take all other cells from that run. The
+    result equals a full forward pass within float rounding. Among equal scores that matter, see
+    ``score_floor``, the detector's own order is kept.
+
+    Args:
+        model: An MMDetection detector in evaluation mode, channels last.
+        clean_input: (1, 3, H, W) the clean image as the network gets it, after preprocessing,
+            channels last.
+    """
+
+    def __init__(self, model: nn.Module, clean_input: Tensor) -> None:
+        self.model = model
+        self.clean_input = clean_input
+        self._graph = OperationGraph()
+
+    def detect(
+        self,
+        patches: Tensor,
+        corners: np.ndarray,
+        data_samples: list[DetDataSample],
+        score_floor: ScoreFloor = lambda image, detections: 0.0,
+    ) -> list[InstanceData]:
+        """Final detections of one batch.
+
+        Args:
+            patches: (B, 3, h, w), preprocessed like the clean image, channels last.
+            corners: (B, 2) int (row, col) of each patch's top-left pixel in the network's input.
+            data_samples: B, as the data preprocessor gives them for the clean image.
+            score_floor: From the index of an image in the batch and its detections to a score in
+                0..1. Detections of lower scores may differ where equal scores were ordered another
+                way. The default keeps the detector's own order of all.
+
+        Returns:
+            B detections, after the detector's own post-processing.
+
+        Raises:
+            NotFollowed: The detector does something that cannot run on windows.
+        """
+        with (
+            torch.inference_mode(),
+            fast_postprocess(self.model, score_floor),
+            self._lazy_levels_from_heads(),
+            full_maps_for_mmcv_ops(self.model),
+        ):
+            inputs = self._windowed(patches, corners)
+            results = self.model(inputs, data_samples, mode='predict')
+        return [result.pred_instances for result in results]
+
+    def notes(self) -> dict[str, Any]:
+        """A summary of the work done so far, JSON types only.
+
+        - ``whole_maps``: functions and modules that fell back to full feature maps;
+        - ``macs_saved``: share of the convolutions' multiply-accumulates that was saved, 0..1.
+        """
+        graph = self._graph
+        saved = 1 - graph.macs / graph.full_macs if graph.full_macs else 0.0
+        return {'whole_maps': sorted(graph.fallbacks), 'macs_saved': round(saved, 4)}
+
+    def _windowed(self, patches: Tensor, corners: np.ndarray) -> WindowedTensor:
+        """The network's input for a new run."""
+        self._graph.rewind()
+        return WindowedTensor.pasted(self.clean_input, patches, corners, self._graph)
+
+    @contextlib.contextmanager
+    def _lazy_levels_from_heads(self) -> Iterator[None]:
+        """While active, dense heads pass lazy levels instead of windows to their post-processing."""
+        heads = [getattr(self.model, name, None) for name in ('bbox_head', 'rpn_head')]
+        hooks = [
+            head.register_forward_hook(lambda module, args, output: as_lazy_levels(output))
+            for head in heads
+            if isinstance(head, nn.Module)
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+@contextlib.contextmanager
+def full_maps_for_mmcv_ops(model: nn.Module) -> Iterator[None]:
+    """While active, modules from ``mmcv.ops`` (RoIAlign, deformable convolutions) get full feature maps.
+
+    Their compiled functions read a tensor's memory directly and bypass ``__torch_function__``;
+    windows have no memory to read.
+    """
+
+    def make_full(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple:
+        def full(value: WindowedTensor) -> Tensor:
+            value.graph.fallbacks.add(type(module).__name__)
+            value.graph.mark_used_outside(value.clean)
+            return value.dense()
+
+        return replace((args, kwargs), WindowedTensor, full)
+
+    hooks = [
+        module.register_forward_pre_hook(make_full, with_kwargs=True)
+        for module in model.modules()
+        if any(kind.__module__.startswith(_MMCV_OPS) for kind in type(module).__mro__)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

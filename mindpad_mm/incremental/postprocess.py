@@ -1,0 +1,249 @@
+"""Faster versions of MMDetection's post-processing functions that give the same detections."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from mmdet.models.dense_heads import base_dense_head
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.structures.bbox import bbox_overlaps
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mindpad_mm.compat.mmcv_ops import nms_is_stable
+from mindpad_mm.core.torch_functions import replace
+from mindpad_mm.incremental.levels import LazyLevel
+from mindpad_mm.incremental.topk import TopScores, top_scores
+from mindpad_mm.incremental.windowed import WindowedTensor
+
+# In ``mmcv.ops``, ``nms`` is both a module and a function.
+mmcv_nms = importlib.import_module('mmcv.ops.nms')
+
+ScoreFloor = Callable[[int, InstanceData], float]
+"""From the index of an image in the batch and its detections to the score below which the order of
+equal scores does not matter."""
+
+# If more boxes than this have the same score, they are assumed to overlap.
+_MOST_EQUAL = 64
+# NMS starts with this many times the boxes that were enough for the image before.
+_MARGIN = 1.05
+
+
+@contextlib.contextmanager
+def fast_postprocess(model: nn.Module, score_floor: ScoreFloor) -> Iterator[None]:
+    """While active, the post-processing of one batch gives the same detections in less time.
+
+    MMDetection sorts all scores of a level, and torch's sort orders equal scores by what else is
+    sorted. Here fewer scores are sorted, so equal ones can be ordered differently (a tie). If the
+    outcome of a tie matters, the image is processed again by MMDetection's own functions.
+
+    Args:
+        model: A detector. If its head does not use ``BaseDenseHead``'s post-processing, nothing is
+            changed.
+        score_floor: Ties below this score are ignored: they cannot change detections of higher
+            scores.
+    """
+    head = getattr(model, 'bbox_head', None)
+    if not isinstance(head, BaseDenseHead):
+        yield
+        return
+    plain_nms = _uses_plain_nms(head)
+    ties = _Ties(head.test_cfg.max_per_img if plain_nms else 0)
+    topk = _BatchedTopk(ties, plain_nms)
+    own_nms = mmcv_nms.nms
+    nms = _PrefixNms(ties) if plain_nms else own_nms
+    predict, images = head._predict_by_feat_single, itertools.count()
+
+    def predict_single(*args: Any, **kwargs: Any) -> Any:
+        ties.clear()
+        with _replaced(base_dense_head, 'filter_scores_and_topk', topk):
+            result = predict(*args, **kwargs)
+        if ties.matter(score_floor(next(images), result)):
+            # Called once for each class, mmcv's caller sorts the kept boxes of all classes again, so
+            # it needs all of them and not only the first few.
+            again = nms if nms_is_stable() and len(ties.candidates) == 1 else own_nms
+            with _replaced(mmcv_nms, 'nms', again):
+                result = predict(*args, **kwargs)
+        return result
+
+    patched = _replaced(head, '_predict_by_feat_single', predict_single)
+    with patched, _replaced(mmcv_nms, 'nms', nms):
+        yield
+
+
+@contextlib.contextmanager
+def _replaced(target: Any, name: str, value: Any) -> Iterator[None]:
+    """While active, an attribute of a module or object has another value."""
+    missing = object()
+    own = vars(target).get(name, missing)
+    setattr(target, name, value)
+    try:
+        yield
+    finally:
+        if own is missing:
+            delattr(target, name)  # the class's attribute shows again
+        else:
+            setattr(target, name, own)
+
+
+def _uses_plain_nms(head: BaseDenseHead) -> bool:
+    """Whether a head passes its boxes to mmcv's ``nms`` and keeps only the first ``max_per_img``."""
+    if type(head)._bbox_post_process is not BaseDenseHead._bbox_post_process:
+        return False
+    nms = head.test_cfg.get('nms') or {}
+    return (
+        head.test_cfg.get('max_per_img', -1) > 0
+        and nms.get('type', 'nms') == 'nms'
+        # Any other option changes which boxes are kept, or how many.
+        and {'iou_threshold'} <= set(nms) <= {'type', 'iou_threshold', 'class_agnostic'}
+    )
+
+
+class _Ties:
+    """The ties of one image: equal scores whose order can change its detections.
+
+    Args:
+        count: Number of detections that are taken of those that NMS keeps.
+
+    Attributes:
+        scores: Scores that tie with another score that is treated differently.
+        candidates: The input of each NMS call: boxes (N, 4), scores (N,), best first, and the IoU
+            threshold. With many boxes there is one call for each class.
+        kept: The scores that each NMS call kept, best first; one more than ``count`` if there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.clear()
+
+    def clear(self) -> None:
+        """Start another image."""
+        self.scores: list[float] = []
+        self.candidates: list[tuple[Tensor, Tensor, float]] = []
+        self.kept: list[Tensor] = []
+
+    def matter(self, floor: float) -> bool:
+        """Whether any tie of a score of at least ``floor`` can change the detections."""
+        left_out: list[float] = []
+        if self.kept:
+            kept = torch.cat(self.kept).sort(descending=True).values.tolist()
+            # Scores below the last detection that is taken do not matter either.
+            floor = max([floor, *kept[self.count - 1 : self.count]])
+            left_out = kept[self.count : self.count + 1]
+        if any(score >= floor for score in [*self.scores, *left_out]):
+            return True
+        return any(self._equal_overlap(*each, floor) for each in self.candidates)
+
+    @staticmethod
+    def _equal_overlap(boxes: Tensor, scores: Tensor, threshold: float, floor: float) -> bool:
+        """Whether a box can suppress another of the same score of at least ``floor``."""
+        scores = scores[: int((scores >= floor).sum())]
+        for apart in range(1, _MOST_EQUAL + 1):
+            first = (scores[apart:] == scores[:-apart]).nonzero()[:, 0]
+            if not len(first):
+                return False
+            overlaps = bbox_overlaps(boxes[first], boxes[first + apart], is_aligned=True)
+            if (overlaps >= threshold).any():
+                return True
+        return True
+
+
+class _BatchedTopk:
+    """MMDetection's ``filter_scores_and_topk``, computed for the whole batch at its first image.
+
+    Equal scores come in any order.
+
+    Args:
+        ties: Receives the ties at the cut.
+        nms_finds_ties: Whether :class:`_PrefixNms` reports all other ties; else they are reported
+            here.
+    """
+
+    def __init__(self, ties: _Ties, nms_finds_ties: bool) -> None:
+        self.ties, self.nms_finds_ties = ties, nms_finds_ties
+        self._found: dict[tuple, tuple[WindowedTensor, list[TopScores]]] = {}
+        self._taken: dict[tuple, tuple[WindowedTensor, dict[int, Tensor]]] = {}
+
+    def __call__(
+        self,
+        scores: Tensor,
+        score_thr: float,
+        topk: int,
+        results: dict | list | Tensor | None = None,
+    ) -> tuple:
+        if not isinstance(scores, LazyLevel) or not scores.is_lazy or topk <= 0:
+            return _filter_scores_and_topk(scores, score_thr, topk, results)
+        key = (id(scores.windowed), scores.key, score_thr, topk)
+        if key not in self._found:
+            # Holding a reference to the windows keeps their id from being reused.
+            self._found[key] = scores.windowed, top_scores(scores, score_thr, topk)
+        of_batch = self._found[key][1]
+        top = of_batch[scores.sample]
+        if top.cut_is_tied:
+            self.ties.scores.append(float(top.scores[-1]))
+        if not self.nms_finds_ties:
+            self.ties.scores += top.scores[1:][top.scores[1:] == top.scores[:-1]][:1].tolist()
+
+        def filtered(value: Tensor) -> Tensor:
+            lazy_rows = isinstance(value, LazyLevel) and value.is_lazy and value.is_matrix
+            if not lazy_rows or value.sample != scores.sample:
+                return value[top.rows]
+            value_key = id(value.windowed), value.key, *key
+            if value_key not in self._taken:
+                taken = value.take_each([each.rows for each in of_batch])
+                self._taken[value_key] = value.windowed, dict(enumerate(taken))
+            # Each result is handed out once: the caller may write to it.
+            taken = self._taken[value_key][1].pop(scores.sample, None)
+            return value[top.rows] if taken is None else taken
+
+        return top.scores, top.columns, top.rows, replace(results, Tensor, filtered)
+
+
+_filter_scores_and_topk: Callable[..., tuple] = base_dense_head.filter_scores_and_topk
+
+
+class _PrefixNms:
+    """mmcv's ``nms`` for a caller that takes only the first results.
+
+    A box is suppressed only by kept boxes of higher scores. So boxes are added best first until
+    enough are kept, and suppressed boxes are dropped on the way. The images of a batch are alike: the
+    number of boxes that one image needed is where the next one starts.
+
+    Args:
+        ties: Knows how many results the caller takes; receives the candidates and the kept scores.
+    """
+
+    def __init__(self, ties: _Ties) -> None:
+        self.ties = ties
+        self.nms = mmcv_nms.nms
+        # One more than is taken shows whether the last one that is taken is tied.
+        self._enough = ties.count + 1
+
+    def __call__(
+        self, boxes: Tensor, scores: Tensor, iou_threshold: float, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        if args or kwargs:
+            return self.nms(boxes, scores, iou_threshold, *args, **kwargs)
+        order = scores.sort(stable=True, descending=True).indices
+        boxes, scores = boxes[order], scores[order]
+        ranks = scores
+        if torch.finfo(boxes.dtype).bits >= 32:
+            # Distinct ranks: the order must not depend on how many boxes are sorted.
+            ranks = torch.arange(len(order), 0, -1, device=boxes.device, dtype=boxes.dtype)
+        kept, begin, end = order[:0], 0, self._enough
+        while len(kept) <= self.ties.count and begin < len(order):
+            taken = torch.arange(begin, min(end, len(order)), device=order.device)
+            taken = torch.cat([kept, taken])
+            kept = taken[self.nms(boxes[taken], ranks[taken], iou_threshold)[1]]
+            begin, end = end, 2 * end
+        kept = kept[: self.ties.count + 1]
+        if len(kept) > self.ties.count:
+            self._enough = int(int(kept[-1]) * _MARGIN) + 1
+        self.ties.candidates.append((boxes, scores, iou_threshold))
+        self.ties.kept.append(scores[kept])
+        return torch.cat([boxes[kept], scores[kept, None]], 1), order[kept]
