@@ -41,8 +41,6 @@ setup(
         'jinja2',
         'plotly>=5.18',
         'rich',
-        # MMEngine reads inherited configs with pkg_resources, which setuptools 82 removed.
-        'setuptools<81',
     ],
     extras_require={
         # mmcv and mmcv-lite overwrite each other's files, so the user chooses one.

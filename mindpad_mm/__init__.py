@@ -1,27 +1,58 @@
 """Padding modes for MMDetection, and maps of where a detector goes blind.
 
-Importing this package is all the set-up there is: it makes MMDetection work on the installed stack
-(:mod:`mindpad_mm.compat`) and lets every config say ``padding_cfg`` (:mod:`mindpad_mm.padding.hook`).
+Where MMEngine is installed, importing this package is all the set-up there is: it makes MMDetection
+work on the installed stack (:mod:`mindpad_mm.compat`) and lets every config say ``padding_cfg``
+(:mod:`mindpad_mm.padding.mmdet`). Without it, :mod:`mindpad_mm.padding` works with torch alone.
 """
 
-from mindpad_mm import compat
+import importlib.util
+from typing import Any
+
+from mindpad_mm.padding import PADDING_MODES, SwapReport, swap_padding
 from mindpad_mm.version import __version__
 
-compat.apply()
+_NEEDS_MMDET = (
+    'CallableDetector',
+    'DiagnoseHook',
+    'ScanSettings',
+    'SpatialCocoMetric',
+    'blindspot_scan',
+)
 
-from mindpad_mm.padding import PADDING_MODES, SwapReport, hook, mmcv_layers, swap_padding  # noqa: E402, F401
+if importlib.util.find_spec('mmengine') is not None:
+    from mindpad_mm import compat
 
-hook.install()
+    compat.apply()  # before anything imports mmdet
 
-# These register themselves.
-from mindpad_mm.diagnose.hook import DiagnoseHook  # noqa: E402
-from mindpad_mm.evaluation import SpatialCocoMetric  # noqa: E402
+    from mindpad_mm.padding import mmdet
+
+    mmdet.install()
+
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    # MMEngine knows a fixed list of packages; this makes `_base_ = 'mindpad_mm::...'` work.
+    MODULE2PACKAGE.setdefault('mindpad_mm', 'mindpad_mm')
+
+    # The hook and the metric register themselves.
+    from mindpad_mm.core.callable_detector import CallableDetector
+    from mindpad_mm.diagnose.hook import DiagnoseHook
+    from mindpad_mm.evaluation import SpatialCocoMetric
+    from mindpad_mm.scan import ScanSettings, blindspot_scan
 
 __all__ = [
     'PADDING_MODES',
+    'CallableDetector',
     'DiagnoseHook',
+    'ScanSettings',
     'SpatialCocoMetric',
     'SwapReport',
     '__version__',
+    'blindspot_scan',
     'swap_padding',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NEEDS_MMDET:
+        raise AttributeError(f'mindpad_mm.{name} needs MMDetection: pip install "mindpad-mm[lite]"')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -145,7 +145,7 @@ def load_detector(
     model.cfg = cfg
     model.dataset_meta = {'classes': get_classes('coco'), 'palette': 'random', **test_set.metainfo}
     if loaded is not None:
-        load_weights(model, loaded, checkpoint)
+        load_weights(model, loaded, str(checkpoint))
         meta = loaded.get('meta')
         meta = meta if isinstance(meta, dict) else {}
         # Files of MMDetection 2 have CLASSES beside the rest of meta.
@@ -186,7 +186,7 @@ def check_model(cfg: Config, checkpoint: str | None = None) -> None:
         loaded = None if checkpoint is None else _load_checkpoint(checkpoint)
         model = _build_model(cfg)
         if loaded is not None:
-            load_weights(model, loaded, checkpoint)
+            load_weights(model, loaded, str(checkpoint))
 
 
 def _load_checkpoint(name: str) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], name: str) -> Non
     stored = checkpoint.get('state_dict', checkpoint)
     if not isinstance(stored, dict):
         raise UserError(f'checkpoint {name} holds a {type(stored).__name__}, not a dict of weights')
-    weights = OrderedDict((re.sub(r'^module\.', '', str(k)), v) for k, v in stored.items())
+    weights: Any = OrderedDict((re.sub(r'^module\.', '', str(k)), v) for k, v in stored.items())
     weights._metadata = getattr(stored, '_metadata', None)  # versions, for renamed keys
     try:
         keys = model.load_state_dict(weights, strict=False)

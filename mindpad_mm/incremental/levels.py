@@ -35,6 +35,7 @@ class LazyLevel(torch.Tensor):
     parent: LazyLevel | None
     step: tuple[Callable, tuple]
     sample: int | None
+    _real: Tensor | None
 
     @staticmethod
     def __new__(cls, windowed: WindowedTensor, shape: Iterable[int]) -> LazyLevel:

@@ -16,7 +16,8 @@ from mindpad_mm.incremental.resample import padded_sources
 from mindpad_mm.incremental.taps import Taps, add_changes, pairs
 from mindpad_mm.incremental.windowed import WindowedTensor, handles
 from mindpad_mm.incremental.winograd import WinogradConvolution
-from mindpad_mm.padding.functional import Convolution, pad2d, padded_conv2d
+from mindpad_mm.padding.convolution import Convolution
+from mindpad_mm.padding.functional import pad2d, padded_conv2d
 from mindpad_mm.padding.modes import Modes, get_modes
 from mindpad_mm.padding.reweigh import window_weights
 from mindpad_mm.padding.windows import Pads, Pair, Windows, get_pads, get_windows, pair

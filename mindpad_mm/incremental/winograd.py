@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mindpad_mm.incremental.graph import OperationGraph
-from mindpad_mm.padding.functional import Convolution
+from mindpad_mm.padding.convolution import Convolution
 
 # With fewer channels the transforms cost more than the products they save.
 _CHANNELS = 128

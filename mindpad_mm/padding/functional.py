@@ -1,4 +1,4 @@
-"""Padding a map, and convolving over a padded map, with any mode on any axis."""
+"""Padding a map, and convolving over a padded map, in any mode on either axis."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from mindpad_mm.padding.borders import border_of, convolve_borders, layout_of
+from mindpad_mm.padding.borders import border_of, convolve_borders
+from mindpad_mm.padding.convolution import Convolution, memory_format_of
 from mindpad_mm.padding.modes import NOTHING, Modes
 from mindpad_mm.padding.reweigh import reweigh_borders, reweighted
-from mindpad_mm.padding.windows import Pads, Windows, by_axis, get_windows
+from mindpad_mm.padding.windows import Pads, by_axis
 
 Cells = list[tuple[int, int]]
 """Along one axis, (position in the padded map, cell that stands there) for each padded position."""
@@ -21,53 +22,36 @@ Cells = list[tuple[int, int]]
 _is_compiling = getattr(torch.compiler, 'is_compiling', torch._utils.is_compiling)
 
 
-class Convolution:
-    """:func:`torch.nn.functional.conv2d`, to be given its input, bias and (rows, columns) of zeros.
-
-    Attributes:
-        fan_out: Multiply-accumulates for each cell and tap: output channels of a group.
-    """
-
-    def __init__(
-        self, weight: Tensor, stride: tuple[int, int], dilation: tuple[int, int], groups: int
-    ) -> None:
-        self.weight = weight
-        self.stride = stride
-        self.dilation = dilation
-        self.groups = groups
-        self.fan_out = weight.shape[0] // groups
-
-    @property
-    def windows(self) -> Windows:
-        """What its kernel reads at a time."""
-        return get_windows(self.weight.shape[-2:], self.stride, self.dilation)
-
-    def __call__(self, x: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
-        return F.conv2d(x, self.weight, bias, self.stride, padding, self.dilation, self.groups)
-
-
 def _is_overridden(x: Tensor) -> bool:
-    """Whether a tensor runs functions in its own way. A mode over plain tensors sees the parts."""
+    """Whether the tensor's class defines ``__torch_function__``.
+
+    A ``TorchFunctionMode`` over plain tensors does not count: it sees the single torch functions.
+    """
     return type(x) is not Tensor and has_torch_function_unary(x)
 
 
-def _captured(x: Tensor) -> bool:
-    """Whether a graph is being taken, or functions are transformed (``torch.func``, forward-mode
-    gradients): then whole maps, no changes in place and no functions of our own are the better way."""
+def _is_captured(x: Tensor) -> bool:
+    """Whether a graph is being captured or a function transform is active.
+
+    Captures are ``torch.compile``, ``torch.jit.trace`` and ``torch.export``; transforms are
+    ``torch.func`` and forward-mode gradients. They need plain torch operations on the whole map: no
+    changes in place and no autograd functions of our own.
+    """
     if _is_compiling() or torch.jit.is_tracing():
         return True
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return True
-    # torch 2.1 compiles a class from torch.nn without looking inside, and traces it by its tensors.
+    # torch 2.1 does not look inside classes from torch.nn when it compiles: it runs them on tensors
+    # of other classes.
     return type(x) not in (Tensor, nn.Parameter) or torch._is_functional_tensor(x)
 
 
 def _fill(x: Tensor, pads: Pads, rows: Cells, columns: Cells) -> Tensor:
-    """Copy ``x`` into a larger map, then its rows, then the columns of what is there."""
+    """Pad by copying: ``x`` into a larger map, then the padded rows, then the padded columns."""
     top, bottom, left, right = pads
     height, width = x.shape[-2:]
     shape = (*x.shape[:-2], top + height + bottom, left + width + right)
-    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout_of(x))
+    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format_of(x))
     out[..., top : top + height, left : left + width] = x
     for position, cell in rows:
         row = out[..., position, left : left + width]
@@ -79,9 +63,10 @@ def _fill(x: Tensor, pads: Pads, rows: Cells, columns: Cells) -> Tensor:
 
 
 class _Pad(torch.autograd.Function):
-    """:func:`_fill`, and its gradient folded in place.
+    """:func:`_fill` with a backward pass that adds the padded cells' gradients in place.
 
-    ``owned``: the gradient is known to come from a convolution's backward and to be nobody else's.
+    ``owned`` says that the incoming gradient comes straight from a convolution's backward pass, so
+    that nothing else holds it and it may be overwritten.
     """
 
     @staticmethod
@@ -105,9 +90,9 @@ class _Pad(torch.autograd.Function):
 
 
 def _select(x: Tensor, modes: Modes, pads: Pads) -> Tensor:
-    """Pad by a few operations that leave ``x`` alone, as optimisers and exporters of graphs like it.
+    """Pad by a few operations without changes in place, for captured graphs.
 
-    The graph serves maps of any size, but with a mode that is not ``arithmetic``.
+    The graph works for maps of any size if both modes are ``arithmetic``.
     """
     for axis, mode, (before, after) in zip((-2, -1), modes, by_axis(pads)):
         if not (before or after):
@@ -124,12 +109,12 @@ def _select(x: Tensor, modes: Modes, pads: Pads) -> Tensor:
 
 
 def pad2d(x: Tensor, modes: Modes, pads: Pads) -> Tensor:
-    """Pad the last two axes; what ``numpy.pad`` does, in any mode, by any width.
+    """Pad the last two axes as ``numpy.pad`` does, in any mode, by any width.
 
     Args:
         x: Map of shape (..., H, W), H and W at least 1.
-        modes: The (vertical, horizontal) modes. ``partial`` pads with zeros here: its weights belong
-            to the windows, not to the cells.
+        modes: The (vertical, horizontal) modes. ``partial`` pads with zeros here, because its weights
+            belong to the windows, not to the cells.
         pads: Cells added at the (top, bottom, left, right), each >= 0.
 
     Returns:
@@ -141,9 +126,10 @@ def pad2d(x: Tensor, modes: Modes, pads: Pads) -> Tensor:
 
 
 def _pad2d(x: Tensor, modes: Modes, pads: Pads, owned: bool = False) -> Tensor:
+    """:func:`pad2d` for tensors that override nothing; ``owned`` as in :class:`_Pad`."""
     if not any(pads):
         return x
-    if _captured(x):
+    if _is_captured(x):
         return _select(x, modes, pads)
     rows = modes[0].padded_cells(x.shape[-2], *pads[:2])
     columns = modes[1].padded_cells(x.shape[-1], *pads[2:])
@@ -155,24 +141,25 @@ def _pad2d(x: Tensor, modes: Modes, pads: Pads, owned: bool = False) -> Tensor:
 def padded_conv2d(
     x: Tensor, bias: Tensor | None, convolution: Convolution, modes: Modes, pads: Pads
 ) -> Tensor:
-    """A convolution over ``x`` continued by ``modes``.
+    """Convolve a map that is padded by ``modes``.
 
     Args:
         x: Map of shape (N, C, H, W) or (C, H, W).
         bias: Shape (C_out,), or None.
-        convolution: The convolution itself.
+        convolution: The convolution.
         modes: The (vertical, horizontal) modes.
-        pads: Cells the map is continued by at the (top, bottom, left, right).
+        pads: Cells added at the (top, bottom, left, right).
 
     Returns:
-        Shape (N, C_out, H_out, W_out), the same as with zeros of the same width.
+        Shape (N, C_out, H_out, W_out), as with zero padding of the same width; without N if ``x`` has
+        none.
     """
     if _is_overridden(x):
         return handle_torch_function(padded_conv2d, (x,), x, bias, convolution, modes, pads)
     if not any(mode.reweight for mode in modes):
         return _convolve(x, bias, convolution, modes, pads)
     geometry = (x.shape[-2], x.shape[-1]), modes, pads, convolution.windows
-    if _captured(x):
+    if _is_captured(x):
         y = reweighted(_convolve(x, None, convolution, modes, pads), *geometry)
         return y if bias is None else y + bias.to(y.dtype).view(-1, 1, 1)
     return reweigh_borders(_convolve(x, bias, convolution, modes, pads), bias, *geometry)
@@ -181,17 +168,18 @@ def padded_conv2d(
 def _convolve(
     x: Tensor, bias: Tensor | None, convolution: Convolution, modes: Modes, pads: Pads
 ) -> Tensor:
-    """:func:`padded_conv2d` without any reweighing."""
+    """:func:`padded_conv2d` without the window weights of ``partial``."""
     zero_padding: list[int] = []
     explicit: list[int] = []
     for mode, (before, after) in zip(modes, by_axis(pads)):
         native = mode.empty and before == after
         zero_padding += [before if native else 0]
         explicit += [0, 0] if native else [before, after]
-    if any(explicit) and not _captured(x):
+    # In training, strips are no faster than padding the map.
+    if any(explicit) and not torch.is_grad_enabled() and not _is_captured(x):
         border = border_of(x, convolution, modes, pads)
-        if border:
+        if border is not None:
             return convolve_borders(x, bias, convolution, border)
     x = _pad2d(x, modes, tuple(explicit), owned=True)
-    # Spelt out: torch 2.1 compiles no other call of an object that the graph makes.
+    # torch 2.1 can compile this call only with ``__call__`` spelled out.
     return convolution.__call__(x, bias, tuple(zero_padding))

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import SupportsIndex
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
-from mindpad_mm.padding.functional import Convolution, pad2d, padded_conv2d
+from mindpad_mm.padding.convolution import Convolution
+from mindpad_mm.padding.functional import pad2d, padded_conv2d
 from mindpad_mm.padding.modes import Modes, describe
 from mindpad_mm.padding.windows import Pads, Windows, by_axis, get_pads, get_windows, pool_extent
 
@@ -63,7 +65,7 @@ class PaddedLayer(nn.Module):
         """Why a stock layer cannot run in these modes; None where it can."""
         return None
 
-    def __reduce_ex__(self, protocol: int) -> tuple:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple:
         # The class is made at run time, where pickle could not find it by name.
         reduced = super().__reduce_ex__(protocol)
         return (_unpickled, (self.stock,), *reduced[2:]) if _is_just_padded(self) else reduced

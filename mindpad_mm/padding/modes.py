@@ -9,11 +9,10 @@ from __future__ import annotations
 import abc
 import difflib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from mmengine.registry import Registry
 from torch import Tensor
 
 from mindpad_mm.core.errors import UserError
@@ -22,7 +21,43 @@ from mindpad_mm.padding.windows import Window
 NOTHING = -1
 """In a mode's answer: no cell stands here, the convolution sees a zero."""
 
-PADDING_MODES = Registry('padding mode', scope='mindpad_mm', locations=['mindpad_mm.padding.modes'])
+
+class ModeRegistry:
+    """Padding modes by name. It needs no MMEngine, so that padding works with torch alone.
+
+    Attributes:
+        module_dict: From a name to the class of the mode.
+    """
+
+    def __init__(self) -> None:
+        self.module_dict: dict[str, type[PaddingMode]] = {}
+
+    def register_module(
+        self, name: str, force: bool = False
+    ) -> Callable[[type[PaddingMode]], type[PaddingMode]]:
+        """Class decorator: the class is the mode of this name.
+
+        Args:
+            name: As in ``padding_cfg``.
+            force: Whether it may replace another class of the same name. Default: False.
+
+        Raises:
+            KeyError: The name is taken.
+        """
+
+        def register(cls: type[PaddingMode]) -> type[PaddingMode]:
+            if name in self.module_dict and not force:
+                raise KeyError(f'padding mode {name!r} is already registered')
+            self.module_dict[name] = cls
+            return cls
+
+        return register
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.module_dict
+
+
+PADDING_MODES = ModeRegistry()
 """Padding modes by name. A config's ``custom_imports`` can register further ones."""
 
 
@@ -203,7 +238,6 @@ def get_mode(spec: ModeName) -> PaddingMode:
     """
     arguments = dict(spec) if isinstance(spec, Mapping) else {'type': spec}
     name = arguments.pop('type', None)
-    # Not Registry.get: it imports what a dotted name names.
     cls = PADDING_MODES.module_dict.get(name) if isinstance(name, str) else None
     if cls is None:
         known = sorted(PADDING_MODES.module_dict)

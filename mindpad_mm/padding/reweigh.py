@@ -1,4 +1,8 @@
-"""Partial convolution as padding, without a mask: how many taps of a window are real is known."""
+"""Window weights of partial convolution: kernel taps / taps on real cells.
+
+Source: Liu et al., Partial Convolution based Padding, 2018 (arXiv:1811.11718). The mask of that paper
+is not needed here: how many taps of a window stand on real cells follows from the geometry alone.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,23 @@ from mindpad_mm.padding.modes import NOTHING, Modes
 from mindpad_mm.padding.windows import Pads, Windows, by_axis
 
 Pieces = Sequence['tuple[tuple[slice, slice], Tensor]']
-"""Where windows are scaled, as (rows, columns), and by what, broadcast to (rows, columns)."""
+"""((rows, columns), weights broadcastable to them) for each part of the output that is scaled."""
 
 
 def window_weights(
     size: tuple[int, int], modes: Modes, pads: Pads, windows: Windows
 ) -> list[list[float] | None]:
-    """What ``modes`` scale each window by, along either axis; None where they do not.
+    """The weight of each window along each axis.
 
-    A window on no real cell gets 0.
+    Args:
+        size: (H, W) of the map without padding.
+        modes: The (vertical, horizontal) modes.
+        pads: Cells added at the (top, bottom, left, right).
+        windows: The (vertical, horizontal) windows.
+
+    Returns:
+        For either axis, one weight a window (0 if all its taps stand in the padding), or None if the
+        mode does not reweight or the axis is not padded.
     """
     weights: list[list[float] | None] = []
     for mode, length, padded, window in zip(modes, size, by_axis(pads), windows):
@@ -36,11 +48,14 @@ def window_weights(
 def reweighted(
     y: Tensor, size: tuple[int, int], modes: Modes, pads: Pads, windows: Windows
 ) -> Tensor:
-    """Scale each window by kernel area / area on real cells, along the axes whose mode asks for it.
+    """Multiply a convolution's result by the window weights, by operations that a graph can capture.
 
     Args:
-        y: Sums over the windows, without bias, shape (..., H_out, W_out).
-        size: (H, W) of the map the windows slid over, before padding.
+        y: Convolution result without bias, shape (..., H_out, W_out).
+        size: (H, W) of the convolution's input, without padding.
+        modes: The (vertical, horizontal) modes.
+        pads: Cells added at the (top, bottom, left, right).
+        windows: The (vertical, horizontal) windows.
     """
     axes = zip((-2, -1), modes, size, by_axis(pads), windows)
     for axis, mode, length, padded, window in axes:
@@ -54,8 +69,8 @@ def reweighted(
     return y
 
 
-def _core(weights: Sequence[float]) -> tuple[int, int]:
-    """The run of windows that keep their weight, as (first, beyond the last); empty if it has gaps."""
+def _unscaled_range(weights: Sequence[float]) -> tuple[int, int]:
+    """The range [start, stop) of windows with weight 1; empty if it is interrupted."""
     kept = [index for index, weight in enumerate(weights) if weight == 1]
     if not kept or kept[-1] - kept[0] >= len(kept):
         return len(weights), len(weights)
@@ -66,63 +81,69 @@ def _core(weights: Sequence[float]) -> tuple[int, int]:
 def _pieces(
     outputs: tuple[int, int], dtype: torch.dtype, device: torch.device, *geometry: Any
 ) -> Pieces:
-    """The windows at the border: rows over the full width, and columns between them."""
+    """The parts of the output to scale: border rows of full width, and columns between them."""
     rows, columns = (
-        each or [1.0] * count for each, count in zip(window_weights(*geometry), outputs)
+        weights or [1.0] * count for weights, count in zip(window_weights(*geometry), outputs)
     )
-    (top, bottom), (left, right) = _core(rows), _core(columns)
+    (top, bottom), (left, right) = _unscaled_range(rows), _unscaled_range(columns)
     full, between = slice(0, outputs[1]), slice(top, bottom)
     places = [(slice(0, top), full), (slice(bottom, outputs[0]), full)]
     places += [(between, slice(0, left)), (between, slice(right, outputs[1]))]
-    # Kept for later calls, which may run under autograd where this one does not.
+    # The cached tensors must also serve later calls with gradients.
     with torch.inference_mode(False):
-        down = torch.tensor(rows, dtype=dtype, device=device)[:, None]
-        along = torch.tensor(columns, dtype=dtype, device=device)
+        row_weights = torch.tensor(rows, dtype=dtype, device=device)[:, None]
+        column_weights = torch.tensor(columns, dtype=dtype, device=device)
         return [
-            (place, down[place[0]] * along[place[1]])
+            (place, row_weights[place[0]] * column_weights[place[1]])
             for place in places
             if all(part.start < part.stop for part in place)
         ]
 
 
 class _Reweigh(torch.autograd.Function):
+    """Scale ``y - bias`` by the pieces' weights, in place on ``y``."""
+
     @staticmethod
     def forward(ctx: Any, y: Tensor, bias: Tensor | None, pieces: Pieces) -> Tensor:
         ctx.pieces = pieces
         ctx.bias_dtype = None if bias is None else bias.dtype
         ctx.mark_dirty(y)
-        for place, scale in pieces:
+        for place, weights in pieces:
             piece = y[(..., *place)]
             if bias is None:
-                piece.mul_(scale)
-            elif piece.dtype == bias.dtype == scale.dtype:
-                torch.lerp(bias.view(-1, 1, 1), piece, scale, out=piece)
+                piece.mul_(weights)
+            elif piece.dtype == bias.dtype == weights.dtype:
+                torch.lerp(bias.view(-1, 1, 1), piece, weights, out=piece)
             else:
-                piece.copy_(torch.lerp(*(t.to(scale) for t in (bias.view(-1, 1, 1), piece)), scale))
+                ends = (end.to(weights) for end in (bias.view(-1, 1, 1), piece))
+                piece.copy_(torch.lerp(*ends, weights))
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         scaled = grad.clone()
-        for place, scale in ctx.pieces:
-            scaled[(..., *place)] *= scale
+        for place, weights in ctx.pieces:
+            scaled[(..., *place)] *= weights
         to_bias = None
         if ctx.needs_input_grad[1]:
-            # The bias within y is scaled with it; what is missing comes here.
+            # The convolution's backward gives the bias inside ``y`` the scaled gradient, but the bias
+            # is not scaled: add the difference.
             others = [axis for axis in range(grad.dim()) if axis != grad.dim() - 3]
             to_bias = grad.new_zeros(grad.shape[-3], dtype=ctx.bias_dtype)
-            for place, scale in ctx.pieces:
-                to_bias += (grad[(..., *place)] * (1 - scale)).sum(others)
+            for place, weights in ctx.pieces:
+                to_bias += (grad[(..., *place)] * (1 - weights)).sum(others)
         return scaled, to_bias, None
 
 
 def reweigh_borders(y: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
-    """:func:`reweighted` for sums that the bias is in already, in place and at the border only.
+    """Apply the window weights to a convolution's result that includes the bias.
+
+    Works in place on ``y`` and touches only the border.
 
     Args:
-        y: A convolution's result, bias included, shape (N, C, H, W) or (C, H, W).
-        bias: Shape (C,), or None. It is not scaled.
-        geometry: What :func:`reweighted` takes after ``y``.
+        y: Convolution result, shape (N, C, H_out, W_out) or (C, H_out, W_out).
+        bias: Shape (C,), or None. The bias itself is not scaled.
+        geometry: ``size, modes, pads, windows`` as in :func:`reweighted`.
     """
     dtype = torch.promote_types(y.dtype, torch.float32)
     return _Reweigh.apply(y, bias, _pieces(tuple(y.shape[-2:]), dtype, y.device, *geometry))

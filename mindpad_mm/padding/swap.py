@@ -123,8 +123,8 @@ class SwapReport:
         for layer in self.swapped:
             pads = 'by input' if layer.pads is None else ' '.join(map(str, layer.pads))
             rows.append((layer.name, layer.kind, pads, f'{layer.before} -> {layer.after}'))
-        for layer in self.skipped:
-            rows.append((layer.name, layer.kind, '', f'left alone: {layer.reason}'))
+        for left in self.skipped:
+            rows.append((left.name, left.kind, '', f'left alone: {left.reason}'))
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         return '\n'.join(
             '  '.join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]]).rstrip()

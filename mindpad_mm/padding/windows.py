@@ -1,4 +1,4 @@
-"""What a kernel that slides over a map reads at a time, how often it fits, and the pads around."""
+"""Geometry of sliding kernels: windows (kernel size, stride, dilation) and pads."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Pads = tuple[int, int, int, int]
 """Cells added at the (top, bottom, left, right)."""
 
 Pair = int | Sequence[int]
-"""As torch takes it: one number for both axes, also in a sequence, or (vertical, horizontal)."""
+"""A size as torch accepts it: n, (n,) or (vertical, horizontal)."""
 
 
 class Window(NamedTuple):
-    """What a kernel reads at a time, along one axis.
+    """The positions that a kernel reads at once, along one axis.
 
     Attributes:
-        kernel: How many cells.
-        stride: Cells from one place of it to the next.
-        dilation: Cells from one that it reads to the next.
+        kernel: Kernel size, the number of taps.
+        stride: Cells between neighbouring windows.
+        dilation: Cells between neighbouring taps.
     """
 
     kernel: int
@@ -28,15 +28,15 @@ class Window(NamedTuple):
     dilation: int
 
     def reach(self) -> int:
-        """Cells from the first to the last that it reads."""
+        """Cells from the first tap to the last, both included."""
         return self.dilation * (self.kernel - 1) + 1
 
     def fits(self, cells: int) -> int:
-        """How many there are on so many cells; below 1 where there is none."""
+        """The number of windows on an axis of ``cells`` cells; 0 or less if it is too short."""
         return (cells - self.reach()) // self.stride + 1
 
     def spans(self, count: int) -> int:
-        """Cells from the first to the last that so many, one after the other, read."""
+        """Cells from the first tap of the first of ``count`` windows to the last tap of the last."""
         return (count - 1) * self.stride + self.reach()
 
 
@@ -45,19 +45,26 @@ Windows = tuple[Window, Window]
 
 
 def pair(value: Pair) -> tuple[int, int]:
-    """(vertical, horizontal)."""
-    first, second = _pair(value) if isinstance(value, int) or len(value) != 1 else value * 2
+    """A size as (vertical, horizontal)."""
+    if not isinstance(value, int) and len(value) == 1:
+        value = value[0]
+    first, second = _pair(value)
     return first, second
 
 
 def get_windows(kernel: Pair, stride: Pair, dilation: Pair = 1) -> Windows:
-    """The windows of a convolution or pooling."""
+    """The (vertical, horizontal) windows of a convolution or pooling."""
     rows, columns = zip(pair(kernel), pair(stride), pair(dilation))
     return Window(*rows), Window(*columns)
 
 
 def get_pads(padding: Pair | str, windows: Windows) -> Pads:
-    """What torch pads by where this is the ``padding`` of a convolution or pooling."""
+    """The pads that torch derives from the ``padding`` argument of a convolution or pooling.
+
+    Args:
+        padding: A size, ``'same'`` or ``'valid'``.
+        windows: The layer's windows, which ``'same'`` depends on.
+    """
     if padding == 'same':
         rows, columns = (window.reach() for window in windows)
         return (rows - 1) // 2, rows // 2, (columns - 1) // 2, columns // 2
@@ -66,14 +73,20 @@ def get_pads(padding: Pair | str, windows: Windows) -> Pads:
 
 
 def by_axis(pads: Pads) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(top, bottom) and (left, right)."""
+    """Pads as ((top, bottom), (left, right))."""
     return pads[:2], pads[2:]
 
 
 def pool_extent(size: int, padding: int, window: Window, ceil_mode: bool) -> int:
-    """Windows that torch's own pooling makes along an axis of ``size`` cells.
+    """The number of windows that torch's pooling makes along one axis.
 
-    With ``ceil_mode``, a last window that would start beyond the map and its leading padding is dropped.
+    With ``ceil_mode``, torch drops a last window that would start in the padding after the map.
+
+    Args:
+        size: Cells along the axis, without padding.
+        padding: Cells padded at either end.
+        window: The pooling window.
+        ceil_mode: As in ``MaxPool2d``.
     """
     cells = size + 2 * padding
     if not ceil_mode:

@@ -201,3 +201,9 @@ def test_a_device_that_is_not_there_is_told(config):
 def test_a_checkpoint_in_a_place_that_needs_a_client_is_told_in_one_line(config):
     with pytest.raises(UserError, match=r's3://a/b\.pth cannot be fetched: .*install'):
         load_detector(config, 's3://a/b.pth')
+
+
+def test_a_config_inherits_from_the_packages_own_ones(tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text("_base_ = 'mindpad_mm::ssd/ssd300_reflect_coco.py'\n")
+    assert load_config(str(path)).model.padding_cfg.mode == 'reflect'

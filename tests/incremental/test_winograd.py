@@ -19,7 +19,8 @@ from mindpad_mm.incremental.graph import OperationGraph
 from mindpad_mm.incremental.windowed import WindowedTensor
 from mindpad_mm.incremental.winograd import WinogradConvolution, convolve, transformed
 from mindpad_mm.padding import swap_padding
-from mindpad_mm.padding.functional import Convolution, padded_conv2d
+from mindpad_mm.padding.convolution import Convolution
+from mindpad_mm.padding.functional import padded_conv2d
 from mindpad_mm.padding.modes import get_modes
 
 CHANNELS = winograd._CHANNELS

@@ -109,7 +109,8 @@ def test_values_and_gradients_of_any_convolution_equal_the_plain_ways(
         torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
     assert torch.equal(grad, kept)
     with torch.no_grad():
-        assert torch.equal(conv(x), y)
+        # Without gradients strips may run instead of padding, which sum in another order.
+        torch.testing.assert_close(conv(x), y, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize('strips', [True, False])
@@ -151,7 +152,7 @@ def test_what_an_inference_run_leaves_behind_serves_training(mode):
     x.requires_grad_()
     (grad,) = torch.autograd.grad(conv(x).sum(), x, create_graph=True)
     (again,) = torch.autograd.grad(grad.square().sum(), conv.weight)
-    assert torch.equal(conv(x), y)
+    torch.testing.assert_close(conv(x), y)
     assert again.isfinite().all()
 
 

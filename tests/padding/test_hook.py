@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.padding import hook
+from mindpad_mm.padding import mmdet as hook
 
 RESNET = dict(
     type='mmdet.ResNet', depth=18, num_stages=1, out_indices=(0,), strides=(1,), dilations=(1,)
@@ -108,7 +108,7 @@ def test_the_innermost_decides_for_the_copies_of_its_part_too():
 def test_a_dict_that_mmcv_builds_by_itself_is_named():
     cfg = dict(RESNET, conv_cfg=dict(type='Conv2d', padding_cfg='reflect'))
     with pytest.raises(
-        UserError, match=r'dict that mmdet\.ResNet does not build .*conv_cfg'
+        UserError, match=r'inside mmdet\.ResNet that is not built through MODELS .*conv_cfg'
     ) as caught:
         MODELS.build(cfg)
     assert '\n' not in str(caught.value)

@@ -23,7 +23,8 @@ from mindpad_mm.diagnose.tracing.trace import (
     moved,
     run_plain,
 )
-from mindpad_mm.padding.functional import Convolution, padded_conv2d
+from mindpad_mm.padding.convolution import Convolution
+from mindpad_mm.padding.functional import padded_conv2d
 from mindpad_mm.padding.modes import Modes, get_modes
 from mindpad_mm.padding.windows import (
     Pads,
