@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from mindpad_mm.cli.errors import one_line_errors
-from mindpad_mm.cli.options import new_parser
+from mindpad_mm.cli.options import add_settings, new_parser, settings_from
 from mindpad_mm.traffic_lights.dataset import Recipe
 from mindpad_mm.traffic_lights.write import make_traffic_lights
 
@@ -35,7 +34,6 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     """The command's options, for :class:`Recipe` and :func:`make_traffic_lights`."""
     parser = new_parser(__doc__, EXAMPLES, prog)
     add = parser.add_argument
-    recipe = Recipe()
     add('--out', type=Path, required=True, help='folder to write; must be absent or empty')
     add('--photos', type=Path, help='folder of photos for the scenes (default: drawn streets)')
     add(
@@ -57,52 +55,8 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         metavar='NAME',
         help='file names of photos that must not be trained on',
     )
-    add(
-        '--num-images',
-        dest='num_train',
-        type=int,
-        default=recipe.num_train,
-        help='training images (%(default)s)',
-    )
     add('--num-val', type=int, help='validation images (default: a quarter of --num-images)')
-    add('--size', type=int, default=recipe.size, help='side of the images, pixels (%(default)s)')
-    add(
-        '--min-size',
-        type=int,
-        default=recipe.min_size,
-        help='height of the smallest lights, pixels (%(default)s)',
-    )
-    add(
-        '--negatives',
-        type=float,
-        default=recipe.negatives,
-        help='share of images without a light (%(default)s)',
-    )
-    add(
-        '--occluded',
-        type=float,
-        default=recipe.occluded,
-        help='share of lights to occlude partly (%(default)s)',
-    )
-    add(
-        '--distractors',
-        type=float,
-        default=recipe.distractors,
-        help='mean number of unlabelled look-alikes per image (%(default)s)',
-    )
-    add(
-        '--drawn',
-        type=float,
-        default=recipe.drawn,
-        help='share of images to draw even if photos or crops are given (%(default)s)',
-    )
-    add(
-        '--val-fraction',
-        type=float,
-        default=recipe.val_fraction,
-        help='share of the photos and of the crops used only for validation (%(default)s)',
-    )
-    add('--seed', type=int, default=recipe.seed, help='same seed, same bytes (%(default)s)')
+    add_settings(parser, Recipe)
     add('--overwrite', action='store_true', help='replace a set that this tool made before')
     return parser
 
@@ -115,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.num_val is None:
         args.num_val = args.num_train // 4
-    recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
+    recipe = settings_from(args, Recipe)
     meta = make_traffic_lights(
         args.out,
         recipe,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import torch
 
@@ -39,7 +38,10 @@ def _without_missing_gpu(start: Callable[..., None]) -> Callable[..., None]:
     def wrapped(backend: str, **kwargs: Any) -> None:
         if backend != 'gloo':
             return start(backend, **kwargs)
-        with mock.patch.object(torch.cuda, 'set_device', select_if_there):
+        torch.cuda.set_device = select_if_there
+        try:
             return start(backend, **kwargs)
+        finally:
+            torch.cuda.set_device = select
 
     return wrapped

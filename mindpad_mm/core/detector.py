@@ -10,11 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
+import mmcv
+import mmdet
+import mmengine
+import numpy as np
+import torch
+import torchvision
 from mmengine.config import Config
 from torch import nn
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike
+from mindpad_mm.version import __version__
 
 SCORE_THR = 0.001
 DEFAULT_LABEL = 'traffic light'
@@ -170,16 +178,6 @@ def weights_sha256(model: nn.Module) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of all that takes part in a scan."""
-    # Imported late: MMDetection must find mindpad_mm's compatibility layer loaded.
-    import cv2
-    import mmcv
-    import mmdet
-    import mmengine
-    import numpy as np
-    import torch
-    import torchvision
-
-    import mindpad_mm
-
-    modules = (mindpad_mm, mmdet, mmcv, mmengine, torch, torchvision, np, cv2)
-    return {module.__name__: str(module.__version__) for module in modules}
+    modules = (mmdet, mmcv, mmengine, torch, torchvision, np, cv2)
+    found = {module.__name__: str(module.__version__) for module in modules}
+    return {'mindpad_mm': __version__, **found}

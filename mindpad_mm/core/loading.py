@@ -13,6 +13,8 @@ from typing import Any
 
 import cv2
 import torch
+from mmdet.evaluation import get_classes
+from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger, print_log
 from mmengine.model import revert_sync_batchnorm
@@ -56,8 +58,8 @@ class CfgOptions(DictAction):
         try:
             super().__call__(parser, namespace, values, option_string)
         except (AssertionError, ValueError) as error:
-            told = ' '.join(values)
-            raise UserError(f'--cfg-options {told!r} is not KEY=VALUE ({error})') from error
+            given = ' '.join(values)
+            raise UserError(f'`cfg_options` {given!r} is not KEY=VALUE ({error})') from error
 
 
 def load_config(config: str, cfg_options: dict[str, Any] | None = None) -> Config:
@@ -88,7 +90,7 @@ def load_config(config: str, cfg_options: dict[str, Any] | None = None) -> Confi
             cfg.merge_from_dict(cfg_options)
         except _CONFIG_ERRORS as error:
             raise UserError(
-                f'--cfg-options {cfg_options} does not fit {config}: {_one_line(error)}'
+                f'`cfg_options` {cfg_options} does not fit {config}: {_one_line(error)}'
             ) from error
     return cfg
 
@@ -116,9 +118,6 @@ def load_detector(
         UserError: config or checkpoint cannot be read, the device is not there, or the
             checkpoint's weights are not exactly the detector's.
     """
-    from mmdet.evaluation import get_classes
-    from mmdet.registry import DATASETS
-
     if isinstance(config, str):
         cfg = load_config(config, cfg_options)
     else:
@@ -239,8 +238,6 @@ def _some(what: str, keys: list[str], shown: int = 3) -> str:
 
 
 def _build_model(cfg: Config) -> nn.Module:
-    from mmdet.registry import MODELS
-
     if not isinstance(cfg.get('model'), dict):
         raise UserError(f'{cfg.filename or "the config"} has no model: is it a detector config?')
     init_default_scope(cfg.get('default_scope') or 'mmdet')

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import torch
 from mmcv.transforms import Compose
+from mmdet.structures import DetDataSample
+from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
@@ -124,9 +126,6 @@ class Scene:
         if self.space == 'image':
             packed = [self.pipeline({'img': image, 'img_id': 0}) for image in images]
             return {key: [data[key] for data in packed] for key in ('inputs', 'data_samples')}
-        # Imported late: MMDetection must find mindpad_mm's compatibility layer loaded.
-        from mmdet.structures import DetDataSample
-
         inputs = [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images]
         samples = [DetDataSample(metainfo=self.metainfo) for _ in images]
         return {'inputs': inputs, 'data_samples': samples}
@@ -177,8 +176,6 @@ def make_scene(background: Background, config: Config, space: str = 'input') -> 
 
 
 def _array_pipeline(config: Config) -> Compose:
-    from mmdet.utils import get_test_pipeline_cfg
-
     steps = [dict(step) for step in get_test_pipeline_cfg(config) or ()]
     if not steps:
         raise UserError('the test pipeline in the config is empty: it must load and pack an image')

@@ -10,10 +10,14 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+import torchvision
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.utils import get_test_pipeline_cfg
+from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.loading import load_config, load_detector, to_device
+from mindpad_mm.core.loading import load_config, load_detector, load_weights, to_device
 from mindpad_mm.padding import swap_padding
 from mindpad_mm.padding.modes import ModeSpec
 
@@ -94,7 +98,7 @@ class Subject:
         features = self.model.extract_feat(images)
         for name in ('bbox_head', 'rpn_head'):
             head = getattr(self.model, name, None)
-            if isinstance(head, _map_head()):
+            if isinstance(head, BaseDenseHead):
                 return head(features)
         return features
 
@@ -135,13 +139,6 @@ class Subject:
         return Subject(model, self.input_size, f'{self.name} ({mode})')
 
 
-def _map_head() -> type[nn.Module]:
-    # Imported late: MMDetection must find mindpad_mm's compatibility layer loaded.
-    from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
-
-    return BaseDenseHead
-
-
 def pipeline_size(cfg: Any) -> tuple[int, int]:
     """The (height, width) in pixels to which a config's test pipeline resizes images.
 
@@ -150,8 +147,6 @@ def pipeline_size(cfg: Any) -> tuple[int, int]:
     Raises:
         UserError: No step of the pipeline has a scale.
     """
-    from mmdet.utils import get_test_pipeline_cfg
-
     for step in get_test_pipeline_cfg(cfg):
         if 'Resize' in str(step['type']) and step.get('scale'):
             width, height = step['scale']
@@ -160,11 +155,6 @@ def pipeline_size(cfg: Any) -> tuple[int, int]:
 
 
 def _classifier(name: str, checkpoint: str | None) -> nn.Module:
-    import torchvision
-    from mmengine.runner import CheckpointLoader
-
-    from mindpad_mm.core.loading import load_weights
-
     choices = torchvision.models.list_models(module=torchvision.models)
     if name not in choices:
         raise UserError(

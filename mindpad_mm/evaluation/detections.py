@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from mmdet.datasets import CocoDataset
+from mmdet.evaluation import CocoMetric
+from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
@@ -59,9 +62,6 @@ class TestSet:
         Raises:
             UserError: It is missing, incomplete, or not in COCO format.
         """
-        from mmdet.datasets import CocoDataset
-        from mmdet.registry import DATASETS
-
         name = cfg.filename or 'the config'
         if cfg.get('test_dataloader') is None:
             raise UserError(f'{name} has no test_dataloader: a complete detector config is needed')
@@ -152,8 +152,6 @@ def detect(cfg: Config, checkpoint: str, path: Path, device: str, name: str) -> 
     Raises:
         UserError: Config, checkpoint or an image cannot be read.
     """
-    from mmdet.evaluation import CocoMetric
-
     model = load_detector(cfg, checkpoint, device)
     prefix = str(path)[: -len('.bbox.json')] + '.tmp'
     with users_faults(), contextlib.redirect_stdout(io.StringIO()):

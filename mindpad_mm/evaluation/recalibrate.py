@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
@@ -117,8 +118,6 @@ def training_batches(cfg: Config, images: int, seed: int = 0) -> Iterable[dict[s
 
 
 def _training_images(cfg: Config, images: int, seed: int) -> Subset[Dataset]:
-    from mmdet.registry import DATASETS
-
     if cfg.get('train_dataloader') is None:
         raise UserError(f'`recalibrate`: {cfg.filename or "the config"} has no train_dataloader')
     init_default_scope(cfg.get('default_scope') or 'mmdet')

@@ -105,7 +105,7 @@ def stock_class(layer: nn.Module) -> type[nn.Module]:
 
 
 def _is_just_padded(layer: nn.Module) -> bool:
-    """Whether nobody made a swapped layer a class over the one it was given."""
+    """Whether a swapped layer still has the class that the swap gave it, and no subclass of it."""
     return type_before_parametrizations(layer) is _padded_class(stock_class(layer))
 
 

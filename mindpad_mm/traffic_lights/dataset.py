@@ -9,6 +9,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.settings import option
 from mindpad_mm.traffic_lights import compose
 from mindpad_mm.traffic_lights.distractors import distractor
 from mindpad_mm.traffic_lights.sources import Lights, Scenes
@@ -19,55 +20,55 @@ SPLITS = ('train', 'val')
 
 @dataclass
 class Recipe:
-    """What decides the bytes of a set.
+    """The settings of a set: all that decides its bytes, besides the photos and crops.
 
-    Args:
-        num_train, num_val: images of each split.
-        size: side of the square images in pixels, at least 32.
-        min_size: least height of a light in pixels; the largest is a quarter of ``size`` (or
-            ``min_size``, if that is larger). Heights are uniform in their logarithm.
-        negatives: share of images without a light, 0..1.
-        occluded: share of lights partly hidden, 0..1.
-        distractors: mean number of distractors an image, 0..1000.
-        drawn: share of images whose scene and lights are drawn although there are photos or crops,
-            0..1.
-        val_fraction: share of photos and of crops kept for the val split, between 0 and 1.
-        seed: at least 0.
+    Attributes:
+        num_train, num_val: Images of each split.
+        size: Side of the square images, pixels, at least 32.
+        min_size: Height of the smallest lights, pixels; the largest are a quarter of ``size`` high (or
+            ``min_size``, if that is larger). The logarithm of the heights is uniform.
+        negatives: Share of images without a light, 0..1.
+        occluded: Share of lights that are partly hidden, 0..1.
+        distractors: Mean number of distractors in an image, 0..1000.
+        drawn: Share of images that are drawn even if photos or crops are given, 0..1.
+        val_fraction: Share of the photos and of the crops kept for the val split, between 0 and 1.
+        seed: At least 0.
+
+    Raises:
+        UserError: A value is not possible.
     """
 
-    num_train: int = 600
-    num_val: int = 150
-    size: int = 256
-    min_size: int = 8
-    negatives: float = 0.15
-    occluded: float = 0.3
-    distractors: float = 2.5
-    drawn: float = 0.0
-    val_fraction: float = 0.25
-    seed: int = 0
+    num_train: int = option(600, 'training images', flag='--num-images')
+    # The command line takes a quarter of the training images by default.
+    num_val: int = option(150, 'validation images', flag=None)
+    size: int = option(256, 'side of the images, pixels')
+    min_size: int = option(8, 'height of the smallest lights, pixels')
+    negatives: float = option(0.15, 'share of images without a light')
+    occluded: float = option(0.3, 'share of lights to occlude partly')
+    distractors: float = option(2.5, 'mean number of unlabelled look-alikes per image')
+    drawn: float = option(0.0, 'share of images to draw even if photos or crops are given')
+    val_fraction: float = option(
+        0.25, 'share of the photos and of the crops used only for validation'
+    )
+    seed: int = option(0, 'same seed, same bytes')
 
     def __post_init__(self) -> None:
-        checks = (
-            (self.size >= 32, f'--size {self.size}: at least 32 pixels'),
-            (self.num_train >= 1, f'--num-images {self.num_train}: at least 1'),
-            (self.num_val >= 0, f'--num-val {self.num_val}: at least 0'),
-            (
-                4 <= self.min_size <= self.size // 2,
-                f'--min-size {self.min_size}: from 4 to half of --size ({self.size // 2})',
-            ),
-            (0 <= self.negatives <= 1, f'--negatives {self.negatives}: a share from 0 to 1'),
-            (0 <= self.occluded <= 1, f'--occluded {self.occluded}: a share from 0 to 1'),
-            (0 <= self.distractors <= 1000, f'--distractors {self.distractors}: from 0 to 1000'),
-            (0 <= self.drawn <= 1, f'--drawn {self.drawn}: a share from 0 to 1'),
-            (
-                0 < self.val_fraction < 1,
-                f'--val-fraction {self.val_fraction}: between 0 and 1, both excluded',
-            ),
-            (self.seed >= 0, f'--seed {self.seed}: at least 0'),
-        )
-        for holds, message in checks:
-            if not holds:
-                raise UserError(message)
+        half = self.size // 2
+        rules = {
+            'size': (self.size >= 32, 'at least 32 pixels'),
+            'num_train': (self.num_train >= 1, 'at least 1'),
+            'num_val': (self.num_val >= 0, 'at least 0'),
+            'min_size': (4 <= self.min_size <= half, f'from 4 to half of `size` ({half})'),
+            'negatives': (0 <= self.negatives <= 1, 'a share from 0 to 1'),
+            'occluded': (0 <= self.occluded <= 1, 'a share from 0 to 1'),
+            'distractors': (0 <= self.distractors <= 1000, 'from 0 to 1000'),
+            'drawn': (0 <= self.drawn <= 1, 'a share from 0 to 1'),
+            'val_fraction': (0 < self.val_fraction < 1, 'between 0 and 1, both excluded'),
+            'seed': (self.seed >= 0, 'at least 0'),
+        }
+        for name, (possible, rule) in rules.items():
+            if not possible:
+                raise UserError(f'`{name}` {getattr(self, name)}: {rule}')
 
 
 @dataclass
@@ -207,7 +208,7 @@ def divide(names: list[str], val_fraction: float, keep_out: set[str], seed: int)
     """
     missing = sorted(keep_out - {Path(name).name for name in names})
     if missing:
-        raise UserError(f'--val-photos {missing[0]}: no such photo to use')
+        raise UserError(f'`val_photos` {missing[0]}: no such photo to use')
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(Path(name).parent.as_posix(), []).append(name)

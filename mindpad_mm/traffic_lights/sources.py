@@ -82,9 +82,9 @@ def photos_with_lights(annotations: Path) -> set[str]:
         images = {a['image_id'] for a in coco['annotations'] if a['category_id'] in wanted}
         return {Path(i['file_name']).name for i in coco['images'] if i['id'] in images}
     except OSError as error:
-        raise UserError(f'--photo-annotations {annotations}: {error.strerror}') from error
+        raise UserError(f'`photo_annotations` {annotations}: {error.strerror}') from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f'--photo-annotations {annotations}: not a COCO annotation file') from error
+        raise UserError(f'`photo_annotations` {annotations}: not a COCO annotation file') from error
 
 
 class Scenes:

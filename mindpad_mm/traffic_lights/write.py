@@ -68,9 +68,9 @@ def make_traffic_lights(
             pictures to split, ``out`` in use.
     """
     if val_photos and photos is None:
-        raise UserError('--val-photos needs --photos')
+        raise UserError('`val_photos` needs `photos`')
     if photo_annotations and photos is None:
-        raise UserError('--photo-annotations needs --photos')
+        raise UserError('`photo_annotations` needs `photos`')
     photo_split, skipped, lit = None, [], set()
     if photos is not None:
         names = list_pictures(photos, 'photos')
@@ -119,20 +119,20 @@ def prepare_folder(out: Path, overwrite: bool) -> None:
             with it: anything but a set of ours).
     """
     if out.exists() and not out.is_dir():
-        raise UserError(f'--out {out}: is a file; name a folder')
+        raise UserError(f'`out` {out}: is a file; name a folder')
     try:
         if out.is_dir() and any(out.iterdir()):
             if not overwrite:
-                raise UserError(f'--out {out}: not empty; choose another or add --overwrite')
+                raise UserError(f'`out` {out}: not empty; choose another or set `overwrite`')
             if not _is_ours(out / _META):
-                raise UserError(f'--out {out}: not a set made by this tool; choose another folder')
+                raise UserError(f'`out` {out}: not a set made by this tool; choose another folder')
             for part in (*SPLITS, 'annotations'):
                 if (out / part).exists():
                     shutil.rmtree(out / part)
         for part in (*SPLITS, 'annotations'):
             (out / part).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f'--out {out}: cannot be written ({error.strerror})') from error
+        raise UserError(f'`out` {out}: cannot be written ({error.strerror})') from error
 
 
 def _is_ours(meta: Path) -> bool:

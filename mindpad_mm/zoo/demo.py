@@ -38,7 +38,7 @@ def run_demo(out: Path, stride: int, num_images: int) -> list[dict[str, Any]]:
         UserError: A number is not possible, or ``out`` holds something else.
     """
     if num_images < 1:
-        raise UserError(f'--num-images {num_images}: at least 1')
+        raise UserError(f'`num_images` {num_images}: at least 1')
     data, recipe = out / 'set', Recipe(num_train=1, num_val=num_images, seed=1)
     if not _is_made(data / 'meta.json', recipe):
         make_traffic_lights(data, recipe, overwrite=True)

@@ -69,7 +69,7 @@ def test_a_missing_config_an_unfit_override_and_a_config_of_no_detector_are_told
         load_config(str(tmp_path / 'gone.py'))
     with pytest.raises(UserError, match=r"says _base_ = 'mmdet::ssd/a\.py'"):
         load_config('mmdet::ssd/a.py')
-    with pytest.raises(UserError, match='--cfg-options'):
+    with pytest.raises(UserError, match='`cfg_options`'):
         load_config(config.filename, {'model.type.name': 1})
     (tmp_path / 'empty.py').write_text('')
     with pytest.raises(UserError, match=r'empty\.py has no'):

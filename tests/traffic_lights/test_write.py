@@ -103,7 +103,7 @@ def test_an_existing_folder_is_only_replaced_on_demand_and_only_if_it_is_such_a_
     out = tmp_path / 'out'
     make_traffic_lights(out, SMALL)
     before = contents(out)
-    with pytest.raises(UserError, match='--overwrite'):
+    with pytest.raises(UserError, match='`overwrite`'):
         make_traffic_lights(out, SMALL)
     assert contents(out) == before
     make_traffic_lights(out, Recipe(num_train=2, num_val=1, size=64), overwrite=True)
@@ -132,7 +132,7 @@ def test_bad_input_is_named(tmp_path, pictures):
     fails('not a COCO', photos=pictures['photos'], photo_annotations=tmp_path / 'file')
     fails('No such file', photos=pictures['photos'], photo_annotations=tmp_path / 'gone.json')
     fails('no such photo', photos=pictures['photos'], val_photos=['gone.png'])
-    fails('needs --photos', val_photos=['3.png'])
+    fails('needs `photos`', val_photos=['3.png'])
     (pictures['photos'] / 'broken.jpg').write_bytes(b'\xff\xd8 not a picture')
     fails('broken.jpg', photos=pictures['photos'])
     (pictures['photos'] / 'broken.jpg').unlink()

@@ -73,5 +73,5 @@ def test_a_complete_set_is_kept_and_an_interrupted_one_is_made_again(sizes, tmp_
 
 
 def test_no_images_to_measure_on_is_told(sizes):
-    with pytest.raises(UserError, match='--num-images 0: at least 1'):
+    with pytest.raises(UserError, match='`num_images` 0: at least 1'):
         sizes(0)
