@@ -1,1 +1,1 @@
-"""Measurements that the tools print."""
+"""Benchmarks of speed, memory and agreement between engines; run ``python -m benchmarks``."""

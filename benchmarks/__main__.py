@@ -18,12 +18,12 @@ from mindpad_mm.core.files import save_json
 EXAMPLE = """\
 examples:
   python -m benchmarks                                   # about half an hour on an idle machine
-  python -m benchmarks --only ssd300 zoo --repeats 15    # the engines, more turns
-  python -m benchmarks --quick                           # a turn each: does all of it run?
+  python -m benchmarks --only ssd300 zoo --repeats 15    # the engines, more repeats
+  python -m benchmarks --quick                           # one repeat each, to check that all of it runs
 
-One thread, but for the processes' group. Rivals take turns, and a metric is the median of its turns
-with the quartiles beside it. Ratios are of CPU time, which other programs disturb least; two
-processes against one are measured in wall time.
+Everything runs on one thread, except the group "processes". The variants that are compared run
+alternately. A metric is the median over the repeats, shown with its quartiles. Ratios are of CPU
+time, which other programs affect least; two processes against one are measured in wall time.
 """
 
 
@@ -34,12 +34,12 @@ def parse_args() -> argparse.Namespace:
     add = parser.add_argument
     add('--only', nargs='+', default=list(GROUPS), choices=list(GROUPS), metavar='GROUP',
         help=f'what to measure: {", ".join(GROUPS)} (all)')  # fmt: skip
-    add('--repeats', type=int, default=Effort.race, help='turns of the engines (%(default)s)')
-    add('--quick', action='store_true', help='one turn of everything')
+    add('--repeats', type=int, default=Effort.race, help='repeats of the engines (%(default)s)')
+    add('--quick', action='store_true', help='one repeat of everything')
     add('--json', type=Path, default=Path('outputs/bench.json'), metavar='FILE',
-        help='where to write the metrics, group by group as they come (%(default)s)')  # fmt: skip
+        help='file to write the metrics to, after each group (%(default)s)')  # fmt: skip
     add('--write-ssd300', type=Path, metavar='FILE',
-        help='only write the SSD300 checkpoint that is scanned')  # fmt: skip
+        help='only write the SSD300 checkpoint that the benchmarks scan')  # fmt: skip
     return parser.parse_args()
 
 

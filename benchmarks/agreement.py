@@ -1,4 +1,4 @@
-"""Whole scans on the incremental engine against the full engine, position by position."""
+"""Compare the incremental engine with the full engine at every position of a scan."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MODES: tuple[ModeSpec, ...] = (
     'partial',
     ('reflect', 'circular'),
 )
-# Input size (None: the family's), pixels between positions.
+# Family -> (input size, None for the family's own; stride of the scan), pixels.
 SCANS = {
     'SSD300': (None, 32),
     'SSD512': (None, 80),
@@ -53,9 +53,9 @@ SCANS = {
     'zoo zeros': (None, 12),
     'zoo reflect': (None, 12),
 }
-# An object has a score wherever it is found at all, not only where it is among the best.
+# High enough that an object keeps its score even if many other detections score higher.
 _MAX_PER_IMG = 1000
-# Untrained detectors find nothing; that a box of theirs lies near the object must do.
+# By whether the detector is trained. Random weights rarely give a box with a high IoU.
 _IOU_THR = {True: 0.5, False: 0.1}
 _CHUNK = 64
 _BATCH = 8
@@ -63,12 +63,14 @@ _BATCH = 8
 
 @dataclass(frozen=True)
 class Difference:
-    """A position where the scores differ.
+    """A position where the two engines' scores differ.
 
     Attributes:
-        row, col: The object's top-left pixel.
-        full, incremental: The scores.
-        tie: What shows it to be a tie; None: nothing does.
+        row: Row of the object's top-left pixel.
+        col: Column of the object's top-left pixel.
+        full: Score of the full engine, 0 to 1.
+        incremental: Score of the incremental engine, 0 to 1.
+        tie: Evidence that rounding decides a tie here; None if there is none.
     """
 
     row: int
@@ -80,19 +82,19 @@ class Difference:
 
 @dataclass
 class Agreement:
-    """One whole scan on both engines.
+    """Result of one scan with both engines.
 
     Attributes:
-        family: Of :data:`SCANS`.
+        family: A key of :data:`SCANS`.
         mode: Padding mode.
-        positions: How many were compared.
-        found: At how many of them the object has a score.
-        head: Largest difference of a dense head's output, relative to the largest value of that
-            output.
-        score: Largest difference in score where it is no tie.
+        positions: Number of positions compared.
+        found: Number of these positions where the full engine finds the object.
+        head: Largest difference between dense-head outputs, relative to the largest value of the
+            same output.
+        score: Largest difference in score, ties excluded.
         differences: The positions whose scores differ by more than 1e-4.
-        notes: What the incremental engine says of itself.
-        seconds: What it took, both engines together.
+        notes: The incremental engine's notes.
+        seconds: Wall time of both engines together.
     """
 
     family: str
@@ -107,23 +109,23 @@ class Agreement:
 
     @property
     def unexplained(self) -> list[Difference]:
-        """Differences that nothing shows to be ties."""
+        """Differences without evidence of a tie."""
         return [difference for difference in self.differences if difference.tie is None]
 
     @property
     def holds(self) -> bool:
-        """Whether the engines agree: ties apart, to 1e-4 in head outputs and in scores."""
+        """Whether head outputs and, ties excluded, scores agree to 1e-4."""
         return self.head <= 1e-4 and not self.unexplained
 
     def to_json(self) -> dict[str, Any]:
-        """JSON types only."""
+        """All fields and ``holds`` as JSON types."""
         return {**asdict(self), 'holds': self.holds}
 
 
 def bordered_positions(
     scene_size: tuple[int, int], box_size: tuple[int, int], stride: int
 ) -> np.ndarray:
-    """(N, 2) int64: the grid of a scan and, where it ends short of them, the last row and column."""
+    """A scan's positions, (N, 2) int64, extended to the last row and column of the scene."""
     rows, cols = (
         np.union1d(axis_positions(extent, box, stride), extent - box)
         for extent, box in zip(scene_size, box_size)
@@ -134,24 +136,27 @@ def bordered_positions(
 def compare_family(
     family: str, modes: Sequence[ModeSpec] = MODES, stride: int | None = None
 ) -> Iterator[Agreement]:
-    """Scan with both engines in each mode.
+    """Scan with both engines in each padding mode.
 
     Args:
-        family: Of :data:`SCANS`.
-        modes: Padding modes; the zoo's checkpoints run in modes they were not trained in as well.
-        stride: Pixels between positions; the last row and column are always scanned too. Default:
-            that of :data:`SCANS`.
+        family: A key of :data:`SCANS`.
+        modes: Padding modes. The zoo's checkpoints also run in modes they were not trained in.
+        stride: Pixels between positions. The last row and column are always included. Default: the
+            family's in :data:`SCANS`.
+
+    Yields:
+        The result of each mode.
     """
-    size, usual = SCANS[family]
+    size, default_stride = SCANS[family]
     model, scene = family_detector(family, size, _MAX_PER_IMG)
     trained = FAMILIES[family].trained
     pixels = ScanObject.drawn(0).resized(32) if trained else random_object()
     query = Query(family_label(family), _IOU_THR[trained])
-    positions = bordered_positions(scene.size, pixels.shape[:2], stride or usual)
+    positions = bordered_positions(scene.size, pixels.shape[:2], stride or default_stride)
     for mode in modes:
         swap_padding(model, mode)
-        asked = model, scene, pixels, _BATCH, query.label, query.iou_thr
-        full, incremental = FullEngine(*asked), IncrementalEngine(*asked)
+        arguments = model, scene, pixels, _BATCH, query.label, query.iou_thr
+        full, incremental = FullEngine(*arguments), IncrementalEngine(*arguments)
         yield compare_engines(family, mode, full, incremental, query, positions)
 
 
@@ -163,13 +168,13 @@ def compare_engines(
     query: Query,
     positions: np.ndarray,
 ) -> Agreement:
-    """Run two engines at the same positions; see :class:`Agreement`."""
+    """Run two engines at the same positions and compare their outputs."""
     begin = time.perf_counter()
     agreement = Agreement(family, describe(get_modes(mode)), len(positions))
     positions = positions[incremental.order(positions)]
     for start in range(0, len(positions), _CHUNK):
         part = positions[start : start + _CHUNK]
-        # The order of a part may be another than the whole's.
+        # The engine may order a chunk differently from the whole scan.
         part = part[incremental.order(part)]
         with head_outputs(full.model) as expected:
             wanted = full.detect(part)
@@ -203,7 +208,7 @@ def _compare_scores(
 
 @contextlib.contextmanager
 def head_outputs(model: nn.Module) -> Iterator[list[list[Tensor]]]:
-    """Collects what the dense head gives in each forward pass, as lists of tensors."""
+    """Collect the dense head's outputs of each forward pass, as lists of tensors."""
     collected: list[list[Tensor]] = []
 
     def collect(module: nn.Module, args: Any, output: Any) -> None:
@@ -220,7 +225,7 @@ def head_outputs(model: nn.Module) -> Iterator[list[list[Tensor]]]:
 
 
 def _relative(expected: list[list[Tensor]], outputs: list[list[Tensor]]) -> float:
-    """The largest difference of an output, relative to the largest value of that output."""
+    """The largest difference between outputs, relative to the largest value of the same output."""
     largest = 0.0
     for levels in zip(*([torch.cat(level) for level in zip(*c)] for c in (expected, outputs))):
         wanted, found = levels
@@ -229,7 +234,7 @@ def _relative(expected: list[list[Tensor]], outputs: list[list[Tensor]]) -> floa
 
 
 def agreement_table(agreements: Sequence[Agreement]) -> Table:
-    """All scans, a row each."""
+    """One row per scan."""
     columns = (
         'detector', 'padding', 'positions', 'found', 'head outputs, relative', 'scores', 'ties',
         'unexplained', 'MACs saved', 'on whole maps',

@@ -1,4 +1,4 @@
-"""The scan tool itself, run and stopped from outside: its peak memory, and what processes bring."""
+"""Run the scan command, stop it after some chunks, and measure peak memory and speed."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _SECONDS_TO_END = 60
 
 @dataclass(frozen=True)
 class Stopped:
-    """A scan that was stopped.
+    """Measurements of a scan that was stopped.
 
     Attributes:
-        chunks: How many it had finished.
-        peak_gb: Of memory, in 10^9 bytes; of several processes, that of their launcher.
-        seconds: From one finished chunk to the next, on average, all processes together.
+        chunks: Number of finished chunks.
+        peak_gb: Peak memory, 10^9 bytes. With several processes, the launcher's.
+        seconds: Mean wall time between finished chunks of all processes together.
     """
 
     chunks: int
@@ -52,14 +52,14 @@ def scan_until(
     """Start a stride-1 scan of SSD300 at 300 x 300 and stop it after some chunks.
 
     Args:
-        chunks: How many to wait for, at least two a process.
-        folder: Where it writes.
+        chunks: Number of chunks to wait for, at least two per process.
+        folder: Output folder.
         checkpoint: SSD300's weights.
         engine: Name of the engine.
-        processes: Of one thread each, under torchrun if there are several.
+        processes: Number of processes of one thread each; several run under torchrun.
 
     Raises:
-        UserError: The scan ended by itself, with its last words, or this is not Linux.
+        UserError: The scan ended before, or this is not Linux.
     """
     mkdir_or_exist(folder)
     start = [sys.executable]
@@ -88,10 +88,10 @@ def scan_until(
     with _ended(scan):
         while len(_finished(folder)) < chunks:
             if scan.poll() is not None:
-                raise UserError(f'the scan ended by itself: {_last_line(folder / "log.txt")}')
+                raise UserError(f'the scan ended too early: {_last_line(folder / "log.txt")}')
             time.sleep(_POLL_SECONDS)
         times, peak = _finished(folder), _peak_gb(scan)
-    # Each process's first chunk waits for its engine to warm up.
+    # Each process's first chunk includes the warm-up of its engine.
     warm = times[processes - 1 :]
     seconds = (warm[-1] - warm[0]) / (len(warm) - 1)
     return Stopped(len(times), peak, seconds)
@@ -99,11 +99,11 @@ def scan_until(
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors='replace').strip().splitlines()
-    return lines[-1] if lines else 'without a word'
+    return lines[-1] if lines else 'it printed nothing'
 
 
 def _finished(folder: Path) -> list[float]:
-    """When each finished chunk was written, in order."""
+    """Modification times of the finished chunks' files, ascending."""
     files = (folder / 'scan' / FOLDER).glob('*-*-*-*')
     return sorted(file.stat().st_mtime for file in files if file.suffix != '.tmp')
 
@@ -111,7 +111,7 @@ def _finished(folder: Path) -> list[float]:
 def _peak_gb(process: subprocess.Popen) -> float:
     """Peak memory of a running process, 10^9 bytes.
 
-    Not ``ru_maxrss``: on Linux a program starts with that of the process it was forked from.
+    ``ru_maxrss`` cannot be used: on Linux it starts at the value of the process that was forked.
     """
     status = Path(f'/proc/{process.pid}/status')
     if not status.is_file():
@@ -122,11 +122,11 @@ def _peak_gb(process: subprocess.Popen) -> float:
 
 @contextlib.contextmanager
 def _ended(process: subprocess.Popen) -> Iterator[subprocess.Popen]:
-    """Ends the process and all that it started."""
+    """Terminate the process and its children at the end."""
     try:
         yield process
     finally:
-        # A launcher passes this on to its workers, which a kill would leave behind.
+        # A launcher forwards SIGTERM to its workers; SIGKILL would leave them running.
         process.terminate()
         try:
             process.wait(_SECONDS_TO_END)
@@ -137,7 +137,7 @@ def _ended(process: subprocess.Popen) -> Iterator[subprocess.Popen]:
 
 
 def write_ssd300(checkpoint: Path) -> None:
-    """Write weights of SSD300 that find the scan tool's own object in its own scene.
+    """Write SSD300 weights that detect a scan's default object in its default scene.
 
     See :func:`benchmarks.teach.teach_ssd`.
     """
@@ -150,7 +150,7 @@ def write_ssd300(checkpoint: Path) -> None:
 
 @contextlib.contextmanager
 def _ssd300() -> Iterator[tuple[Path, Path]]:
-    """A temporary folder, and :func:`write_ssd300`'s checkpoint in it."""
+    """A temporary folder, and the checkpoint of :func:`write_ssd300` in it."""
     with tempfile.TemporaryDirectory() as name:
         checkpoint = Path(name) / 'ssd300.pth'
         write_ssd300(checkpoint)
@@ -158,7 +158,13 @@ def _ssd300() -> Iterator[tuple[Path, Path]]:
 
 
 def memory(engine: str, goal: float, chunks: Sequence[int] = (4, 16)) -> Metric:
-    """Peak memory after few and after many chunks: it should not grow."""
+    """Peak memory of a scan, measured after few and after many chunks to show that it does not grow.
+
+    Args:
+        engine: Name of the engine.
+        goal: Upper limit, 10^9 bytes.
+        chunks: Numbers of chunks to stop after.
+    """
     with _ssd300() as (folder, checkpoint):
         peaks = [scan_until(count, folder / str(count), checkpoint, engine) for count in chunks]
     note = ', '.join(f'{run.peak_gb:.2f} GB after {run.chunks} chunks' for run in peaks)
@@ -167,13 +173,13 @@ def memory(engine: str, goal: float, chunks: Sequence[int] = (4, 16)) -> Metric:
 
 
 def processes(engine: str, turns: int, goal: float, chunks: int = 16) -> Metric:
-    """Chunks a second of two processes over those of one, taking turns; wall time.
+    """Speed-up of two processes over one in wall time, measured alternately.
 
     Args:
         engine: Name of the engine.
-        turns: How often to run both.
-        goal: For the ratio.
-        chunks: How many to wait for, a process.
+        turns: Number of runs of each.
+        goal: Lower limit of the speed-up.
+        chunks: Number of chunks per process.
     """
     alone, together = [], []
     with _ssd300() as (folder, checkpoint):
@@ -182,7 +188,7 @@ def processes(engine: str, turns: int, goal: float, chunks: int = 16) -> Metric:
                 out = folder / f'{turn}-{count}'
                 run = scan_until(chunks * count, out, checkpoint, engine, count)
                 seconds.append(run.seconds)
-    note = 'wall seconds a chunk: ' + ', '.join(
+    note = 'wall seconds per chunk: ' + ', '.join(
         f'{count} process(es) {min(seconds):.2f} to {max(seconds):.2f}'
         for count, seconds in ((1, alone), (2, together))
     )

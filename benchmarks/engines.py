@@ -1,4 +1,4 @@
-"""The engines against whole forward passes, and against the loop a user would write."""
+"""Speed of the engines against the full engine and against a loop over ``inference_detector``."""
 
 from __future__ import annotations
 
@@ -31,22 +31,23 @@ from mindpad_mm.testing.detectors import (
 )
 
 LOOP = 'inference_detector'
+# Positions per turn of the loop.
 _LOOPED = 6
-# Positions whose scores are compared, a turn.
+# Positions per turn whose scores are compared.
 _COMPARED = 8
-# Whole forward passes that a batch size is tried on.
+# Positions of the full engine that a batch size is timed on.
 _TRIED_FULL = 16
-# How often each batch size is tried.
+# Number of timings of each batch size.
 _TRIES = 2
 
 
 class EngineDifference(NamedTuple):
-    """Scores of an engine beside the full engine's.
+    """Difference between an engine's scores and the full engine's.
 
     Attributes:
-        difference: The largest.
-        positions: How many were compared.
-        found: At how many of them the object has a score.
+        difference: The largest difference in score.
+        positions: Number of positions compared.
+        found: Number of these positions where the full engine finds the object.
     """
 
     difference: float
@@ -55,20 +56,20 @@ class EngineDifference(NamedTuple):
 
 
 class Race:
-    """Engines on one detector, each on chunks of the stride-1 scan as a scan asks for them.
+    """Time engines alternately on the same detector, on chunks of a stride-1 scan.
 
     Args:
-        family: Of :data:`mindpad_mm.testing.detectors.FAMILIES`.
-        engines: Names in the registry; ``full`` always takes part.
-        repeats: Turns.
-        loop: Time a loop over ``mmdet.apis.inference_detector``, too.
-        taught: Teach the detector the object first, see :func:`teach_ssd`; it must be an SSD.
+        family: A key of :data:`mindpad_mm.testing.detectors.FAMILIES`.
+        engines: Names of registered engines; ``full`` is always included.
+        repeats: Number of turns.
+        loop: Also time a loop over ``mmdet.apis.inference_detector``.
+        taught: Fit the detector to the object first, see :func:`teach_ssd`; it must be an SSD.
 
     Attributes:
-        turns: What they took a position.
-        saved: By engine, the share of multiply-accumulates it saved, where its notes say so.
-        comparisons: By engine, its scores beside the full engine's.
-        batch_sizes: By engine, the one it was fastest with.
+        turns: Times per position.
+        saved: Engine -> share of multiply-accumulates saved, if its notes report it.
+        comparisons: Engine -> difference between its scores and the full engine's.
+        batch_sizes: Engine -> its fastest batch size.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Race:
         self.comparisons = {name: self._compare(name, contestants['full']) for name in engines}
 
     def _chunk(self, engine: Engine, turn: int) -> np.ndarray:
-        """The positions of a turn; whole forward passes take the same time anywhere, so few do."""
+        """A turn's positions. The full engine's time does not depend on the position, so it gets few."""
         count = 2 * engine.batch_size if isinstance(engine, FullEngine) else engine.chunk_size
         return self.positions[self._starts[turn] :][:count]
 
@@ -121,26 +122,26 @@ class Race:
         return run
 
     def _loop(self, family: str, model: nn.Module) -> Callable[[int], int]:
-        """What a user would write: load a detector, paste, ask, position by position."""
+        """A loop as a user would write it: paste the object and run the detector at each position."""
         config = family_config(family)
         config.merge_from_dict(lowered_thresholds(config))
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Path(folder) / 'weights.pth'
             meta = {'dataset_meta': model.dataset_meta}
             torch.save({'state_dict': model.state_dict(), 'meta': meta}, checkpoint)
-            users = init_detector(config, str(checkpoint), device='cpu')
+            detector = init_detector(config, str(checkpoint), device='cpu')
 
         def run(turn: int) -> int:
             positions = self.positions[self._starts[turn + 1] :][:_LOOPED]
             for row, col in positions:
-                inference_detector(users, paste(self.scene.pixels, self.pixels, row, col))
+                inference_detector(detector, paste(self.scene.pixels, self.pixels, row, col))
             return len(positions)
 
         run(-1)
         return run
 
     def _compare(self, name: str, full: Engine) -> EngineDifference:
-        """Scores on some positions of every turn, beside the full engine's."""
+        """Compare scores at some positions of every turn with the full engine's."""
         apart, found, count = 0.0, 0, 0
         for positions, detections in self._detections[name]:
             step = max(1, len(positions) // _COMPARED)
@@ -154,14 +155,21 @@ class Race:
         return EngineDifference(apart, count, found)
 
     def speed_up(self, name: str, engine: str, over: str, goal: float) -> Metric:
-        """How many times as many positions a second an engine makes, in CPU time."""
-        note = f'{self.turns.summary(engine, over)} a position'
+        """Speed-up of an engine over another, in CPU time per position.
+
+        Args:
+            name: Name of the metric.
+            engine: The faster engine.
+            over: The engine that it is compared with, or :data:`LOOP`.
+            goal: Lower limit of the speed-up.
+        """
+        note = f'{self.turns.summary(engine, over)} per position'
         if over in self.batch_sizes:
-            note += f'; batches of {self.batch_sizes[engine]} and {self.batch_sizes[over]}'
+            note += f'; batch sizes {self.batch_sizes[engine]} and {self.batch_sizes[over]}'
         return Metric(name, goal, True, self.turns.speed_ups(engine, over), note=note)
 
     def of_macs(self, title: str, goal: float) -> Metric:
-        """How much of what the saved multiply-accumulates allow the incremental engine reaches."""
+        """The incremental engine's speed-up relative to the reduction in multiply-accumulates."""
         allowed = 1 / (1 - self.saved['incremental'])
         values = [ratio / allowed for ratio in self.turns.speed_ups('incremental', 'full')]
         note = f'{allowed:.2f} times fewer multiply-accumulates'
@@ -169,17 +177,16 @@ class Race:
         return Metric(name, goal, True, values, '', note)
 
     def score_difference(self, name: str, engine: str, goal: float) -> Metric:
-        """The largest difference of an engine's scores from the full engine's."""
+        """The largest difference between an engine's scores and the full engine's."""
         compared = self.comparisons[engine]
         note = f'{compared.positions} positions, {compared.found} of them with a score'
         return Metric(name, goal, False, [compared.difference], '', note)
 
 
 def _best_batch_size(engine: Engine, positions: np.ndarray) -> int:
-    """The batch size at which an engine takes the least CPU time for the same positions.
+    """The batch size with the least CPU time; it is set on the engine.
 
-    All sizes are tried: to stop at the first that is no better, as a scan does, could leave a rival
-    short of its best.
+    All sizes are timed. A scan stops at the first size that is not faster, which can miss the best.
     """
     positions = positions[: _TRIED_FULL if isinstance(engine, FullEngine) else AUTO_BATCH_SIZES[-1]]
     seconds: dict[int, list[float]] = {}

@@ -1,4 +1,4 @@
-"""A measured metric beside its goal, and the table of them."""
+"""Measured metrics with their goals, and a table of them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mindpad_mm.core.tables import Table
 
 @dataclass(frozen=True)
 class Metric:
-    """What was measured of one thing.
+    """A measured metric and its goal.
 
     Attributes:
-        name: What it is.
-        goal: What it should be.
-        at_least: Whether it should be that or more; else that or less.
-        values: One a repeat.
-        unit: Behind the number.
-        note: What a reader should know beside it.
+        name: Name of the metric.
+        goal: Limit that the median should keep.
+        at_least: Whether the goal is a lower limit; otherwise it is an upper limit.
+        values: One value per repeat.
+        unit: Unit of goal and values.
+        note: Additional information, shown in the table.
     """
 
     name: str
@@ -32,29 +32,29 @@ class Metric:
 
     @property
     def measured(self) -> float:
-        """The median."""
+        """The median of the values."""
         return statistics.median(self.values)
 
     @property
     def missed_by(self) -> float:
-        """By what share of the goal it was missed; 0 where it is met."""
+        """Relative distance to the goal; 0 if it is met."""
         beyond = self.measured / self.goal - 1
         return max(0.0, -beyond if self.at_least else beyond)
 
     def spread(self) -> tuple[float, float]:
-        """The quartiles; the extremes where there are fewer than four values."""
+        """The quartiles, or the extremes of fewer than four values."""
         if len(self.values) < 4:
             return min(self.values), max(self.values)
         lower, _, upper = statistics.quantiles(self.values, n=4, method='inclusive')
         return lower, upper
 
     def verdict(self) -> str:
-        """``met``, or by how much it was missed."""
+        """``met``, or by how much the goal was missed."""
         return f'missed by {self.missed_by:.1%}' if self.missed_by else 'met'
 
     def row(self) -> list[str]:
-        """Its cells in the table."""
-        # A goal of 1.05 needs more digits than one of 25.
+        """The metric's cells in the table."""
+        # Ratios near 1, such as a goal of 1.05, need more digits.
         digits = 3 if self.goal < 2 else 2
         low, high = self.spread()
         goal = f'{">=" if self.at_least else "<="} {self.goal:g} {self.unit}'
@@ -69,9 +69,9 @@ class Metric:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON types only."""
+        """All fields and the verdict as JSON types."""
         return {
-            'metric': self.name,
+            'figure': self.name,
             'goal': self.goal,
             'at_least': self.at_least,
             'measured': self.measured,
@@ -85,6 +85,6 @@ class Metric:
 
 
 def metrics_table(metrics: Sequence[Metric], title: str = '') -> Table:
-    """All metrics, a row each."""
-    columns = ('metric', 'goal', 'measured', 'spread', '', 'beside it')
+    """One row per metric."""
+    columns = ('metric', 'goal', 'measured', 'spread', '', 'note')
     return Table(columns, [metric.row() for metric in metrics], title)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Compare whole scans of the incremental engine with the full engine's, position by position."""
+"""Compare the incremental engine with the full engine at every position of a scan."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ examples:
   # every detector in every padding mode
   python -m benchmarks.measure_agreement --json outputs/agreement.json
 
-  # one detector more densely
+  # one detector at more positions
   python -m benchmarks.measure_agreement --families SSD300 --modes reflect circular --stride 8
 
-Exit status 1 where scores or head outputs differ by more than 1e-4 and nothing shows that a tie
-decided it. Weights are random but for the zoo's.
+The exit status is 1 if head outputs differ by more than 1e-4, or scores do without evidence of a
+tie. All weights are random except the zoo's.
 """
 
 
@@ -39,10 +39,10 @@ def parse_args() -> argparse.Namespace:
     names = ', '.join(describe(get_modes(mode)) for mode in MODES)
     add('--modes', nargs='+', type=parse_modes, default=list(MODES), metavar='MODE',
         help=f"padding modes, 'reflect/circular' for a pair ({names})")  # fmt: skip
-    add('--stride', type=int, help='pixels between positions (each detector its own)')
-    add('--threads', type=int, default=1, help='threads to run on (%(default)s)')
-    add('--json', type=Path, metavar='FILE', help='write the outcome here, after every scan')
-    add('--markdown', type=Path, metavar='FILE', help='write the table here, at the end')
+    add('--stride', type=int, help='pixels between positions (default: depends on the detector)')
+    add('--threads', type=int, default=1, help='number of threads (%(default)s)')
+    add('--json', type=Path, metavar='FILE', help='file to write the results to, after every scan')
+    add('--markdown', type=Path, metavar='FILE', help='file to write the table to, at the end')
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Time a whole detector in every padding mode against zeros, side by side in one process."""
+"""Time a detector in every padding mode against zeros, alternately in one process."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ EXAMPLE = """examples:
   training step:
     python -m benchmarks.measure_padding --train --batch 4 --repeats 5 --out padding_train.json
 
-Ratios are medians over pairs (zeros, then the mode) of CPU time; torch's own padding_mode and a
-partial convolution with a mask are timed beside them.
+Ratios are medians of CPU time over pairs of runs (zeros, then the mode). torch's own padding_mode
+and a partial convolution with a mask are timed for comparison.
 """
 
 
@@ -30,16 +30,20 @@ def parse_args() -> argparse.Namespace:
     )
     add = parser.add_argument
     base = Settings()
-    add('--config', default=base.config, help='a config of MMDetection (%(default)s)')
+    add('--config', default=base.config, help='config of MMDetection (%(default)s)')
     add('--size', type=int, default=base.size, help='side of the input, pixels (%(default)s)')
-    add('--batch', type=int, default=base.batch, help='images at a time (%(default)s)')
-    add('--layout', choices=list(LAYOUTS), default=base.layout, help='(%(default)s)')
+    add('--batch', type=int, default=base.batch, help='batch size (%(default)s)')
+    add('--layout', choices=list(LAYOUTS), default=base.layout, help='memory format (%(default)s)')
     add('--train', action='store_true', help='time training steps instead of forward passes')
-    add('--repeats', type=int, default=base.repeats, help='pairs to time (%(default)s)')
-    add('--modes', nargs='+', default=list(MODES), help='(%(default)s)')
-    add('--only-ours', action='store_true', help="leave out torch's own modes and the mask")
-    add('--threads', type=int, default=1, help='threads to run on (%(default)s)')
-    add('--out', type=Path, help='JSON file to write')
+    add('--repeats', type=int, default=base.repeats, help='number of pairs to time (%(default)s)')
+    add('--modes', nargs='+', default=list(MODES), help='padding modes (%(default)s)')
+    add(
+        '--only-ours',
+        action='store_true',
+        help="leave out torch's own modes and the mask convolution",
+    )
+    add('--threads', type=int, default=1, help='number of threads (%(default)s)')
+    add('--out', type=Path, help='JSON file to write the timings to')
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""What padding costs a whole detector: each mode against zeros, side by side in one process."""
+"""Time a detector in each padding mode against zeros, alternately in one process."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ LAYOUTS = {'channels_last': torch.channels_last, 'nchw': torch.contiguous_format
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What to run.
+    """What to time.
 
     Attributes:
         config: A config of MMDetection, without ``.py``.
         size: Side of the input, pixels.
-        batch: Images in a forward pass, or in a training step.
-        layout: Of weights and input; see :data:`LAYOUTS`.
+        batch: Batch size.
+        layout: Memory format of weights and input, a key of :data:`LAYOUTS`.
         train: Time a training step (forward, backward, SGD) instead of a forward pass.
-        repeats: Pairs to time.
-        others: Time torch's own padding modes and a mask-convolution partial convolution as well.
+        repeats: Number of pairs of runs to time.
+        others: Also time torch's own padding modes and :class:`MaskPartialConv`.
     """
 
     config: str = 'ssd/ssd300_coco'
@@ -50,15 +50,15 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """One variant of the detector.
+    """Timings of one padding variant.
 
     Attributes:
-        name: Its padding.
-        seconds: CPU time of one run, the median.
-        ratio: To zeros, the median over pairs run one after the other; None for zeros itself.
-        quartiles: Of those ratios.
-        ratios: All of them, in the order they were taken.
-        note: What it does not do.
+        name: Name of the variant.
+        seconds: Median CPU time of one run.
+        ratio: Median over the pairs of the CPU time relative to zeros; None for zeros itself.
+        quartiles: Quartiles of these ratios.
+        ratios: All ratios, in the order they were measured.
+        note: Limitation of the variant, for example layers that it leaves at zeros.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Timing:
 
 
 class MaskPartialConv(nn.Conv2d):
-    """Partial convolution as it is usually written: a mask convolved with ones counts the real cells."""
+    """The usual partial convolution: convolving a mask with ones counts the cells inside the map."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(x)
@@ -96,7 +96,7 @@ def _with_mask_convolutions(model: nn.Module, x: Tensor) -> str:
 
 def _with_torch_mode(mode: str) -> Callable[[nn.Module, Tensor], str]:
     def apply(model: nn.Module, x: Tensor) -> str:
-        """Set ``padding_mode`` on every convolution whose map torch does not refuse to pad."""
+        """Set ``padding_mode`` on every convolution whose input is large enough for torch."""
         refused: list[nn.Module] = []
 
         def check(layer: nn.Conv2d, inputs: tuple[Tensor]) -> None:
@@ -172,13 +172,17 @@ def _seconds(run: Callable[[], None]) -> float:
 
 
 def measure(settings: Settings, modes: Sequence[str] = MODES) -> list[Timing]:
-    """Time every variant against zeros.
+    """Time every padding variant against zeros.
 
-    Each run of a variant follows one of zeros, and the variants take turns, so that what else the
-    machine does meets all alike. CPU time, which waiting for a processor does not add to.
+    Each run of a variant follows a run of zeros, and the variants run in turn, so that other load
+    on the machine affects all of them equally. CPU time does not include waiting for a processor.
+
+    Args:
+        settings: What to time.
+        modes: Padding modes of this package.
 
     Returns:
-        Zeros first.
+        The timings, zeros first.
     """
     x = torch.rand(settings.batch, 3, settings.size, settings.size)
     x = x.to(memory_format=LAYOUTS[settings.layout])
@@ -211,7 +215,7 @@ def measure(settings: Settings, modes: Sequence[str] = MODES) -> list[Timing]:
 
 
 def table(settings: Settings, timings: Sequence[Timing]) -> Table:
-    """The timings, for people."""
+    """A table of the timings for the terminal."""
     kind = 'training step' if settings.train else 'forward pass'
     size = f'{settings.batch}x3x{settings.size}x{settings.size}'
     made = Table(title=f'{settings.config}, {kind}, {size}, {settings.layout}')

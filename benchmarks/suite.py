@@ -1,4 +1,4 @@
-"""Every metric that has a goal, in groups that are measured together."""
+"""All metrics with a goal, in groups that are measured together."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _TRAIN_BATCH = 4
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure.
+    """Numbers of repeats.
 
     Attributes:
-        race: Turns of engines against each other.
+        race: Repeats of the engines.
         forward: Pairs of forward passes.
         train: Pairs of training steps.
-        processes: Turns of one process against two.
+        processes: Repeats of one process against two.
     """
 
     race: int = 7
@@ -32,7 +32,7 @@ class Effort:
 
     @classmethod
     def least(cls) -> Effort:
-        """Just enough to see that all of it runs."""
+        """One repeat of everything, to check that it runs."""
         return cls(1, 1, 1, 1)
 
 
@@ -76,15 +76,15 @@ def _padding(train: bool, layout: str) -> Callable[[Effort], list[Metric]]:
         timings = {timing.name: timing for timing in padding.measure(settings)}
         return [
             Metric(f'SSD300 {kind}: {mode} / zeros', goal, False, timings[mode].ratios,
-                   note=_beside(mode, timings))
+                   note=_note(mode, timings))
             for mode in padding.MODES
         ]  # fmt: skip
 
     return measure
 
 
-def _beside(mode: str, timings: dict[str, padding.Timing]) -> str:
-    """What the other ways to have a mode take."""
+def _note(mode: str, timings: dict[str, padding.Timing]) -> str:
+    """The times of zeros and of other implementations of a mode."""
     parts = [f'zeros {timings["zeros"].seconds * 1e3:.0f} ms CPU']
     other = timings.get('partial, by mask' if mode == 'partial' else f"torch's {mode}")
     if other is not None:
@@ -107,4 +107,4 @@ GROUPS: dict[str, Callable[[Effort], list[Metric]]] = {
     'memory': _memory,
     'processes': lambda effort: [runs.processes('incremental', effort.processes, goal=1.8)],
 }
-"""By the name of the group: what measures its metrics."""
+"""Name of a group -> function that measures its metrics."""

@@ -1,4 +1,4 @@
-"""An SSD that finds an object, in seconds: random features, and a head fitted to them."""
+"""Make an SSD detect an object within seconds: random features, and a head fitted to them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from mindpad_mm.core.matching import paired_iou
 from mindpad_mm.core.scenes import Scene, paste
 from mindpad_mm.scan.positions import position_boxes
 
-# Logits over the background's that the head is fitted to, on the object and away from it.
+# Target logits, relative to the background's, of priors on the object and elsewhere.
 _FOUND, _ELSEWHERE = 4.0, -6.0
-# What the other levels say everywhere, give or take what settled weights make of the scene.
+# Logit bias of the other levels, to which the output of their random weights is added.
 _OTHER_LEVELS = -6.0
 _IMAGES, _CELLS = 48, 48
 _RIDGE = 1e-3
 
 
 def teach_ssd(model: nn.Module, scene: Scene, pixels: np.ndarray, label: int) -> None:
-    """Fit the first level of an SSD's head, so that it finds one object in one scene.
+    """Fit the first level of an SSD's head to detect one object in one scene.
 
-    The priors that overlap the object answer by a linear map of the features about them, found by
-    ridge regression. Detections are then as a trained detector's are: few of high score where the
-    object is, many of low score everywhere.
+    Ridge regression fits the first level's classification convolution to the priors' overlap with
+    the object. The detections then resemble a trained detector's: a few high scores at the object
+    and many low scores elsewhere.
 
     Args:
         model: A detector with an ``SSDHead`` whose first level has priors of the object's size, with
-            settled weights; changed in place.
-        scene: Where the object will be.
+            weights of :func:`mindpad_mm.testing.detectors.settle`; changed in place.
+        scene: The scene that the object is pasted into.
         pixels: (h, w, 4) uint8 BGRA, the object.
-        label: Its class.
+        label: Index of the object's class.
     """
     head: SSDHead = model.bbox_head
     rng = np.random.default_rng(0)
@@ -47,7 +47,7 @@ def teach_ssd(model: nn.Module, scene: Scene, pixels: np.ndarray, label: int) ->
     chosen = [_cells(overlap, rng) for overlap in overlaps]
     patches = torch.cat([_patches(one[None])[cells] for one, cells in zip(maps, chosen)])
     overlaps = np.concatenate([overlap[cells] for overlap, cells in zip(overlaps, chosen)])
-    # Logits are linear in the overlap: nothing at 0.3, all of it at 0.5.
+    # Target logits are linear in the IoU: lowest up to 0.3, highest from 0.5.
     share = torch.from_numpy(np.clip((overlaps - 0.3) / 0.2, 0, 1)).float()
     weight, bias = _ridge(patches, _ELSEWHERE + (_FOUND - _ELSEWHERE) * share)
 
@@ -65,7 +65,7 @@ def teach_ssd(model: nn.Module, scene: Scene, pixels: np.ndarray, label: int) ->
 def _first_level(
     model: nn.Module, scene: Scene, pixels: np.ndarray, position: np.ndarray
 ) -> Tensor:
-    """(1, C, H, W), the head's input where the priors are smallest."""
+    """The first feature map of the head, (1, C, H, W), with the object at ``position``."""
     image = paste(scene.pixels, pixels, *map(int, position))
     data = model.data_preprocessor(scene.pack([image]), False)
     with torch.no_grad():
@@ -73,18 +73,18 @@ def _first_level(
 
 
 def _cells(overlap: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Indices of cells to learn from: all that see the object, and some of the others."""
+    """Indices of cells to fit to: all with a prior that overlaps the object, and a random sample."""
     near = np.flatnonzero(overlap.max(1) > 0)
     return np.concatenate([near, rng.choice(len(overlap), _CELLS)])
 
 
 def _patches(maps: Tensor) -> Tensor:
-    """(H * W, C * 9), what a 3 x 3 convolution sees at every cell of one map."""
+    """The input of a 3 x 3 convolution at every cell of one map, (H * W, C * 9)."""
     return F.unfold(maps, 3, padding=1)[0].T
 
 
 def _ridge(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights (D, K) and biases (K,) of a linear map from (N, D) to (N, K)."""
+    """Ridge regression from (N, D) to (N, K): weights (D, K) and biases (K,)."""
     mean, centre = inputs.mean(0), targets.mean(0)
     centred = (inputs - mean).double()
     gram = centred @ centred.T

@@ -1,8 +1,9 @@
-"""Why a score differs between two engines: a tie that rounding decides, or a fault.
+"""Decide whether a difference in score between two engines is a tie or a bug.
 
-Detection ends in yes-or-no questions: does this box overlap the pasted one enough, does that one
-suppress it, is it among the best that are kept. Where an answer hangs on the last bits of float32,
-two exact engines may answer differently, and so may one engine run twice in other ways.
+Post-processing makes discrete decisions: whether a box's IoU with the pasted box reaches the
+threshold, whether a box suppresses another, and whether it is among the best that are kept. If such
+a decision depends on the last bits of float32 (a tie), two exact engines can decide differently, and
+so can one engine with another batch size or thread count.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from mindpad_mm.scan.positions import position_boxes
 from mindpad_mm.testing.detectors import dense_head
 
 IOU_MARGIN = 1e-4
-"""A box whose IoU with the pasted one is this close to the threshold may count or not."""
+"""An IoU with the pasted box this close to the threshold is a tie."""
 
 BATCHES, THREADS = (1, 2, 3, 8), (1, 2)
-"""Other ways of running the full engine."""
+"""Batch sizes and thread counts that the full engine is run with."""
 
 _TRIALS = 16
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked of a position.
+    """How the object's score at a position is read and compared.
 
     Attributes:
-        label: Index of the asked class.
-        iou_thr: The IoU with the pasted box at which a detection counts.
-        tolerance: Scores that differ by more than this differ.
+        label: Index of the class to look for.
+        iou_thr: Smallest IoU with the pasted box for a detection to count.
+        tolerance: Largest difference between scores that are considered equal.
     """
 
     label: int
@@ -47,23 +48,23 @@ class Query:
     tolerance: float = 1e-4
 
     def scores(self, detections: list[InstanceData], targets: np.ndarray) -> np.ndarray:
-        """(N,) float32, the best score of each target box."""
+        """The best score at each target box, (N,) float32."""
         return match_each(detections, self.label, targets, self.iou_thr).scores
 
 
 def on_the_threshold(
     detections: Sequence[InstanceData], target: np.ndarray, query: Query
 ) -> float | None:
-    """The IoU with the pasted box that is a tie at the threshold and explains a difference.
+    """Find a tie at the IoU threshold that explains a difference in score.
 
     Args:
-        detections: Two outcomes at one position.
-        target: (4,) the pasted box.
-        query: What is asked.
+        detections: The two engines' detections at one position.
+        target: (4,) the pasted box, (x1, y1, x2, y2) pixels.
+        query: How scores are read.
 
     Returns:
-        An IoU within :data:`IOU_MARGIN` of the threshold whose detection, counted or not counted in
-        both outcomes alike, makes their scores equal; None if there is none.
+        The IoU, within :data:`IOU_MARGIN` of the threshold, of a detection that makes both scores
+        equal if it is counted, or not counted, for both engines. None if there is none.
     """
     close = []
     scores = []
@@ -80,11 +81,11 @@ def on_the_threshold(
 
 
 class Witness:
-    """Runs the full engine at one position in other ways, and sees whether its own score flips.
+    """Checks whether the full engine's own score at a position is unstable.
 
     Args:
-        full: The engine.
-        query: What is asked.
+        full: The full engine.
+        query: How scores are read.
     """
 
     def __init__(self, full: FullEngine, query: Query) -> None:
@@ -92,27 +93,36 @@ class Witness:
         self.query = query
 
     def flips(self, position: np.ndarray) -> str | None:
-        """Which way of running the full engine gives another score than batches of 1; None if none.
+        """Look for a batch size or thread count that changes the full engine's score.
 
         Args:
             position: (2,) int (row, col).
+
+        Returns:
+            A description of the change, or None if the score does not change.
         """
         scores = {
             f'batch {batch}, {threads} thread{"s"[: threads - 1]}': score
             for batch, threads, score in self._variants(position)
         }
         first, wanted = next(iter(scores.items()))
-        for way, score in scores.items():
+        for variant, score in scores.items():
             if abs(score - wanted) > self.query.tolerance:
-                return f'full engine: {wanted:.6f} with {first}, {score:.6f} with {way}'
+                return f'full engine: {wanted:.6f} with {first}, {score:.6f} with {variant}'
         return None
 
     def flips_by_rounding(self, position: np.ndarray) -> str | None:
-        """Whether changes no larger than the full engine's own rounding flip its score.
+        """Look for noise at the level of the full engine's own rounding that changes its score.
 
-        The rounding is the largest difference that another batch size or thread count makes to an
-        output of the dense head; noise of that size is added to the head's outputs, and the
-        detector's own post-processing runs on.
+        The noise level of each dense-head output is the largest difference that another batch size
+        or thread count makes to it. Noise of this size is added to the outputs before
+        post-processing.
+
+        Args:
+            position: (2,) int (row, col).
+
+        Returns:
+            A description of the change, or None if the score does not change.
         """
         outputs = []
         with _outputs(self.full.model, outputs.append):
@@ -158,12 +168,15 @@ def explain(
     detections: Sequence[InstanceData],
     witness: Witness,
 ) -> str | None:
-    """Show that a position where two engines' scores differ is a tie; None where it is not shown.
+    """Look for evidence that a difference between two engines' scores is a tie.
 
     Args:
         position: (2,) int (row, col).
-        detections: The two engines' outcomes there.
-        witness: For the full engine.
+        detections: The two engines' detections there.
+        witness: Runs the full engine.
+
+    Returns:
+        A description of the evidence, or None if there is none.
     """
     target = position_boxes(position[None], witness.full.pixels.shape[:2])[0]
     flips = witness.flips(position)
@@ -177,7 +190,7 @@ def explain(
 
 @contextlib.contextmanager
 def _outputs(model: nn.Module, take: Callable[[list[Tensor]], Any]) -> Iterator[None]:
-    """Hand the first image's outputs of the dense head to ``take``, each forward pass."""
+    """Call ``take`` with the dense head's outputs of the first image, at each forward pass."""
 
     def hook(module: nn.Module, args: Any, output: Any) -> None:
         take([level[:1].clone() for level in tree_flatten(output)[0]])
@@ -191,7 +204,7 @@ def _outputs(model: nn.Module, take: Callable[[list[Tensor]], Any]) -> Iterator[
 
 @contextlib.contextmanager
 def _noise(model: nn.Module, sizes: Sequence[float], seed: int) -> Iterator[None]:
-    """Add noise of a largest size each to the outputs of the dense head."""
+    """Add uniform noise to the dense head's outputs; ``sizes`` has the amplitude of each output."""
     generator = torch.Generator().manual_seed(seed)
 
     def hook(module: nn.Module, args: Any, output: Any) -> Any:

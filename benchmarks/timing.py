@@ -1,4 +1,4 @@
-"""Rivals timed in turns, so that what else the machine does meets all of them alike."""
+"""Time several variants in turn, so that other load on the machine affects all of them equally."""
 
 from __future__ import annotations
 
@@ -8,51 +8,51 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 CLOCKS: dict[str, Callable[[], float]] = {'cpu': time.process_time, 'wall': time.perf_counter}
-"""CPU time is the process's own: waiting for a processor that others use does not add to it."""
+"""CPU time is the process's own; it does not include waiting for a processor."""
 
 
 @dataclass
 class Turns:
-    """What the rivals took, turn by turn.
+    """Times of several variants.
 
     Attributes:
-        seconds: By clock (:data:`CLOCKS`) and rival, seconds an item, one a turn.
+        seconds: Clock (a key of :data:`CLOCKS`) -> variant -> seconds per item, one value per turn.
     """
 
     seconds: dict[str, dict[str, list[float]]] = field(
         default_factory=lambda: {clock: {} for clock in CLOCKS}
     )
 
-    def add(self, rival: str, items: int, **seconds: float) -> None:
-        """Note a turn of ``items`` items, the seconds by clock."""
+    def add(self, variant: str, items: int, **seconds: float) -> None:
+        """Add one turn of ``items`` items; ``seconds`` are the times by clock."""
         for clock, taken in seconds.items():
-            self.seconds[clock].setdefault(rival, []).append(taken / items)
+            self.seconds[clock].setdefault(variant, []).append(taken / items)
 
-    def speed_ups(self, rival: str, over: str, clock: str = 'cpu') -> list[float]:
-        """How many times as fast as another a rival was, each turn by itself."""
-        pairs = zip(self.seconds[clock][over], self.seconds[clock][rival])
+    def speed_ups(self, variant: str, over: str, clock: str = 'cpu') -> list[float]:
+        """Speed-up of a variant over another, one value per turn."""
+        pairs = zip(self.seconds[clock][over], self.seconds[clock][variant])
         return [slow / fast for slow, fast in pairs]
 
-    def milliseconds(self, rival: str, clock: str = 'cpu') -> float:
-        """The median of an item."""
-        return 1e3 * statistics.median(self.seconds[clock][rival])
+    def milliseconds(self, variant: str, clock: str = 'cpu') -> float:
+        """Median time per item."""
+        return 1e3 * statistics.median(self.seconds[clock][variant])
 
-    def summary(self, *rivals: str) -> str:
-        """Both clocks of each rival, for people."""
+    def summary(self, *variants: str) -> str:
+        """Median times of the variants on both clocks, as text."""
         return ', '.join(
-            f'{rival} {self.milliseconds(rival):.1f} ms CPU, '
-            f'{self.milliseconds(rival, "wall"):.1f} wall'
-            for rival in rivals
+            f'{variant} {self.milliseconds(variant):.1f} ms CPU, '
+            f'{self.milliseconds(variant, "wall"):.1f} wall'
+            for variant in variants
         )
 
 
 def in_turns(runs: Mapping[str, Callable[[int], int]], repeats: int) -> Turns:
-    """Time each run once a turn, all of them every turn.
+    """Time each variant once per turn.
 
     Args:
-        runs: By name; called with the number of the turn, they return how many items they did.
-            They should be warm.
-        repeats: Turns.
+        runs: Name -> function that takes the index of the turn and returns the number of items it
+            processed. The functions should be warmed up.
+        repeats: Number of turns.
     """
     turns = Turns()
     for turn in range(repeats):

@@ -1,4 +1,4 @@
-"""A metric says whether its goal is met, and by how much it is missed."""
+"""A metric reports whether its goal is met, and by how much it is missed."""
 
 import json
 
@@ -19,7 +19,7 @@ from benchmarks.timing import Turns, in_turns
         (2, False, [1, 3], 'met'),
     ],
 )
-def test_the_median_is_held_against_the_goal_from_its_own_side(goal, at_least, values, verdict):
+def test_the_median_is_compared_with_the_lower_or_upper_limit(goal, at_least, values, verdict):
     metric = Metric('speed', goal, at_least, values)
     assert metric.verdict() == verdict
     assert metric.to_json()['met'] == (verdict == 'met')
@@ -43,17 +43,17 @@ def test_the_table_has_goal_measured_and_verdict_of_every_figure():
     assert json.loads(json.dumps(metrics[0].to_json()))['values'] == [5.04, 5.0, 5.1]
 
 
-def test_rivals_take_turns_and_each_is_told_the_turn():
+def test_variants_run_in_turn_and_get_the_index_of_the_turn():
     calls = []
 
-    def rival(name, items):
+    def variant(name, items):
         def run(turn):
             calls.append((name, turn))
             return items
 
         return run
 
-    turns = in_turns({'a': rival('a', 1), 'b': rival('b', 10)}, repeats=2)
+    turns = in_turns({'a': variant('a', 1), 'b': variant('b', 10)}, repeats=2)
     assert calls == [('a', 0), ('b', 0), ('a', 1), ('b', 1)]
     for clock in ('cpu', 'wall'):
         assert {name: len(taken) for name, taken in turns.seconds[clock].items()} == {
@@ -62,7 +62,7 @@ def test_rivals_take_turns_and_each_is_told_the_turn():
         }
 
 
-def test_speed_ups_compare_what_an_item_took_turn_by_turn():
+def test_speed_ups_compare_times_per_item_in_each_turn():
     turns = Turns()
     turns.add('full', 2, cpu=8.0, wall=10.0)
     turns.add('fast', 10, cpu=5.0, wall=20.0)

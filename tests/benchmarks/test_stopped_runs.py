@@ -1,4 +1,4 @@
-"""What is learnt from a scan that is stopped from outside."""
+"""Measurements of a scan that is stopped after some chunks."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ HUNGRY = 'b = bytearray(300 << 20); print("fed", flush=True); import time; time.
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
 def test_peak_memory_is_the_childs_own_and_the_child_is_gone_afterwards():
-    large = bytearray(600 << 20)  # what forks off this process begins with that much
+    large = bytearray(600 << 20)  # ru_maxrss of a forked process starts at this much
     process = subprocess.Popen(
         [sys.executable, '-c', HUNGRY], stdout=subprocess.PIPE, start_new_session=True
     )
@@ -25,7 +25,7 @@ def test_peak_memory_is_the_childs_own_and_the_child_is_gone_afterwards():
     assert len(large)
 
 
-def test_only_finished_chunks_are_counted_in_the_order_they_came(tmp_path):
+def test_only_finished_chunks_are_counted_in_order_of_time(tmp_path):
     folder = tmp_path / 'scan' / commands.FOLDER
     folder.mkdir(parents=True)
     for seconds, name in enumerate(('0-0-0-64', '0-0-0-0', '0-0-0-128.tmp', 'fingerprint.json')):

@@ -1,4 +1,4 @@
-"""What is fitted to an SSD's head."""
+"""The parts of the fit of an SSD's head."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ import torch
 from benchmarks import teach
 
 
-def test_the_fit_recovers_a_linear_map_from_more_inputs_than_samples_see():
+def test_the_fit_recovers_a_linear_map():
     torch.manual_seed(0)
     inputs = torch.randn(400, 30) + 5
     weight, bias = torch.randn(30, 4), torch.randn(4)
@@ -17,7 +17,7 @@ def test_the_fit_recovers_a_linear_map_from_more_inputs_than_samples_see():
     )
 
 
-def test_patches_are_what_a_convolution_sees():
+def test_patches_are_the_inputs_of_a_convolution():
     torch.manual_seed(0)
     maps, weight = torch.randn(1, 3, 5, 7), torch.randn(2, 3, 3, 3)
     expected = torch.nn.functional.conv2d(maps, weight, padding=1)
@@ -25,7 +25,7 @@ def test_patches_are_what_a_convolution_sees():
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_all_cells_that_see_the_object_are_learnt_from():
+def test_all_cells_with_an_overlapping_prior_are_used():
     overlap = np.zeros((100, 4))
     overlap[[7, 63], 2] = 0.2
     cells = teach._cells(overlap, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""A difference between engines is called a tie only where something shows it to be one."""
+"""A difference between engines is called a tie only if there is evidence."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def test_a_box_clear_of_the_threshold_or_of_another_label_is_no_tie():
 
 
 class Head(nn.Module):
-    """Passes on what it gets: two candidates' logits."""
+    """Returns its input: the logits of two candidates."""
 
     def forward(self, logits):
         return (logits,)
 
 
 class Detector(nn.Module):
-    """Keeps the better of two candidates; only the first lies on the object."""
+    """Holds the head; of its two candidates only the first is on the object."""
 
     def __init__(self):
         super().__init__()
@@ -59,7 +59,7 @@ class Detector(nn.Module):
 
 
 class Engine:
-    """Gives both candidates the logits that ``logits(batch_size, threads)`` says."""
+    """Keeps the better of two candidates with the logits ``logits(batch_size, threads)``."""
 
     def __init__(self, logits, fault=0.0):
         self.model = Detector()
@@ -114,14 +114,14 @@ def test_the_full_engine_flipping_with_another_thread_count_shows_a_tie():
     assert torch.get_num_threads() == before
 
 
-def test_noise_of_the_full_engines_own_rounding_shows_a_tie_that_no_run_happened_on():
-    # Between its ways of running, outputs move by 1e-6 together: its own answer never changes.
+def test_noise_at_the_level_of_rounding_shows_a_tie_that_no_other_run_showed():
+    # With other batch sizes both logits move by 1e-6 together: the full engine's decision is stable.
     engine = Engine(lambda batch, threads: [1.0 + 1e-6 * batch, 1.0 - 2e-7 + 1e-6 * batch])
     tie = explained(engine, Engine(lambda batch, threads: [1.0, 1.1]))
     assert 'head outputs change by' in tie
 
 
-def test_noise_larger_than_the_rounding_is_not_asked():
+def test_noise_larger_than_the_rounding_is_not_tried():
     engine = Engine(lambda batch, threads: [1.0 + 1e-6 * batch, 0.999 + 1e-6 * batch])
     assert explained(engine, Engine(lambda batch, threads: [1.0, 1.1])) is None
 
@@ -143,7 +143,7 @@ def test_equal_engines_agree_everywhere(positions):
     assert agreement.head == agreement.score == 0
 
 
-def test_a_fault_in_the_heads_outputs_is_told_though_all_scores_agree(positions):
+def test_a_difference_in_head_outputs_is_reported_although_all_scores_agree(positions):
     full = Engine(lambda batch, threads: [9.0, 1.0])
     incremental = Engine(lambda batch, threads: [9.0, 1.01])
     agreement = scan(full, incremental, positions)
@@ -152,7 +152,7 @@ def test_a_fault_in_the_heads_outputs_is_told_though_all_scores_agree(positions)
     assert not agreement.holds
 
 
-def test_every_differing_position_is_listed_and_a_fault_stays_unexplained(positions):
+def test_every_differing_position_is_listed_and_a_bug_stays_unexplained(positions):
     full = Engine(lambda batch, threads: [2.0, 1.0])
     incremental = Engine(lambda batch, threads: [2.0, 1.0], fault=-1e-3)
     agreement = scan(full, incremental, positions)
