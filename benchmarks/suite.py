@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import padding, runs
+from benchmarks import commands, padding
 from benchmarks.engines import LOOP, Race
 from benchmarks.goals import Metric
 from mindpad_mm.scan.engines import ENGINES
@@ -32,7 +32,7 @@ class Effort:
 
     @classmethod
     def least(cls) -> Effort:
-        """One repeat of everything, to check that it runs."""
+        """One repeat of everything, to check that it commands."""
         return cls(1, 1, 1, 1)
 
 
@@ -95,7 +95,7 @@ def _note(mode: str, timings: dict[str, padding.Timing]) -> str:
 
 def _memory(effort: Effort) -> list[Metric]:
     engines = [name for name in ('incremental', 'focused') if name in ENGINES.module_dict]
-    return [runs.memory(engine, goal=2.0) for engine in engines]
+    return [commands.memory(engine, goal=2.0) for engine in engines]
 
 
 GROUPS: dict[str, Callable[[Effort], list[Metric]]] = {
@@ -105,6 +105,6 @@ GROUPS: dict[str, Callable[[Effort], list[Metric]]] = {
     'forward': _padding(train=False, layout='channels_last'),
     'train': _padding(train=True, layout='nchw'),
     'memory': _memory,
-    'processes': lambda effort: [runs.processes('incremental', effort.processes, goal=1.8)],
+    'processes': lambda effort: [commands.processes('incremental', effort.processes, goal=1.8)],
 }
 """Name of a group -> function that measures its metrics."""

@@ -1,5 +1,6 @@
 """A metric reports whether its goal is met, and by how much it is missed."""
 
+import importlib
 import json
 
 import pytest
@@ -71,3 +72,10 @@ def test_speed_ups_compare_times_per_item_in_each_turn():
     assert turns.speed_ups('fast', 'full') == [8.0, 3.0]
     assert turns.speed_ups('fast', 'full', 'wall') == [2.5, 3.0]
     assert turns.milliseconds('full') == 3500
+
+
+@pytest.mark.parametrize(
+    'module', ['suite', '__main__', 'measure_agreement', 'measure_padding', 'teach']
+)
+def test_every_entry_point_of_the_benchmarks_imports(module):
+    importlib.import_module(f'benchmarks.{module}')
