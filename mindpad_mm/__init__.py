@@ -11,6 +11,7 @@ from typing import Any
 from mindpad_mm.padding import PADDING_MODES, SwapReport, swap_padding
 from mindpad_mm.version import __version__
 
+__all__ = ['PADDING_MODES', 'SwapReport', '__version__', 'swap_padding']
 _NEEDS_MMDET = (
     'CallableDetector',
     'DiagnoseHook',
@@ -39,20 +40,17 @@ if importlib.util.find_spec('mmengine') is not None:
     from mindpad_mm.evaluation import SpatialCocoMetric
     from mindpad_mm.scan import ScanSettings, blindspot_scan
 
-__all__ = [
-    'PADDING_MODES',
-    'CallableDetector',
-    'DiagnoseHook',
-    'ScanSettings',
-    'SpatialCocoMetric',
-    'SwapReport',
-    '__version__',
-    'blindspot_scan',
-    'swap_padding',
-]
+    __all__ += [
+        'CallableDetector',
+        'DiagnoseHook',
+        'ScanSettings',
+        'SpatialCocoMetric',
+        'blindspot_scan',
+    ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _NEEDS_MMDET:
-        raise AttributeError(f'mindpad_mm.{name} needs MMDetection: pip install "mindpad-mm[lite]"')
+        # Not AttributeError, whose text `from mindpad_mm import ...` drops.
+        raise ImportError(f'mindpad_mm.{name} needs MMDetection: pip install "mindpad-mm[lite]"')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

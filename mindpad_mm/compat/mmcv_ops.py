@@ -43,8 +43,9 @@ def mmcv_ops() -> bool:
         except ImportError as error:
             raise UserError(
                 f'the compiled ops of mmcv do not load with torch {torch.__version__} ({error}): '
-                'they were built for another; pip install --force-reinstall --no-deps '
-                '--no-cache-dir --no-build-isolation mmcv==2.1.0'
+                'they were built for another; pip install "setuptools<81" (mmcv is built with '
+                'pkg_resources), then pip install --force-reinstall --no-deps --no-cache-dir '
+                '--no-build-isolation mmcv==2.1.0'
             ) from error
         return False
     sys.modules['mmcv._ext'] = _ext_stand_in()

@@ -49,11 +49,13 @@ import mindpad_mm
 
 assert mindpad_mm.swap_padding is swap_padding
 try:
-    mindpad_mm.blindspot_scan
-except AttributeError as error:
-    assert 'needs MMDetection' in str(error)
+    from mindpad_mm import blindspot_scan
+except ImportError as error:
+    assert 'needs MMDetection' in str(error), error
 else:
     raise AssertionError('blindspot_scan without MMDetection')
+from mindpad_mm import *
+assert PADDING_MODES is mindpad_mm.PADDING_MODES
 assert not {name.split('.')[0] for name in sys.modules} & set(HIDDEN)
 print('done')
 """
