@@ -12,10 +12,15 @@ from typing import Any
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A file to write, which takes the place of ``path`` once it is written; folders are made."""
+    """A file to write, which replaces ``path`` once it is written; folders are made.
+
+    After that, neither a kill nor a power failure can lose it. Several processes may write the same file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.tmp')
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     yield temporary
+    with open(temporary, 'rb+') as file:
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.settings import option
 from mindpad_mm.diagnose.checks.registry import CHECKS, CheckSettings
 from mindpad_mm.padding.modes import get_modes
 
@@ -24,13 +25,10 @@ class DiagnoseSettings(CheckSettings):
             go together.
     """
 
-    checks: Sequence[str] | None = field(
-        default=None,
-        metadata=dict(nargs='+', metavar='CHECK', help=f'checks to run (all): {", ".join(CHECKS)}'),
+    checks: Sequence[str] | None = option(
+        None, f'checks to run (all): {", ".join(CHECKS)}', metavar='CHECK'
     )
-    max_photos: int = field(
-        default=8, metadata=dict(type=int, metavar='N', help='use the first N photos')
-    )
+    max_photos: int = option(8, 'use the first N photos', metavar='N')
 
     def __post_init__(self) -> None:
         unknown = [key for key in self.checks or () if key not in CHECKS]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import CfgOptions
+from mindpad_mm.core.settings import option
 from mindpad_mm.evaluation.regions import BORDER_PX, BorderBins
 from mindpad_mm.padding.modes import ModeSpec, get_modes, parse_modes
 
@@ -14,8 +15,6 @@ from mindpad_mm.padding.modes import ModeSpec, get_modes, parse_modes
 @dataclass(frozen=True)
 class CompareSettings:
     """Options of :func:`mindpad_mm.evaluation.compare.compare`; see the help text of each field.
-
-    The metadata of a field are arguments of ``argparse.ArgumentParser.add_argument``.
 
     Attributes:
         cfg_options: Overrides of every config. A run's own overrides take precedence.
@@ -31,57 +30,33 @@ class CompareSettings:
         UserError: A value is not possible.
     """
 
-    cfg_options: dict[str, Any] = field(
-        default_factory=dict,
-        metadata={
-            'help': 'overrides of every config, key=value',
-            'nargs': '+',
-            'metavar': 'KEY=VALUE',
-            'action': CfgOptions,
-        },
+    # Always a dict once the settings are made.
+    cfg_options: dict[str, Any] = option(
+        None,
+        'overrides of every config, key=value',
+        nargs='+',
+        metavar='KEY=VALUE',
+        action=CfgOptions,
     )
-    device: str = field(
-        default='cpu', metadata={'help': 'torch device, e.g. cuda:0', 'metavar': 'DEVICE'}
+    device: str = option('cpu', 'torch device, e.g. cuda:0', metavar='DEVICE')
+    modes: tuple[ModeSpec, ...] | Literal['all'] = option(
+        (),
+        "also evaluate every run under these padding modes: 'all', names, or pairs such as "
+        'reflect/circular (vertical/horizontal)',
+        nargs='+',
+        metavar='MODE',
+        type=parse_modes,
     )
-    modes: tuple[ModeSpec, ...] | Literal['all'] = field(
-        default=(),
-        metadata={
-            'help': "also evaluate every run under these padding modes: 'all', names, or pairs such "
-            'as reflect/circular (vertical/horizontal)',
-            'nargs': '+',
-            'metavar': 'MODE',
-            'type': parse_modes,
-        },
+    recalibrate: tuple[int, ...] = option(
+        (0,),
+        'after the swap, estimate batch-norm statistics on N training images; 0 keeps those of the '
+        'checkpoint, several numbers give one row each',
+        metavar='N',
     )
-    recalibrate: tuple[int, ...] = field(
-        default=(0,),
-        metadata={
-            'help': 'after the swap, estimate batch-norm statistics on N training images; 0 keeps '
-            'those of the checkpoint, several numbers give one row each',
-            'nargs': '+',
-            'metavar': 'N',
-            'type': int,
-        },
-    )
-    draws: int = field(
-        default=1000,
-        metadata={
-            'help': 'bootstrap draws; below 40 there are no intervals',
-            'metavar': 'N',
-            'type': int,
-        },
-    )
-    seed: int = field(
-        default=0, metadata={'help': 'seed of the draws', 'metavar': 'N', 'type': int}
-    )
-    border_px: tuple[float, ...] = field(
-        default=BORDER_PX,
-        metadata={
-            'help': 'bin edges of the distance to the border, pixels',
-            'nargs': '+',
-            'metavar': 'PX',
-            'type': float,
-        },
+    draws: int = option(1000, 'bootstrap draws; below 40 there are no intervals', metavar='N')
+    seed: int = option(0, 'seed of the draws', metavar='N')
+    border_px: tuple[float, ...] = option(
+        BORDER_PX, 'bin edges of the distance to the border, pixels', metavar='PX'
     )
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,6 +34,11 @@ class ScanTask:
     label: int
     settings: ScanSettings
     engine: str
+
+    @functools.cached_property
+    def pasted(self) -> list[list[np.ndarray]]:
+        """(h, w, 4) uint8 BGRA, by object and size: the objects as they are pasted."""
+        return [[obj.resized(size) for size in self.sizes] for obj in self.objects]
 
     @property
     def space(self) -> str:

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from torch import nn
 
-from mindpad_mm.core.images import write_png
 from mindpad_mm.core.loading import config_faults
 from mindpad_mm.core.matching import Matches, match_all, match_each
 from mindpad_mm.core.scenes import detect_images
@@ -50,8 +49,7 @@ def run_scan(
     Args:
         model: The detector, in evaluation mode.
         task: What to scan.
-        out: An existing folder for the journal and, written by rank 0, ``scene_<k>.png`` and
-            ``object_<k>_<size>.png``. Default: nothing is written.
+        out: An existing folder for the journal. Default: nothing is written.
         fingerprint: JSON types; all that the results depend on. Kept in the journal.
 
     Returns:
@@ -62,16 +60,13 @@ def run_scan(
             journal of another fingerprint in ``out``.
     """
     engine_class = find_engine(task.engine, task.space)
-    pasted = [[obj.resized(size) for size in task.sizes] for obj in task.objects]
     shape = (len(task.scenes), len(task.objects), len(task.sizes))
-    maps = [ScanMap(index, task, pasted[index[1]][index[2]]) for index in np.ndindex(*shape)]
+    maps = [ScanMap(index, task, task.pasted[index[1]][index[2]]) for index in np.ndindex(*shape)]
     chunks = list(cut_into_chunks(maps, engine_class.chunk_size, task.settings.batch_size))
     journal = None if out is None else Journal(out, fingerprint or {})
     runner = _ChunkRunner(model, engine_class, task)
     clean: list[InstanceData] = []
     if get_rank() == 0:
-        if out is not None:
-            _write_inputs(task, pasted, out)
         # All clean scenes come first: an engine may change the model's memory format, and a resumed
         # scan that needs no engine for the first maps must still see the same bits.
         with config_faults(
@@ -86,7 +81,7 @@ def run_scan(
     if task.settings.batch_size == AUTO:
         runner.batch_size = gathered(_auto_batch_size(runner, journal, chunks, todo))[0]
     share = todo[get_rank() :: get_world_size()]
-    with _progress(chunks, share, done) as advance:
+    with _ProgressBar(chunks, share, done) as advance:
         for number in share:
             matches, seconds = runner.run(chunks[number])
             results[number] = matches, seconds / get_world_size()
@@ -103,7 +98,7 @@ def run_scan(
     arrays = _assemble(task, maps, clean, {chunks[n]: found for n, found in collected.items()})
     seconds = sum(seconds for _, seconds in collected.values())
     positions = sum(map(len, maps))
-    backgrounds, objects = _describe_inputs(task, pasted)
+    backgrounds, objects = _describe_inputs(task)
     run = ScanRun(
         backgrounds=backgrounds,
         objects=objects,
@@ -234,7 +229,7 @@ def _place(array: np.ndarray, chunk: Chunk, values: np.ndarray) -> None:
     array[chunk.map.index][chunk.map.cells(chunk.start, chunk.stop)] = values
 
 
-class _progress:
+class _ProgressBar:
     """A progress bar over a process's share of the chunks, on rank 0 alone; a context."""
 
     def __init__(self, chunks: Sequence[Chunk], share: Sequence[int], done: set[int]) -> None:
@@ -271,30 +266,17 @@ class _progress:
         self._bar.update(self._task, completed=done, speed=f'{speed:.1f} positions/s, {left} left')
 
 
-def _file_names(task: ScanTask) -> tuple[list[str], list[list[str]]]:
-    scenes = [f'scene_{k}.png' for k in range(len(task.scenes))]
-    objects = [[f'object_{k}_{size}.png' for size in task.sizes] for k in range(len(task.objects))]
-    return scenes, objects
-
-
-def _write_inputs(task: ScanTask, pasted: list[list[np.ndarray]], out: Path) -> None:
-    """Write scenes and objects as they are pasted."""
-    scenes, objects = _file_names(task)
-    for file, scene in zip(scenes, task.scenes):
-        write_png(out / file, scene.pixels)
-    for files, at_sizes in zip(objects, pasted):
-        for file, pixels in zip(files, at_sizes):
-            write_png(out / file, pixels)
-
-
-def _describe_inputs(
-    task: ScanTask, pasted: list[list[np.ndarray]]
-) -> tuple[list[BackgroundInfo], list[ObjectInfo]]:
-    scenes, objects = _file_names(task)
+def _describe_inputs(task: ScanTask) -> tuple[list[BackgroundInfo], list[ObjectInfo]]:
     backgrounds = [
-        BackgroundInfo(scene.source, file, *scene.size) for scene, file in zip(task.scenes, scenes)
+        BackgroundInfo(scene.source, f'scene_{k}.png', *scene.size)
+        for k, scene in enumerate(task.scenes)
     ]
-    return backgrounds, [
-        ObjectInfo(obj.source, files, [list(pixels.shape[:2]) for pixels in at_sizes])
-        for obj, files, at_sizes in zip(task.objects, objects, pasted)
+    objects = [
+        ObjectInfo(
+            obj.source,
+            [f'object_{k}_{size}.png' for size in task.sizes],
+            [list(pixels.shape[:2]) for pixels in pasted],
+        )
+        for k, (obj, pasted) in enumerate(zip(task.objects, task.pasted))
     ]
+    return backgrounds, objects

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.files import save_json, written_whole
 from mindpad_mm.core.images import PathLike
 from mindpad_mm.core.matching import Matches
 
@@ -91,8 +92,7 @@ class Journal:
             found = json.loads(state.read_text(encoding='utf-8'))
             check_fingerprint(found, fingerprint, out)
         else:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write_whole(state, json.dumps(fingerprint, indent=1).encode())
+            save_json(state, fingerprint)
 
     def read(self, name: str, count: int) -> tuple[Matches, float] | None:
         """What was found at a chunk's ``count`` positions, and the seconds it took."""
@@ -115,7 +115,8 @@ class Journal:
         values = np.column_stack(matches).astype('<f4')
         payload = np.array(seconds, '<f8').tobytes() + values.tobytes()
         digest = hashlib.sha256(name.encode() + payload).digest()
-        _write_whole(self.folder / name, digest + payload)
+        with written_whole(self.folder / name) as file:
+            file.write_bytes(digest + payload)
 
     def read_value(self, name: str) -> Any | None:
         """A JSON value kept under a name, None if there is none."""
@@ -124,20 +125,10 @@ class Journal:
 
     def write_value(self, name: str, value: Any) -> None:
         """Keep a JSON value."""
-        _write_whole(self.folder / name, json.dumps(value).encode())
+        save_json(self.folder / name, value)
 
 
 def discard(out: Path) -> None:
     """Drop the chunks of a scan that is complete."""
     if (out / FOLDER).is_dir():
         shutil.rmtree(out / FOLDER)
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    # Several processes may write the same file at the same time.
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    with open(temporary, 'wb') as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

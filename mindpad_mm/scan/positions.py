@@ -24,7 +24,7 @@ def axis_positions(extent: int, box: int, stride: int) -> np.ndarray:
         UserError: The stride is not positive, or the box is longer than the axis.
     """
     if stride < 1:
-        raise UserError(f'stride {stride} is not possible: it must be at least 1 pixel')
+        raise UserError(f'`stride` {stride} is not possible: it must be at least 1 pixel')
     if box > extent:
         raise UserError(
             f'the object is {box} pixels long where the scene has only {extent}: use a smaller size'

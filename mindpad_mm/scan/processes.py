@@ -72,10 +72,12 @@ def launched(launcher: str, device: str) -> Iterator[str]:
         MMLogger.get_current_instance().setLevel('ERROR')
     else:
         # How launchers end a process when another one has died.
-        signal.signal(signal.SIGTERM, _terminated)
+        before = signal.signal(signal.SIGTERM, _terminated)
     try:
         yield f'cuda:{torch.cuda.current_device()}' if on_gpu else device
     finally:
+        if get_rank() == 0:
+            signal.signal(signal.SIGTERM, before)
         _group = None
         torch.distributed.destroy_process_group()
 

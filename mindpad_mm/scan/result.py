@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.files import save_json, written_whole
-from mindpad_mm.core.images import PathLike, read_image
+from mindpad_mm.core.images import PathLike, read_image, write_png
 from mindpad_mm.core.scenes import paste
 from mindpad_mm.scan.plot import MapPanel, draw_maps
 from mindpad_mm.scan.statistics import ScoreMap
@@ -308,14 +308,21 @@ class ScanResult(ScanArrays):
         return f'<p>{text}</p><img alt="{alt}" src="data:image/png;base64,{encoded}">'
 
     def save(self, folder: PathLike) -> None:
-        """Write ``scan.npz`` and then ``scan.json``, each whole or not at all.
+        """Write the scenes and objects as PNG, ``scan.npz`` and ``scan.json``, each whole or not at all.
 
         Equal arrays give equal bytes. ``scan.json`` comes last: where it is, the scan is complete.
         """
         folder = Path(folder)
+        if folder != self.folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            for number, background in enumerate(self.info.backgrounds):
+                write_png(folder / background.file, self.scene_pixels(number))
+            for number, obj in enumerate(self.info.objects):
+                for size, file in enumerate(obj.files):
+                    write_png(folder / file, self.object_pixels(number, size))
         arrays = {name: getattr(self, name) for name in ARRAYS}
-        with written_whole(folder / 'scan.npz') as temporary, open(temporary, 'wb') as file:
-            np.savez_compressed(file, **arrays)
+        with written_whole(folder / 'scan.npz') as temporary, open(temporary, 'wb') as stream:
+            np.savez_compressed(stream, **arrays)
         save_json(folder / 'scan.json', self.info.to_json())
         self.folder = folder
 

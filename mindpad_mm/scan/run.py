@@ -65,7 +65,7 @@ def blindspot_scan(
         detector: A built MMDetection detector (``mmdet.apis.init_detector``), a
             :class:`mindpad_mm.CallableDetector`, or the files of a detector: :class:`DetectorFiles` or
             a pair (config, checkpoint). A built detector is scanned on the device where it is, with its
-            score thresholds lowered to 0.001 for the time of the scan.
+            score thresholds lowered to 0.001 for the time of the scan. It may be left in channels_last.
         scene: Photos to paste in: files, folders, or (H, W, 3) uint8 BGR arrays. Default: the photos
             that ``from_coco`` cut its objects out of, with the holes filled; else a drawn street.
         object: Images to paste: files, folders, or uint8 arrays, BGRA, BGR (opaque) or grey. Default,
@@ -256,10 +256,8 @@ def _result(
         fingerprint=fingerprint,
         statistics=scan_statistics(arrays, run, periods),
     )
-    pasted = [[obj.resized(size) for size in task.sizes] for obj in task.objects]
-    return ScanResult(
-        **vars(arrays), info=info, pixels=([scene.pixels for scene in task.scenes], pasted)
-    )
+    scenes = [scene.pixels for scene in task.scenes]
+    return ScanResult(**vars(arrays), info=info, pixels=(scenes, task.pasted))
 
 
 def scan_statistics(arrays: ScanArrays, run: ScanRun, periods: Sequence[int]) -> dict[str, Any]:

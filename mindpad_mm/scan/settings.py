@@ -52,21 +52,19 @@ class ScanSettings:
     from_coco: PathLike | None = option(
         None, 'cut the object out of a COCO photo by its mask', metavar='JSON'
     )
-    ann_ids: Sequence[int] = option(
-        (), 'annotations to cut out', flag='--ann-id', nargs='+', type=int, metavar='ID'
-    )
+    ann_ids: Sequence[int] = option((), 'annotations to cut out', flag='--ann-id', metavar='ID')
     photo_root: PathLike | None = option(None, 'folder of the photos of --from-coco', metavar='DIR')
     sizes: Sequence[int] = option(
-        (32,), "object's longer side, pixels", flag='--size', nargs='+', type=int
+        (32,), "object's longer side, pixels", flag='--size', metavar='PX'
     )
-    stride: int = option(4, 'pixels between positions', type=int)
+    stride: int = option(4, 'pixels between positions', metavar='PX')
     space: str = option('input', "paste in the network's 'input' or in the original 'image'")
     label: str | None = option(
         None, "class to look for ('traffic light' if there is one, else the only class)"
     )
-    iou_thr: float = option(0.5, 'least IoU with the pasted box', type=float)
+    iou_thr: float = option(0.5, 'least IoU with the pasted box')
     clean_thr: float = option(
-        SCORE_THR, 'leave out positions where the clean scene alone scores this much', type=float
+        SCORE_THR, 'leave out positions where the clean scene alone scores this much'
     )
     engine: str = option(AUTO, 'auto, full, incremental (exact) or focused (approximate, checked)')
     batch_size: int | str = option(
@@ -75,18 +73,14 @@ class ScanSettings:
         type=_batch_size,
         metavar='N',
     )
-    tolerance: float = option(
-        1e-3, 'focused engine: largest difference in score at its checks', type=float
-    )
+    tolerance: float = option(1e-3, 'focused engine: largest difference in score at its checks')
     periods: Sequence[int] | None = option(
         None,
         "candidate periods of the detector's grid (its strides)",
         flag='--period',
-        nargs='+',
-        type=int,
         metavar='PX',
     )
-    seed: int = option(0, 'seed of what is drawn', type=int)
+    seed: int = option(0, 'seed of what is drawn')
 
     def __post_init__(self) -> None:
         for name in ('sizes', 'ann_ids', 'periods'):
@@ -94,8 +88,7 @@ class ScanSettings:
             if value is not None:
                 value = (value,) if isinstance(value, int) else value
                 object.__setattr__(self, name, tuple(dict.fromkeys(value)))
-        if self.batch_size != AUTO and not isinstance(self.batch_size, int):
-            self._refuse('batch_size', 'give 1 or more, or auto')
+        batch_size = self.batch_size
         rules = {
             'stride': (self.stride >= 1, 'it must be at least 1 pixel'),
             'iou_thr': (0 < self.iou_thr <= 1, 'it must be above 0 and at most 1'),
@@ -108,7 +101,8 @@ class ScanSettings:
                 'each must be at least 1 pixel',
             ),
             'batch_size': (
-                self.batch_size == AUTO or int(self.batch_size) >= 1, 'give 1 or more, or auto'
+                batch_size == AUTO or (isinstance(batch_size, int) and batch_size >= 1),
+                'give 1 or more, or auto',
             ),
             'space': (self.space in SPACES, f'choose one of: {", ".join(SPACES)}'),
         }  # fmt: skip

@@ -34,7 +34,7 @@ def finished_scan(
         'processes': 1, 'threads': 1, 'positions': 1, 'seconds': 1.0, 'positions_per_second': 1.0,
         'periods': [], 'versions': {}, 'fingerprint': {}, 'statistics': {}, **info,
     }  # fmt: skip
-    result = ScanResult(*arrays, info=ScanInfo.from_json(content))
+    result = ScanResult(*arrays, info=ScanInfo.from_json(content), folder=folder)
     result.info.statistics = scan_statistics(result, result.info, result.info.periods)
     result.save(folder)
     return result

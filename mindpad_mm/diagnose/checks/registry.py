@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from mindpad_mm.core.images import PathLike
+from mindpad_mm.core.settings import option
 from mindpad_mm.diagnose.checks.artifacts.measure import check_artifacts
 from mindpad_mm.diagnose.checks.evenness.measure import check_evenness
 from mindpad_mm.diagnose.checks.filters.measure import check_filters
@@ -33,41 +34,29 @@ class CheckSettings:
         seed: Seed of drawn streets, the drawn object and random images.
     """
 
-    modes: Sequence[ModeSpec] | None = field(
-        default=None,
-        metadata=dict(
-            type=parse_modes,
-            nargs='+',
-            metavar='MODE',
-            help='padding modes to compare (all; artifacts: one), or pairs such as '
-            'reflect/circular, vertical first',
-        ),
+    modes: Sequence[ModeSpec] | None = option(
+        None,
+        'padding modes to compare (all; artifacts: one), or pairs such as reflect/circular, vertical '
+        'first',
+        type=parse_modes,
+        nargs='+',
+        metavar='MODE',
     )
-    label: str | None = field(
-        default=None,
-        metadata=dict(
-            help="class of the object that the shift check follows ('traffic light' if there is "
-            "one, else the only class; a classifier's: a number)"
-        ),
+    label: str | None = option(
+        None,
+        "class of the object that the shift check follows ('traffic light' if there is one, else the "
+        "only class; a classifier's: a number)",
     )
-    from_coco: PathLike | None = field(
-        default=None,
-        metadata=dict(
-            metavar='JSON',
-            help='COCO file: the shift check follows an annotated object in its own photo '
-            '(a drawn light)',
-        ),
+    from_coco: PathLike | None = option(
+        None,
+        'COCO file: the shift check follows an annotated object in its own photo (a drawn light)',
+        metavar='JSON',
     )
-    ann_id: int | None = field(
-        default=None, metadata=dict(type=int, metavar='ID', help='annotation id of that object')
+    ann_id: int | None = option(None, 'annotation id of that object', metavar='ID')
+    photo_root: PathLike | None = option(
+        None, 'folder of the photos of the COCO file', metavar='DIR'
     )
-    photo_root: PathLike | None = field(
-        default=None, metadata=dict(metavar='DIR', help='folder of the photos of the COCO file')
-    )
-    seed: int = field(
-        default=0,
-        metadata=dict(type=int, help='seed of drawn streets, drawn object and random images'),
-    )
+    seed: int = option(0, 'seed of drawn streets, drawn object and random images')
 
 
 Photos = Sequence[np.ndarray]
