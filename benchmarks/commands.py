@@ -20,8 +20,8 @@ from mmengine.utils import mkdir_or_exist
 from benchmarks.goals import Metric
 from benchmarks.teach import teach_ssd
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.journal import FOLDER
 from mindpad_mm.core.objects import ScanObject
-from mindpad_mm.scan.journal import FOLDER
 from mindpad_mm.testing.detectors import LABEL, family_detector
 
 _TOOL = Path(__file__).parents[1] / 'tools' / 'blindspot_scan.py'

@@ -13,11 +13,13 @@ from mindpad_mm.version import __version__
 
 __all__ = ['PADDING_MODES', 'SwapReport', '__version__', 'swap_padding']
 _NEEDS_MMDET = (
+    'BorderSettings',
     'CallableDetector',
     'DiagnoseHook',
     'ScanSettings',
     'SpatialCocoMetric',
     'blindspot_scan',
+    'border_loss',
 )
 
 if importlib.util.find_spec('mmengine') is not None:
@@ -35,17 +37,20 @@ if importlib.util.find_spec('mmengine') is not None:
     MODULE2PACKAGE.setdefault('mindpad_mm', 'mindpad_mm')
 
     # The hook and the metric register themselves.
+    from mindpad_mm.border import BorderSettings, border_loss
     from mindpad_mm.core.callable_detector import CallableDetector
     from mindpad_mm.diagnose.hook import DiagnoseHook
     from mindpad_mm.evaluation import SpatialCocoMetric
     from mindpad_mm.scan import ScanSettings, blindspot_scan
 
     __all__ += [
+        'BorderSettings',
         'CallableDetector',
         'DiagnoseHook',
         'ScanSettings',
         'SpatialCocoMetric',
         'blindspot_scan',
+        'border_loss',
     ]
 
 

@@ -54,10 +54,20 @@ def test_diagnose_evaluation_and_report_take_only_the_public_names_of_scan():
 
 def test_lower_rooms_do_not_import_higher_ones():
     above = {
-        'core': {'incremental', 'scan', 'diagnose', 'evaluation', 'report', 'cli', 'zoo'},
-        'padding': {'incremental', 'scan', 'diagnose', 'evaluation', 'report', 'cli', 'zoo'},
-        'incremental': {'scan', 'diagnose', 'evaluation', 'report', 'cli', 'zoo'},
-        'scan': {'diagnose', 'evaluation', 'report', 'cli', 'zoo'},
+        'core': {'incremental', 'border', 'scan', 'diagnose', 'evaluation', 'report', 'cli', 'zoo'},
+        'padding': {
+            'incremental',
+            'border',
+            'scan',
+            'diagnose',
+            'evaluation',
+            'report',
+            'cli',
+            'zoo',
+        },
+        'incremental': {'border', 'scan', 'diagnose', 'evaluation', 'report', 'cli', 'zoo'},
+        'border': {'incremental', 'scan', 'diagnose', 'evaluation', 'report', 'cli', 'zoo'},
+        'scan': {'border', 'diagnose', 'evaluation', 'report', 'cli', 'zoo'},
         'diagnose': {'scan', 'evaluation', 'report', 'cli', 'zoo'},
         'evaluation': {'report', 'cli', 'zoo'},
         'report': {'cli', 'zoo'},

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 # Command of ``mindpad`` -> its line in the help. Each is a module of this package with a `main`.
 COMMANDS = {
     'scan': 'map where a detector misses an object, at every position of a scene',
+    'border': "measure what image borders cost a detector, and padding's share of it",
     'diagnose': "check what a network's padding does to its features and scores",
     'compare': 'compare detectors on one test set, with confidence intervals',
     'report': 'write the HTML page of a finished scan, or of several side by side',

@@ -1,10 +1,10 @@
 """Blind-spot scans: an object at every position of a scene, and what the detector made of it."""
 
+from mindpad_mm.core.processes import LAUNCHERS
 from mindpad_mm.scan.engines import ENGINES, Engine
 from mindpad_mm.scan.paired import check_paired, paired_difference
 from mindpad_mm.scan.phase import GridPhase
 from mindpad_mm.scan.positions import position_boxes
-from mindpad_mm.scan.processes import LAUNCHERS
 from mindpad_mm.scan.result import ScanInfo, ScanResult
 from mindpad_mm.scan.run import blindspot_scan, scan_statistics
 from mindpad_mm.scan.settings import ScanSettings

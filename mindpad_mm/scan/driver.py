@@ -16,15 +16,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from torch import nn
 
+from mindpad_mm.core.journal import Journal
 from mindpad_mm.core.loading import config_faults
 from mindpad_mm.core.matching import Matches, match_all, match_each
+from mindpad_mm.core.processes import gathered
 from mindpad_mm.core.scenes import detect_images
 from mindpad_mm.scan.chunks import Chunk, ScanMap, ScanTask, cut_into_chunks
 from mindpad_mm.scan.engines import Engine, find_engine
 from mindpad_mm.scan.engines.full import AUTO_BATCH_SIZES, fastest_batch_size
-from mindpad_mm.scan.journal import Journal
 from mindpad_mm.scan.positions import common_grid
-from mindpad_mm.scan.processes import gathered
 from mindpad_mm.scan.result import BackgroundInfo, ObjectInfo, ScanArrays, ScanRun
 from mindpad_mm.scan.settings import AUTO
 

@@ -6,8 +6,7 @@ import contextlib
 import hashlib
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +15,27 @@ import torch
 from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from mmengine.runner import set_random_seed
-from torch import nn
 
 from mindpad_mm.core.callable_detector import CallableDetector
 from mindpad_mm.core.detector import (
     DetectorFiles,
     detector_classes,
     find_label,
-    lowered_thresholds,
-    prediction_mode,
     versions,
     weights_sha256,
 )
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike, list_images
-from mindpad_mm.core.loading import load_config, load_detector
+from mindpad_mm.core.journal import check_fingerprint, discard, prepare_folder
 from mindpad_mm.core.objects import ScanObject, load_coco_objects
-from mindpad_mm.core.scenes import Background, Scene, load_backgrounds, make_scene
+from mindpad_mm.core.opened import Detector, OpenedDetector, device_of, opened
+from mindpad_mm.core.processes import failing_together, gathered, launched
+from mindpad_mm.core.scenes import Background, Scene, load_backgrounds
 from mindpad_mm.core.settings import build_settings
 from mindpad_mm.scan.chunks import ScanTask
 from mindpad_mm.scan.driver import run_scan
 from mindpad_mm.scan.engines import find_engine
-from mindpad_mm.scan.journal import check_fingerprint, discard, prepare_folder
 from mindpad_mm.scan.phase import grid_strides
-from mindpad_mm.scan.processes import failing_together, gathered, launched
 from mindpad_mm.scan.result import ScanArrays, ScanInfo, ScanResult, ScanRun, score_map_of
 from mindpad_mm.scan.settings import AUTO, ScanSettings
 from mindpad_mm.scan.statistics import map_statistics, over_backgrounds
@@ -49,7 +45,7 @@ Pixels = PathLike | np.ndarray
 
 
 def blindspot_scan(
-    detector: nn.Module | DetectorFiles | tuple[PathLike, PathLike | None],
+    detector: Detector,
     scene: Pixels | Sequence[Pixels] = (),
     object: Pixels | Sequence[Pixels] = (),
     *,
@@ -74,7 +70,7 @@ def blindspot_scan(
             while the scan runs. Default: the result is in memory only.
         resume: Continue the scan in ``out``; a finished one is returned as it is.
         launcher: What started the processes that share the scan, see
-            :func:`mindpad_mm.scan.processes.launched`. The inputs must be readable for all of them.
+            :func:`mindpad_mm.core.processes.launched`. The inputs must be readable for all of them.
         settings: All settings at once; instead of ``options``.
         options: Fields of :class:`ScanSettings`, such as ``label``, ``sizes`` or ``stride``.
 
@@ -95,18 +91,18 @@ def blindspot_scan(
     if isinstance(detector, tuple):
         detector = DetectorFiles(*detector)
     folder = None if out is None else Path(out)
-    device = detector.device if isinstance(detector, DetectorFiles) else _device_of(detector)
+    device = device_of(detector)
     with contextlib.ExitStack() as stack:
         own_device = stack.enter_context(launched(launcher, device))
         with failing_together():
             if folder is not None:
-                prepare_folder(folder, resume, check=get_rank() == 0)
+                prepare_folder(folder, resume, 'scan.json', check=get_rank() == 0)
             elif resume:
                 raise UserError('`resume` needs the folder of the scan to continue: give `out`')
             objects, holes = _load_objects(object, settings)
             backgrounds = _load_scenes(scene, holes, settings.seed)
             set_random_seed(settings.seed)
-            subject = stack.enter_context(_opened(detector, own_device))
+            subject = stack.enter_context(opened(detector, own_device))
             task = _task(subject, backgrounds, objects, settings)
             fingerprint = _fingerprint(subject, task, device)
             prints = gathered((fingerprint, resume and _is_finished(folder)))
@@ -132,60 +128,8 @@ def blindspot_scan(
         return result
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """A built detector and its names in ``scan.json``."""
-
-    model: nn.Module
-    config: str
-    checkpoint: str | None
-    cfg_options: dict[str, Any]
-
-    def make_scene(self, background: Background, space: str) -> Scene:
-        if isinstance(self.model, CallableDetector):
-            return self.model.make_scene(background, space)
-        return make_scene(background, self.model.cfg, space)
-
-    def config_sha256(self) -> str:
-        if isinstance(self.model, CallableDetector):
-            content = repr((self.config, self.model.dataset_meta))
-        else:
-            content = repr(sorted(self.model.cfg.to_dict().items()))
-        return hashlib.sha256(content.encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def _opened(detector: nn.Module | DetectorFiles, device: str) -> Iterator[_Subject]:
-    """The detector, built and with low score thresholds."""
-    if isinstance(detector, DetectorFiles):
-        config = load_config(str(detector.config), dict(detector.cfg_options or {}))
-        thresholds = lowered_thresholds(config)
-        weights = None if detector.checkpoint is None else str(detector.checkpoint)
-        model = load_detector(config, weights, device, cfg_options=thresholds)
-        options = {**(detector.cfg_options or {}), **thresholds}
-        yield _Subject(model, str(detector.config), weights, options)
-    elif isinstance(detector, CallableDetector):
-        name = getattr(detector.function, '__qualname__', type(detector.function).__name__)
-        yield _Subject(detector, name, 'in memory', {})
-    elif isinstance(detector, nn.Module) and hasattr(detector, 'cfg'):
-        with prediction_mode(detector):
-            config = getattr(detector.cfg, 'filename', None) or type(detector).__name__
-            yield _Subject(detector, config, 'in memory', lowered_thresholds(detector.cfg))
-    else:
-        raise UserError(
-            f'`detector` is a {type(detector).__name__}: give a model that mmdet.apis.init_detector '
-            f'built, a pair (config, checkpoint), or a function wrapped by '
-            f'mindpad_mm.CallableDetector(function, classes)'
-        )
-
-
-def _device_of(detector: Any) -> str:
-    parameter = next(detector.parameters(), None) if isinstance(detector, nn.Module) else None
-    return 'cpu' if parameter is None else str(parameter.device)
-
-
 def _task(
-    subject: _Subject,
+    subject: OpenedDetector,
     backgrounds: Sequence[Background],
     objects: Sequence[ScanObject],
     settings: ScanSettings,
@@ -203,7 +147,7 @@ def _task(
     )
 
 
-def _fingerprint(subject: _Subject, task: ScanTask, device: str) -> dict[str, Any]:
+def _fingerprint(subject: OpenedDetector, task: ScanTask, device: str) -> dict[str, Any]:
     """All that the scores depend on, as JSON types."""
     settings = task.settings
     return {
@@ -230,7 +174,7 @@ def _fingerprint(subject: _Subject, task: ScanTask, device: str) -> dict[str, An
 def _result(
     arrays: ScanArrays,
     run: ScanRun,
-    subject: _Subject,
+    subject: OpenedDetector,
     task: ScanTask,
     device: str,
     fingerprint: dict[str, Any],

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.journal import FOLDER
 from mindpad_mm.scan import blindspot_scan
-from mindpad_mm.scan.journal import FOLDER
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'blindspot_scan.py'
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(TOOL.parents[1]), 'OMP_NUM_THREADS': '1'}

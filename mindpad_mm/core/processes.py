@@ -66,7 +66,7 @@ def launched(launcher: str, device: str) -> Iterator[str]:
         ) from error
     except RuntimeError as error:
         reason = ' '.join(str(error).split())[:300]
-        raise UserError(f'not all processes of the scan could start: {reason}') from error
+        raise UserError(f'not all processes could start: {reason}') from error
     if get_rank() > 0:
         # As mmengine sets it for loggers that are made from now on.
         MMLogger.get_current_instance().setLevel('ERROR')
@@ -108,6 +108,6 @@ def failing_together() -> Iterator[None]:
 def _terminated(*args: Any) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
     sys.exit(
-        'error: the scan was ended, as launchers do when one of its processes died; finished chunks '
+        'error: the work was ended, as launchers do when one of its processes died; finished chunks '
         'are kept, the same command with --resume continues'
     )

@@ -1,4 +1,4 @@
-"""Results kept as they come, so that a killed scan goes on where it stopped."""
+"""Results kept as they come, so that killed work goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 _COLUMNS = 6
 
 
-def prepare_folder(out: PathLike, resume: bool, check: bool = True) -> Path:
-    """See that a scan may write to a folder, before any work is done. Nothing is overwritten.
+def prepare_folder(out: PathLike, resume: bool, result: str, check: bool = True) -> Path:
+    """See that long work may write to a folder, before it begins. Nothing is overwritten.
 
     Args:
         out: The folder; made if it is missing.
-        resume: Whether a scan in it may be continued.
+        resume: Whether work in it may be continued.
+        result: Name of the file that is there once the work is finished.
         check: Whether to look at what the folder holds; of several processes, one does.
 
     Raises:
@@ -46,15 +47,15 @@ def prepare_folder(out: PathLike, resume: bool, check: bool = True) -> Path:
         if not resume:
             raise UserError(
                 f'`out` {str(out)!r} is not empty: choose another folder, or set `resume` to continue '
-                f'the scan in it'
+                f'what is in it'
             )
-        if not (out / FOLDER).is_dir() and not (out / 'scan.json').is_file():
-            raise UserError(f'`out` {str(out)!r} holds no scan to resume: choose another folder')
+        if not (out / FOLDER).is_dir() and not (out / result).is_file():
+            raise UserError(f'`out` {str(out)!r} holds nothing to resume: choose another folder')
     return out
 
 
 def check_fingerprint(found: dict[str, Any], wanted: dict[str, Any], out: Path) -> None:
-    """Refuse to continue a scan of something else.
+    """Refuse to continue work on something else.
 
     Raises:
         UserError: Names what differs.
@@ -67,7 +68,7 @@ def check_fingerprint(found: dict[str, Any], wanted: dict[str, Any], out: Path) 
         ]
         hint = ' (OMP_NUM_THREADS sets the threads)' if 'threads' in differing else ''
         raise UserError(
-            f'the scan in {str(out)!r} was run with another {", ".join(named)}: '
+            f'what is in {str(out)!r} was run with another {", ".join(named)}: '
             f'resume it with the same{hint}, or choose another `out`'
         )
 

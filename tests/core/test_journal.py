@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.journal import FOLDER, Journal, prepare_folder
 from mindpad_mm.core.matching import Matches
-from mindpad_mm.scan.journal import FOLDER, Journal, prepare_folder
 
 BOXES = np.array([[np.nan] * 4, [1, 2, 3.5, 4], [0, 0, 8, 9]], np.float32)
 FOUND = Matches(np.array([0, 0.5, 1], np.float32), np.array([0, 0.75, 0.5], np.float32), BOXES)
@@ -47,19 +47,19 @@ def test_chunks_of_another_scan_are_refused_naming_what_differs(tmp_path):
 def test_folder_with_anything_in_it_is_never_written_to(tmp_path):
     (tmp_path / 'mine.txt').touch()
     with pytest.raises(UserError, match='not empty'):
-        prepare_folder(tmp_path, resume=False)
+        prepare_folder(tmp_path, resume=False, result='scan.json')
     with pytest.raises(UserError, match='no scan to resume'):
-        prepare_folder(tmp_path, resume=True)
+        prepare_folder(tmp_path, resume=True, result='scan.json')
     assert os.listdir(tmp_path) == ['mine.txt']
 
 
 def test_file_or_unwritable_place_is_refused(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(UserError, match='is a file'):
-        prepare_folder(tmp_path / 'file', resume=False)
+        prepare_folder(tmp_path / 'file', resume=False, result='scan.json')
     with pytest.raises(UserError, match='cannot be written'):
-        prepare_folder(tmp_path / 'file' / 'below', resume=False)
+        prepare_folder(tmp_path / 'file' / 'below', resume=False, result='scan.json')
 
 
 def test_new_folder_is_made_with_its_parents(tmp_path):
-    assert prepare_folder(tmp_path / 'a' / 'b', resume=True).is_dir()
+    assert prepare_folder(tmp_path / 'a' / 'b', resume=True, result='scan.json').is_dir()

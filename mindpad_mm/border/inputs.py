@@ -1,0 +1,185 @@
+"""Windows as a detector's input: through its own test pipeline, or padded as an image first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import nn
+
+from mindpad_mm.border.settings import AUTO, INPUT_PADDING
+from mindpad_mm.border.windows import Size
+from mindpad_mm.core.callable_detector import CallableDetector
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.scenes import Background, Scene, detect_images, make_scene
+
+# The grey that MMDetection's own configs pad with.
+_GREY = 114
+
+
+def _scene(model: nn.Module, pixels: np.ndarray) -> Scene:
+    background = Background(pixels, 'a window')
+    if isinstance(model, CallableDetector):
+        return model.make_scene(background, 'image')
+    return make_scene(background, model.cfg, 'image')
+
+
+def _canvases(model: nn.Module, size: Size) -> tuple[np.ndarray, np.ndarray]:
+    """(C, H, W) inputs that the test pipeline makes of a black and of a white image."""
+    black, white = (np.full((*size, 3), value, np.uint8) for value in (0, 255))
+    pipeline = _scene(model, black).pipeline
+    first, second = (
+        pipeline({'img': image, 'img_id': 0})['inputs'].numpy() for image in (black, white)
+    )
+    return first, second
+
+
+def _part(first: np.ndarray, second: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of the input that depend on the photo."""
+    differing = (first != second).any(0)
+    rows, cols = (np.flatnonzero(differing.any(axis)).tolist() for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
+
+
+def window_size(model: nn.Module, photo: Size, wanted: Size | None = None) -> Size:
+    """The size of windows, which the network sees pixel for pixel.
+
+    Args:
+        model: The detector.
+        photo: (height, width) of the photo, pixels.
+        wanted: The size to check. Default: the part of the network's input that the photo fills,
+            letterbox bars and other padding not counted.
+
+    Raises:
+        UserError: The test pipeline resizes images of that size.
+    """
+    size = wanted or _part_size(model, photo)
+    again = _part_size(model, size)
+    if again != size:
+        advice = (
+            'choose that' if wanted else 'windows need a pipeline that leaves its own output alone'
+        )
+        raise UserError(
+            f'`window`: the test pipeline resizes {size[0]} x {size[1]} pixels (height x width) to '
+            f'{again[0]} x {again[1]}: {advice}'
+        )
+    return size
+
+
+def _part_size(model: nn.Module, size: Size) -> Size:
+    rows, cols = _part(*_canvases(model, size))
+    return rows.stop - rows.start, cols.stop - cols.start
+
+
+def fill_value(model: nn.Module, fill: str, window: Size) -> tuple[int, int, int]:
+    """The colour beyond the cut, (B, G, R) in 0..255; see :class:`BorderSettings`.
+
+    Raises:
+        UserError: The detector has no such value.
+    """
+    if fill.isdecimal():
+        return (int(fill),) * 3
+    pad, mean = _pad_value(model, window), _mean(model)
+    if fill == 'pad' and pad is None:
+        raise UserError("`fill`: the test pipeline pads with nothing: choose 'mean' or a number")
+    if fill == 'mean' and mean is None:
+        raise UserError("`fill`: the data preprocessor has no mean: choose 'pad' or a number")
+    chosen = {'pad': [pad], 'mean': [mean], AUTO: [pad, mean, (_GREY,) * 3]}[fill]
+    return next(value for value in chosen if value is not None)
+
+
+def _pad_value(model: nn.Module, window: Size) -> tuple[int, int, int] | None:
+    for size in ((window[0], window[1] // 2), (window[0] // 2, window[1])):
+        first, second = _canvases(model, size)
+        same = (first == second).all(0)
+        if same.any() and first.dtype == np.uint8 and len(first) == 3:
+            blue, green, red = first[:, same][:, 0].tolist()
+            return blue, green, red
+    return None
+
+
+def _mean(model: nn.Module) -> tuple[int, int, int] | None:
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    if not getattr(preprocessor, '_enable_normalize', False):
+        return None
+    mean = preprocessor.mean.flatten().expand(3).tolist()  # type: ignore[union-attr]
+    if preprocessor._channel_conversion:  # type: ignore[union-attr]
+        mean = mean[::-1]
+    blue, green, red = (int(np.clip(round(value), 0, 255)) for value in mean)
+    return blue, green, red
+
+
+class WindowInputs:
+    """Runs a detector on windows of one size.
+
+    Args:
+        model: The detector, or one of the same config.
+        window: (height, width) of the windows, pixels.
+        padding: How the windows are padded as images, a key of ``INPUT_PADDING``. Default: not at all;
+            they go through the test pipeline.
+        width: Of that padding, pixels on every side.
+        fill: (B, G, R) of the padding ``'constant'``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        window: Size,
+        padding: str | None = None,
+        width: int = 0,
+        fill: tuple[int, int, int] = (0, 0, 0),
+    ) -> None:
+        self._scene = _scene(model, np.zeros((*window, 3), np.uint8))
+        self._padding, self._width, self._fill = padding, width, fill
+        if padding is None:
+            return
+        first, second = _canvases(model, window)
+        if first.dtype != np.uint8:
+            raise UserError(
+                '`input_padding`: the test pipeline gives no 8-bit input that could be padded'
+            )
+        self._rows, self._cols = _part(first, second)
+        grown = (first.shape[0], first.shape[1] + 2 * width, first.shape[2] + 2 * width)
+        bars = first[:, (first == second).all(0)]
+        self._canvas = np.zeros(grown, np.uint8)
+        if bars.size:
+            self._canvas[:] = bars[:, :1, None]
+        sample = self._scene.pack([np.zeros((*window, 3), np.uint8)])['data_samples'][0]
+        size = grown[1:]
+        shapes = dict.fromkeys(('ori_shape', 'img_shape', 'pad_shape'), size)
+        self._metainfo = {**sample.metainfo, **shapes, 'scale_factor': (1.0, 1.0)}
+
+    def detect(self, model: nn.Module, windows: Sequence[np.ndarray]) -> list[InstanceData]:
+        """Final detections of each window, boxes in its pixels."""
+        if self._padding is None:
+            return detect_images(model, self._scene, windows)
+        inputs = [torch.from_numpy(self._padded(window)) for window in windows]
+        samples = [DetDataSample(metainfo=self._metainfo) for _ in windows]
+        with torch.inference_mode():
+            found = model.test_step({'inputs': inputs, 'data_samples': samples})
+        moved = [self._cols.start + self._width, self._rows.start + self._width] * 2
+        detections = []
+        for result in found:
+            instances = result.pred_instances
+            instances.bboxes = instances.bboxes - instances.bboxes.new_tensor(moved)
+            detections.append(instances)
+        return detections
+
+    def _padded(self, window: np.ndarray) -> np.ndarray:
+        n = self._width
+        widths = ((n, n), (n, n))
+        if self._padding == 'constant':
+            planes = [
+                np.pad(window[..., c], widths, constant_values=self._fill[c]) for c in range(3)
+            ]
+            image = np.stack(planes)
+        else:
+            mode = INPUT_PADDING[str(self._padding)]
+            image = np.pad(window, (*widths, (0, 0)), mode=mode).transpose(2, 0, 1)  # type: ignore[call-overload]
+        canvas = self._canvas.copy()
+        rows, cols = self._rows, self._cols
+        canvas[:, rows.start : rows.stop + 2 * n, cols.start : cols.stop + 2 * n] = image
+        return canvas

@@ -1,0 +1,11 @@
+#!/usr/bin/env python
+"""Same as ``mindpad border``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout, installed or not
+from mindpad_mm.cli.border import main
+
+if __name__ == '__main__':
+    main()
