@@ -20,7 +20,7 @@ from mindpad_mm.evaluation.detections import TestSet, detect
 from mindpad_mm.evaluation.recalibrate import recalibrated_checkpoint
 from mindpad_mm.evaluation.regions import BORDER_PX
 from mindpad_mm.evaluation.spatial import SpatialEval, default_partitions, spatial_precisions
-from mindpad_mm.scan import blindspot_scan
+from mindpad_mm.scan import ScanStatistics, blindspot_scan
 from mindpad_mm.traffic_lights.compose import cut_out
 from mindpad_mm.traffic_lights.sources import read_crop
 from studies.training import Training
@@ -107,7 +107,7 @@ class Evaluation:
         found = json.loads(detections.read_text('utf-8'))
         return SpatialEval(gt, found, PARTITIONS, PRECISIONS, cat_ids=cat_ids)
 
-    def scan(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def scan(self, options: Mapping[str, Any]) -> ScanStatistics:
         """Statistics of a scan: ``overall`` and ``maps`` as in ``scan.json``.
 
         Args:

@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 import numpy as np
 import torch
 
-from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.errors import UserError, one_line
 
 
 def checkpoint_loading() -> bool:
@@ -68,7 +68,7 @@ def load_url(
         try:
             torch.hub.download_url_to_file(url, path, progress=progress)
         except OSError as error:
-            raise UserError(f'cannot download {url} ({_one_line(error)})') from error
+            raise UserError(f'cannot download {url} ({one_line(error)})') from error
     return load_checkpoint_file(path, map_location)
 
 
@@ -101,9 +101,12 @@ def load_checkpoint_file(filename: str, map_location: Any = None) -> dict:
                 f'checkpoint {filename} is refused: it holds {refused.group(1)}, which is no '
                 'weight and could run any code; if you trust its origin, save its state_dict alone'
             ) from None
+        # torch's text for an UnpicklingError is a page of advice to load it unsafely.
+        unpickling = isinstance(error, pickle.UnpicklingError)
+        reason = 'UnpicklingError' if unpickling else one_line(error)
         raise UserError(
             f'checkpoint {filename} cannot be read, it may be truncated or not a torch checkpoint '
-            f'({_one_line(error)})'
+            f'({reason})'
         ) from error
     if not isinstance(loaded, dict):
         raise UserError(
@@ -127,12 +130,6 @@ _UNREADABLE = (
     MemoryError,
     OSError,
 )
-
-
-def _one_line(error: BaseException) -> str:
-    # torch's text for an UnpicklingError is a page of advice to load it unsafely.
-    lines = [] if isinstance(error, pickle.UnpicklingError) else str(error).strip().splitlines()
-    return f'{type(error).__name__}: {lines[0]}' if lines else type(error).__name__
 
 
 def _torch_loads_weights_only() -> bool:

@@ -1,1 +1,1 @@
-"""What every part of mindpad_mm uses: errors, files, images, tables, detectors and their scenes."""
+"""Shared by all parts of mindpad_mm: errors, files, images, tables, detectors and their scenes."""

@@ -1,4 +1,4 @@
-"""Any function from images to detections, as a detector that can be scanned."""
+"""Scan any function from images to detections."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.scenes import Background, Scene
 
 Detections = Mapping[str, Any]
-"""``boxes`` (M, 4) ``x1, y1, x2, y2`` in pixels of the image, ``scores`` (M,) in 0..1, ``labels`` (M,),
-as tensors, arrays or lists."""
+"""Detections of one image as tensors, arrays or lists: ``boxes`` (M, 4) ``x1, y1, x2, y2`` in pixels of
+the image, ``scores`` (M,) in 0..1, and ``labels`` (M,) int."""
 
 
 class CallableDetector(nn.Module):
-    """Wraps a function, so that :func:`mindpad_mm.blindspot_scan` can run it.
+    """Wraps a function so that :func:`mindpad_mm.blindspot_scan` can scan it.
 
-    The image is the network's input, and whole forward passes are run: the incremental engine needs
-    MMDetection's modules.
+    Objects are pasted into the image, and the full engine runs the function on every pasted image. The
+    incremental engine needs MMDetection's modules.
 
     Args:
-        function: Takes N images, (H, W, 3) uint8 arrays, and returns N :data:`Detections`, final ones:
-            after non-maximum suppression, with a low score threshold (a blind spot shows as a low score).
+        function: Takes a list of N (H, W, 3) uint8 arrays and returns N :data:`Detections`. They must be
+            final, i.e. after non-maximum suppression. The score threshold should be low, because the
+            score is low at a blind spot.
         classes: Name of each label.
-        colors: Order of the channels that ``function`` takes: ``'rgb'`` (default) or ``'bgr'``.
+        colors: Order of the channels that ``function`` expects: ``'rgb'`` (default) or ``'bgr'``.
 
     Raises:
-        UserError: ``colors`` is neither.
+        UserError: ``colors`` is unknown.
 
     Example:
         >>> from torchvision.models.detection import SSD300_VGG16_Weights, ssd300_vgg16
@@ -60,11 +61,15 @@ class CallableDetector(nn.Module):
         self.dataset_meta = {'classes': tuple(classes)}
 
     def make_scene(self, background: Background, space: str = 'input') -> Scene:
-        """A scene that is the background itself, in either space."""
+        """The background itself as a scene; the spaces ``input`` and ``image`` are the same here."""
         return Scene(background.pixels, background.source, space, _as_input, {})
 
     def test_step(self, data: dict[str, Any]) -> list[DetDataSample]:
-        """Detections of a batch that :meth:`Scene.pack` made."""
+        """Run the function on a batch from :meth:`Scene.pack`.
+
+        Raises:
+            UserError: The function returned something else than detections of each image.
+        """
         images = [image.permute(1, 2, 0).numpy() for image in data['inputs']]
         if self.colors == 'rgb':
             images = [image[..., ::-1] for image in images]
@@ -101,7 +106,7 @@ def _instances(detections: Detections) -> InstanceData:
     if not len(boxes) == len(scores) == len(labels):
         raise UserError(
             f'the detector function returned {len(boxes)} boxes, {len(scores)} scores and '
-            f'{len(labels)} labels for one image: they must be as many'
+            f'{len(labels)} labels for one image: the numbers must be equal'
         )
     if not (torch.isfinite(boxes).all() and torch.isfinite(scores).all()):
         raise UserError('the detector function returned boxes or scores that are not finite')

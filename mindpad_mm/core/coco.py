@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pycocotools.coco import COCO
 
-from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.errors import UserError, one_line
 from mindpad_mm.core.images import PathLike
 
 
@@ -24,9 +24,9 @@ def read_coco(path: Path) -> COCO:
         with contextlib.redirect_stdout(io.StringIO()):
             return COCO(str(path))
     except (ValueError, KeyError, TypeError, AssertionError) as error:
-        # Not repr(error): that of a decoding error contains the whole file.
-        problem = f'{type(error).__name__}: {error}'
-        raise UserError(f'{str(path)!r} is not a COCO annotation file: {problem}') from error
+        raise UserError(
+            f'{str(path)!r} is not a COCO annotation file: {one_line(error)}'
+        ) from error
 
 
 def find_photo(ann_file: Path, file_name: str, photo_root: PathLike | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""What a scan needs to know of a detector and its config."""
+"""Facts about a detector and its config that a scan needs."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class DetectorFiles:
     """A detector on disk.
 
     Attributes:
-        config: An MMDetection config.
-        checkpoint: Its weights, a path or URL; None draws random ones.
+        config: Path of an MMDetection config.
+        checkpoint: Path or URL of the weights; None: random weights.
         cfg_options: Overrides of the config, as ``--cfg-options`` gives them. Default: none.
-        device: For torch, e.g. ``'cuda:0'``.
+        device: Torch device, e.g. ``'cuda:0'``. Default: ``'cpu'``.
     """
 
     config: PathLike
@@ -46,18 +46,18 @@ class DetectorFiles:
 
 
 def lowered_thresholds(config: Config) -> dict[str, float]:
-    """The cfg-options that lower a detector's score thresholds to 0.001, never raising one.
+    """The cfg-options that lower a detector's score thresholds to 0.001; lower ones stay.
 
-    A blind spot shows as a low score, which the usual thresholds would hide.
+    At a blind spot the score is low, and the usual thresholds would remove the detection.
 
     Args:
         config: A config with a ``model``.
 
     Returns:
-        Such as ``{'model.test_cfg.score_thr': 0.001}``; empty where all are low already.
+        Overrides such as ``{'model.test_cfg.score_thr': 0.001}``; empty if no threshold is higher.
 
     Raises:
-        UserError: A threshold is no number.
+        UserError: A threshold is not a number.
     """
     model = config.get('model')
     lowered = {}
@@ -72,30 +72,33 @@ def lowered_thresholds(config: Config) -> dict[str, float]:
 
 @contextlib.contextmanager
 def prediction_mode(model: nn.Module) -> Iterator[None]:
-    """Put a built detector in evaluation mode with score thresholds of 0.001 at most; restore both after.
+    """Put a detector in evaluation mode with score thresholds of at most 0.001.
+
+    Mode and thresholds are restored when the context ends.
 
     Args:
-        model: A detector whose modules keep their thresholds in a dict ``test_cfg``.
+        model: A built detector, whose modules have their thresholds in a dict ``test_cfg``.
     """
     training = [module for module in model.modules() if module.training]
     model.eval()
-    raised: list[tuple[dict[str, Any], float]] = []
+    lowered: list[tuple[dict[str, Any], float]] = []
     for module in model.modules():
         for settings in _dicts(getattr(module, 'test_cfg', None)):
             threshold = settings.get('score_thr')
             if isinstance(threshold, (int, float)) and threshold > SCORE_THR:
-                raised.append((settings, threshold))
+                lowered.append((settings, threshold))
                 settings['score_thr'] = SCORE_THR
     try:
         yield
     finally:
-        for settings, threshold in reversed(raised):
+        for settings, threshold in lowered:
             settings['score_thr'] = threshold
         for module in training:
             module.training = True
 
 
 def _dicts(node: Any) -> Iterator[dict[str, Any]]:
+    """All dicts in nested dicts, lists and tuples."""
     if isinstance(node, dict):
         yield node
     values = node.values() if isinstance(node, dict) else node
@@ -105,6 +108,7 @@ def _dicts(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in nested dicts, lists and tuples."""
     items = node.items() if isinstance(node, dict) else enumerate(node)
     for name, value in items:
         if isinstance(value, (dict, list, tuple)):
@@ -117,10 +121,11 @@ def detector_classes(model: nn.Module) -> list[str]:
     """Names of a detector's classes, in the order of its labels.
 
     Args:
-        model: As :func:`mindpad_mm.core.loading.load_detector` gives it.
+        model: A detector with ``dataset_meta``, see
+            :func:`mindpad_mm.core.loading.load_detector`.
 
     Raises:
-        UserError: They are not as many as the detector tells apart: they are another's.
+        UserError: The number of names is not the number of classes that the detector predicts.
     """
     classes = list(model.dataset_meta['classes'])
     for name, module in model.named_modules():
@@ -132,23 +137,22 @@ def detector_classes(model: nn.Module) -> list[str]:
                 f'the detector predicts {number} classes ({name}.num_classes), but '
                 f'{len(classes)} class names are given '
                 f'({", ".join(classes[:3])}{", ..." * (len(classes) > 3)}): '
-                f'set its own in the config, test_dataloader.dataset.metainfo.classes'
+                f'set test_dataloader.dataset.metainfo.classes in the config'
             )
     return classes
 
 
 def find_label(label: str | None, classes: Sequence[str]) -> int:
-    """Index of the class to ask for.
+    """Index of the class to look for.
 
     Args:
-        label: Its name; None stands for ``traffic light`` if that is a class, else for the only
+        label: Name of the class. None: ``traffic light`` if there is such a class, else the only
             class.
-        classes: The detector's.
+        classes: Names of the detector's classes.
 
     Raises:
-        UserError: There is no such class, or no default.
+        UserError: There is no such class, or ``label`` is None and there is no default.
     """
-    classes = list(classes)
     if label is None:
         if DEFAULT_LABEL in classes:
             return classes.index(DEFAULT_LABEL)
@@ -168,7 +172,7 @@ def _some(classes: Sequence[str], most: int = 80) -> str:
 
 
 def weights_sha256(model: nn.Module) -> str:
-    """Digest of all parameters and buffers, by name, shape and value."""
+    """Digest of names, types, shapes and values of all parameters and buffers."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
@@ -177,7 +181,7 @@ def weights_sha256(model: nn.Module) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of all that takes part in a scan."""
+    """Version of each package that a scan depends on."""
     modules = (mmdet, mmcv, mmengine, torch, torchvision, np, cv2)
     found = {module.__name__: str(module.__version__) for module in modules}
     return {'mindpad_mm': __version__, **found}

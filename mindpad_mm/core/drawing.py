@@ -1,4 +1,4 @@
-"""Traffic lights and street scenes drawn from nothing, for when no photos are at hand."""
+"""Drawings of traffic lights and street scenes, which need no photos."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import cv2
 import numpy as np
 
 LIT = ('red', 'yellow', 'green')
-# BGR of a lamp when lit; unlit lamps keep a dark trace of their own colour.
+# BGR of a lit lamp. Unlit lamps have a dark shade of the same colour.
 _LAMP_BGR = {'red': (40, 45, 245), 'yellow': (40, 185, 255), 'green': (165, 230, 60)}
 Seed = int | np.random.Generator | None
 
 
 def draw_light(height: int, lit: str = 'red', rng: Seed = None) -> np.ndarray:
-    """Draw a three-lamp vertical traffic light in a tight box, anti-aliased.
+    """Draw a vertical traffic light with three lamps, anti-aliased.
 
     Args:
-        height: height of the picture in pixels, at least 4.
-        lit: the lamp that is on: ``red``, ``yellow`` or ``green``.
-        rng: generator or seed for proportions and colours; ``None`` is seed 0. The same seed draws
-            the same light.
+        height: Height in pixels, at least 4.
+        lit: The lamp that is on: ``'red'`` (default), ``'yellow'`` or ``'green'``.
+        rng: Generator or seed of proportions and colours. Default: seed 0. The same seed gives the
+            same pixels.
 
     Returns:
-        uint8 BGRA with straight alpha, ``[height, width, 4]``, width about 0.42 of the height.
-        Every border row and column holds some of the light.
+        (height, width, 4) uint8 BGRA with straight alpha, cropped to the light. The width is 0.36
+        to 0.46 of the height.
 
     Raises:
-        ValueError: height below 4 or an unknown ``lit``.
+        ValueError: The height is below 4, or ``lit`` is unknown.
     """
     if height < 4:
         raise ValueError(f'height is {height}: a traffic light needs at least 4 pixels')
@@ -33,7 +33,8 @@ def draw_light(height: int, lit: str = 'red', rng: Seed = None) -> np.ndarray:
         raise ValueError(f'lit is {lit!r}: choose one of {", ".join(LIT)}')
     rng = np.random.default_rng(0 if rng is None else rng)
     width = max(2, round(height * rng.uniform(0.36, 0.46)))
-    # Drawn large and shrunk by area averaging: the same shapes at every size, true coverage.
+    # Drawn large and shrunk by area averaging, so that shapes are the same at every size and alpha
+    # is the share of a pixel that the light covers.
     factor = max(2, -(-160 // height))
     h, w = height * factor, width * factor
 
@@ -50,7 +51,7 @@ def draw_light(height: int, lit: str = 'red', rng: Seed = None) -> np.ndarray:
     if has_plate:
         housing = _rounded_rectangle(h, w, box, 0.15 * w)[..., None]
         picture += housing * (body - picture)
-    # A cylinder's shading: one side catches the sky.
+    # Shading from side to side, as on a cylinder.
     side = np.linspace(-1, 1, w, dtype=np.float32)[None, :, None] * rng.uniform(-0.25, 0.25)
     picture *= 1 + side
 
@@ -70,7 +71,13 @@ def draw_light(height: int, lit: str = 'red', rng: Seed = None) -> np.ndarray:
 def _rounded_rectangle(
     h: int, w: int, box: tuple[float, float, float, float], radius: float
 ) -> np.ndarray:
-    """Coverage in 0..1, [h, w] float32, of a rectangle (x0, y0, x1, y1) with round corners."""
+    """(h, w) float32 in 0..1: coverage of each pixel by a rectangle with round corners.
+
+    Args:
+        h, w: Size of the result, pixels.
+        box: x0, y0, x1, y1, pixels.
+        radius: Of the corners, pixels.
+    """
     ys, xs = np.mgrid[0.5:h, 0.5:w].astype(np.float32)
     dx = np.maximum(np.maximum(box[0] + radius - xs, xs - box[2] + radius), 0)
     dy = np.maximum(np.maximum(box[1] + radius - ys, ys - box[3] + radius), 0)
@@ -85,7 +92,7 @@ def _draw_lamp(
     on: bool,
     rng: np.random.Generator,
 ) -> None:
-    """Draw one lamp with its visor into ``picture`` ([h, w, 3] float32), in place."""
+    """Draw one lamp with its visor into ``picture`` ((h, w, 3) float32), in place."""
     h, w = picture.shape[:2]
     ys, xs = np.mgrid[0.5:h, 0.5:w].astype(np.float32)
     distance = np.hypot(xs - centre[0], ys - centre[1])
@@ -93,33 +100,33 @@ def _draw_lamp(
     if not on:
         picture += disc * (colour * rng.uniform(0.08, 0.2) + 8 - picture)
     else:
-        # Bright lamps saturate the camera: the middle bleaches towards white.
+        # A bright lamp saturates the camera: its middle is nearly white.
         bleach = rng.uniform(0.1, 0.8) * np.exp(-((distance / (0.7 * radius)) ** 2))[..., None]
         picture += disc * (colour + bleach * (255 - colour) - picture)
         halo = np.exp(-np.maximum(distance - radius, 0) / (0.35 * radius))[..., None]
         picture += (1 - disc) * halo * rng.uniform(0.15, 0.45) * colour
-    # The visor: a dark arc over the lamp.
+    # The visor is a dark arc above the lamp.
     ring = (1 - np.abs(distance - 1.08 * radius) / (0.10 * radius)).clip(0, 1)
     picture *= 1 - (0.7 * ring * (ys < centre[1]))[..., None]
 
 
 def draw_street(height: int, width: int, rng: Seed) -> np.ndarray:
-    """Draw a street scene: sky, houses with windows, a road, trees, poles, cars; no traffic light.
+    """Draw a street scene without traffic lights: sky, houses, a road, trees, poles and cars.
 
     Args:
-        height, width: size in pixels, each at least 16.
-        rng: generator or seed; the same seed draws the same street.
+        height, width: Size in pixels, each at least 16.
+        rng: Generator or seed; None is seed 0. The same seed gives the same pixels.
 
     Returns:
-        uint8 BGR, ``[height, width, 3]``.
+        (height, width, 3) uint8 BGR.
 
     Raises:
-        ValueError: a side below 16.
+        ValueError: A side is below 16.
     """
     if min(height, width) < 16:
         raise ValueError(f'a street of {height}x{width} is too small: at least 16 pixels a side')
     rng = np.random.default_rng(0 if rng is None else rng)
-    # Drawn at twice the size and averaged down, so that edges are as soft as a camera's.
+    # Drawn at twice the size and shrunk, so that edges are as soft as in a photo.
     h, w = 2 * height, 2 * width
     horizon = int(h * rng.uniform(0.5, 0.72))
     vanish = int(w * rng.uniform(0.3, 0.7))
@@ -139,7 +146,16 @@ def draw_street(height: int, width: int, rng: Seed) -> np.ndarray:
 
 
 def smooth_noise(h: int, w: int, cells: int, rng: np.random.Generator) -> np.ndarray:
-    """Clouds: [h, w] float32, about zero mean and unit spread, ``cells`` blobs across."""
+    """Random smooth pattern, which looks like clouds.
+
+    Args:
+        h, w: Size in pixels.
+        cells: Number of blobs along each axis in the coarsest of three octaves.
+        rng: Generator.
+
+    Returns:
+        (h, w) float32 with a mean of about 0 and a standard deviation of about 1.
+    """
     total = np.zeros((h, w), np.float32)
     for octave in range(3):
         grid = rng.normal(0, 1, (cells * 2**octave, cells * 2**octave)).astype(np.float32)
@@ -148,7 +164,13 @@ def smooth_noise(h: int, w: int, cells: int, rng: np.random.Generator) -> np.nda
 
 
 def _colour(rng: np.random.Generator, low: float, high: float, tint: float = 0.15) -> tuple:
-    """A greyish BGR colour of brightness ``low``..``high``, tinted by at most ``tint``."""
+    """A greyish BGR colour.
+
+    Args:
+        rng: Generator.
+        low, high: Range of the brightness, in 0..255.
+        tint: Largest relative deviation of a channel from the brightness.
+    """
     bgr = rng.uniform(low, high) * rng.uniform(1 - tint, 1 + tint, 3)
     return tuple(bgr.clip(0, 255).tolist())
 
@@ -189,7 +211,7 @@ def _windows(
     for y in range(box[1] + step_y // 2, box[3] - tall, step_y):
         for x in range(box[0] + step_x // 3, box[2] - wide, step_x):
             pane = np.array(_colour(rng, 25, 90, 0.3)) if rng.random() < 0.8 else wall * 1.3
-            if rng.random() < 0.06:  # lamps on at home
+            if rng.random() < 0.06:  # a lit window
                 pane = np.array([120, 210, 250]) * rng.uniform(0.7, 1.0)
             cv2.rectangle(scene, (x, y), (x + wide, y + tall), pane.clip(0, 255).tolist(), -1)
 
@@ -264,5 +286,5 @@ def _car(scene: np.ndarray, horizon: int, vanish: int, rng: np.random.Generator)
 
 
 def random_lit(rng: np.random.Generator) -> str:
-    """One of :data:`LIT`; yellow half as often as the others."""
+    """Draw one of :data:`LIT`; yellow is half as likely as each of the others."""
     return str(rng.choice(LIT, p=(0.4, 0.2, 0.4)))

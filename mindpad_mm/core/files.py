@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writing files atomically."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ from typing import Any
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A file to write, which replaces ``path`` once it is written; folders are made.
+    """Write a file atomically: an interrupted write leaves the previous file, or none, at ``path``.
 
-    After that, neither a kill nor a power failure can lose it. Several processes may write the same file.
+    Missing folders are created. Several processes may write the same file; the last one wins. After
+    the context ends, not even a power failure loses the file.
+
+    Args:
+        path: The file.
+
+    Yields:
+        A temporary path to write to. It replaces ``path`` when the context ends without an error.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
@@ -25,10 +32,10 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def save_json(path: Path, content: Any) -> None:
-    """Write JSON, whole or not at all; folders are made.
+    """Write a JSON file atomically, see :func:`written_whole`.
 
     Raises:
-        ValueError: A number is not finite, which JSON cannot say.
+        ValueError: A number is NaN or infinite, which JSON does not allow.
     """
     with written_whole(path) as file:
         file.write_text(json.dumps(content, indent=1, allow_nan=False) + '\n', 'utf-8')

@@ -18,7 +18,7 @@ from mindpad_mm.core.matching import Matches
 
 FOLDER = '.progress'
 _DIGEST_BYTES = hashlib.sha256().digest_size
-# Of a position: score, IoU and box.
+# Values per position: score, IoU and box.
 _COLUMNS = 6
 
 
@@ -32,7 +32,7 @@ def prepare_folder(out: PathLike, resume: bool, result: str, check: bool = True)
         check: Whether to look at what the folder holds; of several processes, one does.
 
     Raises:
-        UserError: It is a file, cannot be written to, or holds something already.
+        UserError: ``out`` is a file or cannot be written to, or the check failed.
     """
     out = Path(out)
     if out.exists() and not out.is_dir():
@@ -46,8 +46,8 @@ def prepare_folder(out: PathLike, resume: bool, result: str, check: bool = True)
     if check and any(out.iterdir()):
         if not resume:
             raise UserError(
-                f'`out` {str(out)!r} is not empty: choose another folder, or set `resume` to continue '
-                f'what is in it'
+                f'`out` {str(out)!r} is not empty: choose another folder, or set `resume=True` '
+                f'to continue what is in it'
             )
         if not (out / FOLDER).is_dir() and not (out / result).is_file():
             raise UserError(f'`out` {str(out)!r} holds nothing to resume: choose another folder')
@@ -55,10 +55,16 @@ def prepare_folder(out: PathLike, resume: bool, result: str, check: bool = True)
 
 
 def check_fingerprint(found: dict[str, Any], wanted: dict[str, Any], out: Path) -> None:
-    """Refuse to continue work on something else.
+    """Check that work can be resumed: its results depend on the same things.
+
+    Args:
+        found: Fingerprint of the work in the folder.
+        wanted: Fingerprint of the work to do.
+        out: The folder, for the error message.
+
 
     Raises:
-        UserError: Names what differs.
+        UserError: The fingerprints differ.
     """
     differing = {key: value for key, value in wanted.items() if found.get(key) != value}
     if differing:
@@ -68,22 +74,22 @@ def check_fingerprint(found: dict[str, Any], wanted: dict[str, Any], out: Path) 
         ]
         hint = ' (OMP_NUM_THREADS sets the threads)' if 'threads' in differing else ''
         raise UserError(
-            f'what is in {str(out)!r} was run with another {", ".join(named)}: '
-            f'resume it with the same{hint}, or choose another `out`'
+            f'what is in {str(out)!r} differs in {", ".join(named)}: resume it with the same{hint}, '
+            f'or choose another `out`'
         )
 
 
 class Journal:
-    """Finished chunks of a scan, a checksummed file each, written whole or not at all.
+    """Finished chunks of a scan, each in a file of its own.
 
-    A file that is torn, or anything else than what was written, counts as not there.
+    Files are written atomically and have a checksum. A damaged file is treated as missing.
 
     Args:
         out: The scan's folder.
-        fingerprint: JSON-able; what the results depend on. Kept with them and compared.
+        fingerprint: Everything that the results depend on, as JSON types; saved with the chunks.
 
     Raises:
-        UserError: The folder's chunks are those of another fingerprint.
+        UserError: The folder contains chunks with another fingerprint.
     """
 
     def __init__(self, out: Path, fingerprint: dict[str, Any]) -> None:
@@ -96,7 +102,16 @@ class Journal:
             save_json(state, fingerprint)
 
     def read(self, name: str, count: int) -> tuple[Matches, float] | None:
-        """What was found at a chunk's ``count`` positions, and the seconds it took."""
+        """Read a chunk.
+
+        Args:
+            name: Name of the chunk.
+            count: Number of its positions.
+
+        Returns:
+            The matches, and the seconds they took. None if the file is missing, damaged, or has
+            another number of positions.
+        """
         path = self.folder / name
         if not path.is_file():
             return None
@@ -112,7 +127,7 @@ class Journal:
         return matches, float(np.frombuffer(payload, '<f8', 1)[0])
 
     def write(self, name: str, matches: Matches, seconds: float) -> None:
-        """Keep a chunk; when this returns, a kill or a power failure cannot lose it."""
+        """Write a chunk; once this returns, not even a power failure loses it."""
         values = np.column_stack(matches).astype('<f4')
         payload = np.array(seconds, '<f8').tobytes() + values.tobytes()
         digest = hashlib.sha256(name.encode() + payload).digest()
@@ -120,16 +135,16 @@ class Journal:
             file.write_bytes(digest + payload)
 
     def read_value(self, name: str) -> Any | None:
-        """A JSON value kept under a name, None if there is none."""
+        """Read a JSON value by name; None if it is missing."""
         path = self.folder / name
         return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
 
     def write_value(self, name: str, value: Any) -> None:
-        """Keep a JSON value."""
+        """Write a JSON value under a name."""
         save_json(self.folder / name, value)
 
 
 def discard(out: Path) -> None:
-    """Drop the chunks of a scan that is complete."""
+    """Delete the journal of a complete scan."""
     if (out / FOLDER).is_dir():
         shutil.rmtree(out / FOLDER)

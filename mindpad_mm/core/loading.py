@@ -1,4 +1,4 @@
-"""Configs and detectors from files, with the mistakes a user can mend told in one line."""
+"""Load configs and detectors. Mistakes of the user become one-line errors."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 from yaml import YAMLError
 
-from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.errors import UserError, one_line
 
-# Keys old MMDetection left in published checkpoints beside the detector's own.
+# Keys that old versions of MMDetection left in published checkpoints.
 _HARMLESS_EXTRA_KEYS = ('ema_', 'data_preprocessor.')
-# What a config can raise: it is a program, and so is every config it inherits from.
+# A config, and every config it inherits from, is a program. It can raise any of these.
 _CONFIG_ERRORS = (
     ArithmeticError,
     AssertionError,
@@ -42,16 +42,15 @@ _CONFIG_ERRORS = (
     ValueError,
     YAMLError,
 )
-# What building or running a part of a config raises for a key it does not take or lacks, or a value
-# that it refuses.
+# Raised when a part of a config is built or run with an unknown key, a missing key or a bad value.
 _PART_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError, cv2.error)
 
 
 class CfgOptions(DictAction):
-    """MMEngine's action for ``--cfg-options KEY=VALUE ...`` that tells a pair that is none.
+    """MMEngine's action for ``--cfg-options KEY=VALUE ...``, with a clear error for a malformed pair.
 
     Raises:
-        UserError: a pair has no ``=``, or the brackets of its value do not match.
+        UserError: A pair has no ``=``, or the brackets of its value do not match.
     """
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
@@ -66,31 +65,31 @@ def load_config(config: str, cfg_options: dict[str, Any] | None = None) -> Confi
     """Read an MMDetection config.
 
     Args:
-        config: path of a config file.
-        cfg_options: overrides as ``--cfg-options`` gives them, e.g.
+        config: Path of a config file.
+        cfg_options: Overrides as ``--cfg-options`` gives them, e.g.
             ``{'model.backbone.padding_cfg': 'reflect'}``. Default: none.
 
     Returns:
-        The config, its ``filename`` set.
+        The config, with its ``filename`` set.
 
     Raises:
-        UserError: the file is missing, or is no valid config, or an override does not fit it.
+        UserError: The file is missing or not a valid config, or an override does not fit it.
     """
     if not osp.isfile(config):
-        hint = f": write a file that says _base_ = '{config}'" if '::' in config else ''
+        hint = f"; give a file that contains _base_ = '{config}'" if '::' in config else ''
         raise UserError(f'config {config} does not exist{hint}')
     try:
         cfg = Config.fromfile(config)
     except UserError:
         raise
     except _CONFIG_ERRORS as error:
-        raise UserError(f'config {config} cannot be read: {_one_line(error)}') from error
+        raise UserError(f'config {config} cannot be read: {one_line(error)}') from error
     if cfg_options:
         try:
             cfg.merge_from_dict(cfg_options)
         except _CONFIG_ERRORS as error:
             raise UserError(
-                f'`cfg_options` {cfg_options} does not fit {config}: {_one_line(error)}'
+                f'`cfg_options` {cfg_options} does not fit {config}: {one_line(error)}'
             ) from error
     return cfg
 
@@ -101,21 +100,24 @@ def load_detector(
     device: str = 'cpu',
     cfg_options: dict[str, Any] | None = None,
 ) -> nn.Module:
-    """Build a detector for prediction, like ``mmdet.apis.init_detector`` but with all its weights.
+    """Build a detector for prediction, like ``mmdet.apis.init_detector``.
+
+    Unlike ``init_detector``, it refuses a checkpoint that does not contain exactly the detector's
+    weights.
 
     Args:
-        config: config or path of one.
-        checkpoint: local path or URL. ``None``: weights drawn by the config's own initialisation
-            under its ``randomness.seed`` (0 if it has none), nothing downloaded.
-        device: e.g. ``'cpu'``, ``'cuda:0'``.
-        cfg_options: overrides of the config; a config given as an object is not changed.
+        config: A config, or the path of one.
+        checkpoint: Local path or URL. ``None``: random weights from the config's own initialisation
+            with the seed ``randomness.seed`` (default 0). Nothing is downloaded then.
+        device: Torch device, e.g. ``'cuda:0'``. Default: ``'cpu'``.
+        cfg_options: Overrides of the config. A config given as an object is not changed.
 
     Returns:
         The detector in eval mode, with ``cfg`` (the Config) and ``dataset_meta`` (``classes`` and
-        ``palette``, from the checkpoint, else the config's test set, else COCO's).
+        ``palette`` from the checkpoint, else from the config's test set, else those of COCO).
 
     Raises:
-        UserError: config or checkpoint cannot be read, the device is not there, or the
+        UserError: The config or the checkpoint cannot be read, the device is not available, or the
             checkpoint's weights are not exactly the detector's.
     """
     if isinstance(config, str):
@@ -130,15 +132,15 @@ def load_detector(
     loaded = None if checkpoint is None else _load_checkpoint(checkpoint)
     seed = (cfg.get('randomness') or {}).get('seed') or 0
     if not isinstance(seed, int):
-        raise UserError(f'{name} has randomness.seed = {seed!r}: give a whole number')
+        raise UserError(f'{name} has randomness.seed = {seed!r}: it must be a whole number')
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _build_model(cfg)
         if loaded is None:
-            with _quiet():  # it logs some lines for each parameter
+            with _quiet():  # init_weights logs several lines per parameter
                 model.init_weights()
             print_log(f'{name}: no checkpoint, random weights of seed {seed}', logger='current')
-    # lazy_init: only its description is wanted, the annotations may be elsewhere.
+    # lazy_init: only the metainfo is needed, and the annotations may not be on this machine.
     with config_faults('the test_dataloader.dataset in the config cannot be built'):
         test_set = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True))
     model.cfg = cfg
@@ -147,41 +149,41 @@ def load_detector(
         load_weights(model, loaded, str(checkpoint))
         meta = loaded.get('meta')
         meta = meta if isinstance(meta, dict) else {}
-        # Files of MMDetection 2 have CLASSES beside the rest of meta.
+        # MMDetection 2 wrote CLASSES to meta itself.
         stored = meta.get('dataset_meta') or {k: meta[k] for k in ('CLASSES',) if k in meta}
         known = {k.lower(): v for k, v in stored.items() if v is not None}
         model.dataset_meta.update(known)
-    if isinstance(model.dataset_meta['classes'], str):  # ('person') is no tuple
+    if isinstance(model.dataset_meta['classes'], str):  # ('person') is not a tuple
         model.dataset_meta['classes'] = (model.dataset_meta['classes'],)
     return to_device(model, device).eval()
 
 
 def to_device(model: nn.Module, device: str) -> nn.Module:
-    """The model, moved.
+    """Move a model to a device.
 
     Raises:
-        UserError: there is no such device.
+        UserError: The device is not available.
     """
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f'device {device!r} cannot be used: {_one_line(error)}') from error
+        raise UserError(f'`device` {device!r} cannot be used: {one_line(error)}') from error
 
 
 def check_model(cfg: Config, checkpoint: str | None = None) -> None:
-    """See that the config's model builds, and that a checkpoint fits it, before a Runner starts.
+    """Check that a config's model can be built and that a checkpoint fits it.
 
-    A Runner only logs what does not fit, and goes on with the rest.
+    For use before a Runner, which only logs weights that do not fit and continues without them.
 
     Args:
-        cfg: a config with a ``model``.
-        checkpoint: local path or URL. Default: none to check.
+        cfg: A config with a ``model``.
+        checkpoint: Local path or URL. Default: only the model is checked.
 
     Raises:
-        UserError: the model cannot be built, the checkpoint cannot be read, or its weights are
+        UserError: The model cannot be built, the checkpoint cannot be read, or its weights are
             not exactly the model's.
     """
-    with _quiet():  # the Runner says it all again
+    with _quiet():  # the Runner will log the same lines
         loaded = None if checkpoint is None else _load_checkpoint(checkpoint)
         model = _build_model(cfg)
         if loaded is not None:
@@ -191,44 +193,46 @@ def check_model(cfg: Config, checkpoint: str | None = None) -> None:
 def _load_checkpoint(name: str) -> dict[str, Any]:
     try:
         return CheckpointLoader.load_checkpoint(name, 'cpu')
-    except ImportError as error:  # such as s3:// without its client
+    except ImportError as error:  # e.g. s3:// without petrel_client
         raise UserError(f'checkpoint {name} cannot be fetched: {error}') from error
 
 
 def load_weights(model: nn.Module, checkpoint: dict[str, Any], name: str) -> None:
-    """Load a checkpoint's weights into ``model``; anything but an exact fit is an error.
+    """Load a checkpoint's weights into a model that they must fit exactly.
 
     Args:
-        model: not wrapped for distributed training.
-        checkpoint: a Runner's checkpoint or a bare state dict; a ``module.`` prefix is dropped.
-        name: what to call the checkpoint in the error.
+        model: A model that is not wrapped for distributed training.
+        checkpoint: A Runner's checkpoint or a bare state dict. A prefix ``module.`` is removed.
+        name: Name of the checkpoint in error messages.
 
     Raises:
-        UserError: a weight is missing, left over, of another shape or NaN. Counters of batch norms
-            may be missing and keys old MMDetection left in published files may be left over.
+        UserError: A weight is missing, left over, of another shape or NaN. Batch-norm counters
+            may be missing. Keys that old versions of MMDetection left in published checkpoints may
+            be left over.
     """
     stored = checkpoint.get('state_dict', checkpoint)
     if not isinstance(stored, dict):
         raise UserError(f'checkpoint {name} holds a {type(stored).__name__}, not a dict of weights')
     weights: Any = OrderedDict((re.sub(r'^module\.', '', str(k)), v) for k, v in stored.items())
-    weights._metadata = getattr(stored, '_metadata', None)  # versions, for renamed keys
+    # Module versions, by which modules translate keys of older checkpoints.
+    weights._metadata = getattr(stored, '_metadata', None)
     try:
         keys = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:]]
         found = re.findall(r'size mismatch for (\S+):', '\n'.join(lines))
-        problem = _some('of another shape', found) if found else _one_line(error)
+        problem = _some('of another shape', found) if found else one_line(error)
     else:
         missing = [k for k in keys.missing_keys if not k.endswith('num_batches_tracked')]
         extra = [k for k in keys.unexpected_keys if not k.startswith(_HARMLESS_EXTRA_KEYS)]
         problem = '; '.join(_some(*p) for p in (('missing', missing), ('left over', extra)) if p[1])
     if problem:
-        raise UserError(f'checkpoint {name} is not of the detector in the config: {problem}')
+        raise UserError(f'checkpoint {name} does not fit the detector in the config: {problem}')
     broken = [k for k, v in model.state_dict().items() if v.is_floating_point() and v.isnan().any()]
     if broken:
         raise UserError(
-            f'checkpoint {name} is of a training that diverged; {_some("NaN", broken)}: '
-            f'take an earlier one'
+            f'checkpoint {name} is from a training that diverged; {_some("NaN", broken)}: '
+            f'use an earlier one'
         )
 
 
@@ -248,10 +252,12 @@ def _build_model(cfg: Config) -> nn.Module:
 
 @contextlib.contextmanager
 def config_faults(problem: str) -> Iterator[None]:
-    """Turn what MMDetection raises for a part of a config to UserError, unless we are to blame.
+    """Turn errors that a part of a config causes in MMDetection into UserError.
+
+    Errors raised by mindpad_mm's own code are bugs and pass unchanged.
 
     Args:
-        problem: the beginning of the message, e.g. ``'the model in the config cannot be built'``.
+        problem: Beginning of the message, e.g. ``'the model in the config cannot be built'``.
     """
     try:
         with users_faults():
@@ -262,29 +268,29 @@ def config_faults(problem: str) -> Iterator[None]:
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         if frame.f_globals.get('__name__', '').startswith('mindpad_mm'):
             raise
-        raise UserError(f'{problem}: {_one_line(error)}') from error
+        raise UserError(f'{problem}: {one_line(error)}') from error
 
 
 @contextlib.contextmanager
 def users_faults() -> Iterator[None]:
-    """Turn what MMDetection raises for a file that is not there or a misspelt type to UserError."""
+    """Turn MMDetection's errors for a missing file or an unknown ``type`` into UserError."""
     try:
         yield
     except FileNotFoundError as error:
-        # From a data loader's process it comes with a traceback in its text: the last line is it.
+        # A data loader's process puts a traceback in the text; the message is its last line.
         raise UserError(str(error).strip().splitlines()[-1]) from error
     except KeyError as error:
         if 'registry' not in str(error):
             raise
-        # The rest of the text is advice on registering modules.
+        # After the first sentence, the text is advice on registering modules.
         raise UserError(str(error.args[0]).split('. ')[0]) from error
 
 
 def _without_pretrained(node: Any) -> Any:
-    """Copy of a model's config that downloads and reads no weights to start from."""
+    """Copy of a model's config without pretrained weights, so that none are read or downloaded."""
     if isinstance(node, dict):
         copy = type(node)({k: _without_pretrained(v) for k, v in node.items()})
-        # PVT's has a checkpoint and no type.
+        # The init_cfg of PVT has a checkpoint but no type.
         if 'Pretrained' in str(copy.get('init_cfg')) or 'checkpoint' in (
             copy.get('init_cfg') or ()
         ):
@@ -306,8 +312,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _one_line(error: BaseException) -> str:
-    text = ' '.join(str(error).split())
-    return f'{type(error).__name__}: {text}' if text else type(error).__name__

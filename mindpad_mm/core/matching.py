@@ -1,4 +1,4 @@
-"""From a detector's final detections to the score of a pasted object."""
+"""The score of a pasted object, from a detector's final detections."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from mmengine.structures import InstanceData
 
-# Pairs compared at once when one set of detections meets every position of a scan.
+# IoUs computed at once in match_all.
 _PAIRS_AT_ONCE = 1 << 20
 
 
 def paired_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes that broadcast against each other.
+    """IoU of boxes, with broadcasting.
 
     Args:
-        boxes, others: (..., 4) ``x1, y1, x2, y2``.
+        boxes, others: (..., 4) ``x1, y1, x2, y2``, any unit.
 
     Returns:
         (...) float64 in 0..1; 0 where the union is empty.
@@ -30,12 +30,12 @@ def paired_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 class Matches(NamedTuple):
-    """The best detection of each of N pasted boxes, float32.
+    """The best detection of each of N pasted boxes; all arrays are float32.
 
     Attributes:
-        scores: (N,) its confidence, 0..1; 0 where none counts.
-        ious: (N,) its IoU with the pasted box; 0 where none counts.
-        boxes: (N, 4) its box, ``x1, y1, x2, y2``; NaN where none counts.
+        scores: (N,) score in 0..1; 0 if there is no match.
+        ious: (N,) IoU with the pasted box in 0..1; 0 if there is no match.
+        boxes: (N, 4) ``x1, y1, x2, y2`` of the detection; NaN if there is no match.
     """
 
     scores: np.ndarray
@@ -46,25 +46,27 @@ class Matches(NamedTuple):
 def match_each(
     detections: list[InstanceData], label: int, targets: np.ndarray, iou_thr: float
 ) -> Matches:
-    """The best detection of each pasted box, one image a box.
+    """The best detection of each pasted box, with one box per image.
 
     Args:
-        detections: N final detections (``bboxes``, ``scores``, ``labels``), one an image.
-        label: Index of the asked class.
-        targets: (N, 4) the box pasted in each image, ``x1, y1, x2, y2``.
-        iou_thr: A detection counts where its IoU with the pasted box is at least this.
+        detections: Final detections (``bboxes``, ``scores``, ``labels``) of N images.
+        label: Index of the object's class.
+        targets: (N, 4) the box pasted into each image, ``x1, y1, x2, y2``, in the unit of
+            ``bboxes``.
+        iou_thr: Smallest IoU of a match, in 0..1.
 
     Returns:
-        Of those that count the most confident; where confidences tie, that of the larger IoU.
+        For each image the match with the highest score; if scores are equal, the one with the
+        largest IoU.
     """
     scores, ious = np.zeros((2, len(targets)), np.float32)
     found = np.full((len(targets), 4), np.nan, np.float32)
     for index, (instances, target) in enumerate(zip(detections, targets)):
         boxes, confidences = _of_label(instances, label)
         overlaps = paired_iou(boxes, target)
-        counted = np.flatnonzero(overlaps >= iou_thr)
-        if len(counted):
-            best = counted[np.lexsort((overlaps[counted], confidences[counted]))[-1]]
+        matching = np.flatnonzero(overlaps >= iou_thr)
+        if len(matching):
+            best = matching[np.lexsort((overlaps[matching], confidences[matching]))[-1]]
             scores[index], ious[index] = confidences[best], overlaps[best]
             found[index] = boxes[best]
     return Matches(scores, ious, found)
@@ -73,16 +75,16 @@ def match_each(
 def match_all(
     detections: InstanceData, label: int, targets: np.ndarray, iou_thr: float
 ) -> np.ndarray:
-    """The best confidence at each of many boxes in one and the same image.
+    """The highest score at each of many boxes in the same image.
 
     Args:
         detections: The image's final detections.
-        label: Index of the asked class.
-        targets: (N, 4) boxes.
-        iou_thr: As in :func:`match_each`.
+        label: Index of the object's class.
+        targets: (N, 4) boxes, ``x1, y1, x2, y2``.
+        iou_thr: Smallest IoU of a match, in 0..1.
 
     Returns:
-        (N,) float32, 0 where no detection of the label overlaps enough.
+        (N,) float32 scores in 0..1; 0 for boxes without a match.
     """
     boxes, confidences = _of_label(detections, label)
     best = np.zeros(len(targets), np.float32)
@@ -96,6 +98,7 @@ def match_all(
 
 
 def _of_label(instances: InstanceData, label: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (M, 4) and scores (M,) of the detections of a class."""
     wanted = instances.labels == label
     boxes = instances.bboxes[wanted].float().cpu().numpy()
     return boxes, instances.scores[wanted].float().cpu().numpy()

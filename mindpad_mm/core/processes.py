@@ -1,7 +1,8 @@
-"""Several processes share one scan: started by a launcher, joined by ``mmengine.dist``.
+"""Scans shared by several processes, which a launcher starts and ``mmengine.dist`` connects.
 
-Every process scans the chunks ``[rank::world_size]`` that no journal holds yet, and rank 0 gathers them.
-A process that dies is noticed by the launcher, which ends the others; their finished chunks are kept.
+Of the chunks that are not in the journal, each process runs every ``world_size``-th one, and rank 0
+gathers the results. If a process dies, the launcher ends the others. Their finished chunks remain in the
+journal.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ import torch.distributed
 from mmengine.dist import all_gather_object, get_rank, get_world_size, init_dist
 from mmengine.logging import MMLogger
 
-from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.errors import UserError, one_line
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-# For all processes to start.
+# Time for all processes to start.
 _SECONDS_TO_START = 300
-# Processes may finish their shares of a scan hours apart.
+# Timeout of gathering: processes may finish their shares hours apart.
 _TIME_TO_GATHER = datetime.timedelta(days=7)
-# After rank 0 has failed, for the launcher to end the other processes.
+# Time for the launcher to end the other processes after rank 0 has failed.
 _SECONDS_TO_BE_ENDED = 15
 
 _group: torch.distributed.ProcessGroup | None = None
@@ -34,18 +35,19 @@ _group: torch.distributed.ProcessGroup | None = None
 
 @contextlib.contextmanager
 def launched(launcher: str, device: str) -> Iterator[str]:
-    """Join the processes that a launcher started, until the context ends.
+    """Connect to the other processes that a launcher started, until the context ends.
 
     Args:
-        launcher: What started this process, one of ``LAUNCHERS``; ``'none'``: it works alone.
-        device: ``'cpu'``, ``'cuda'``, ...; with a launcher, any ``'cuda'`` device means the GPU of the
-            process's local rank.
+        launcher: The launcher that started this process, one of ``LAUNCHERS``. ``'none'``: there are no
+            other processes.
+        device: Torch device. With a launcher, any ``'cuda'`` device means the GPU of the process's local
+            rank.
 
     Yields:
-        This process's own device.
+        The device of this process.
 
     Raises:
-        UserError: The launcher is unknown or did not start this process, or not all processes came.
+        UserError: The launcher is unknown, it did not start this process, or not all processes started.
     """
     global _group
     if launcher not in LAUNCHERS:
@@ -62,16 +64,16 @@ def launched(launcher: str, device: str) -> Iterator[str]:
     except KeyError as error:
         raise UserError(
             f'`launcher` {launcher} needs {error} in the environment, which the launcher sets: '
-            f'start the command with it, such as torchrun --nproc_per_node 2 tools/blindspot_scan.py'
+            f'start the command with it, e.g. torchrun --nproc_per_node 2 tools/blindspot_scan.py'
         ) from error
     except RuntimeError as error:
-        reason = ' '.join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise UserError(f'not all processes could start: {reason}') from error
     if get_rank() > 0:
-        # As mmengine sets it for loggers that are made from now on.
+        # mmengine does this itself for loggers that are created from now on.
         MMLogger.get_current_instance().setLevel('ERROR')
     else:
-        # How launchers end a process when another one has died.
+        # Launchers end a process with SIGTERM when another one has died.
         before = signal.signal(signal.SIGTERM, _terminated)
     try:
         yield f'cuda:{torch.cuda.current_device()}' if on_gpu else device
@@ -83,13 +85,17 @@ def launched(launcher: str, device: str) -> Iterator[str]:
 
 
 def gathered(value: Any) -> list[Any]:
-    """The (picklable) values of all processes, by rank; waits for all of them."""
+    """The values of all processes, by rank. Waits until all processes have called this function.
+
+    Args:
+        value: Value of this process; must be picklable.
+    """
     return [value] if get_world_size() == 1 else all_gather_object(value, _group)
 
 
 @contextlib.contextmanager
 def failing_together() -> Iterator[None]:
-    """If a UserError is raised inside on any process, rank 0 raises it and the others end with 2."""
+    """Handle a UserError in the context on any process: rank 0 raises it, the others exit with 2."""
     error: UserError | None = None
     try:
         yield
@@ -100,14 +106,14 @@ def failing_together() -> Iterator[None]:
         return
     if get_rank() == 0:
         raise error or UserError(messages[0])
-    # Some launchers end all processes as soon as one ends: rank 0 must print its message first.
+    # Some launchers end all processes as soon as one has ended, so rank 0 must print its error first.
     time.sleep(_SECONDS_TO_BE_ENDED)
     sys.exit(2)
 
 
 def _terminated(*args: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # launchers may send it several times
     sys.exit(
-        'error: the work was ended, as launchers do when one of its processes died; finished chunks '
-        'are kept, the same command with --resume continues'
+        'error: the work was ended, probably because one of its processes died; finished chunks are '
+        'kept: resume to continue'
     )

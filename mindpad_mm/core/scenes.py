@@ -1,4 +1,4 @@
-"""Backgrounds, and the scenes a detector makes of them: where objects are pasted."""
+"""Backgrounds, and the scenes made from them, into which objects are pasted."""
 
 from __future__ import annotations
 
@@ -25,21 +25,26 @@ from mindpad_mm.core.loading import config_faults
 
 SPACES = ('input', 'image')
 DRAWN_SIZE = (480, 640)
-# The rim of a mask still holds the object's blur: inpaint a little more than the mask.
+# In pixels. The object's blurred edge lies outside its mask, so a larger area is inpainted.
 _HOLE_MARGIN = 3
 _INPAINT_RADIUS = 5
 
 
 @dataclass(frozen=True)
 class Background:
-    """A photo: ``pixels`` (H, W, 3) uint8 BGR, and its ``source`` for a person to read."""
+    """A photo.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 BGR.
+        source: Description of where the photo comes from.
+    """
 
     pixels: np.ndarray
     source: str
 
     @classmethod
     def drawn(cls, seed: int = 0) -> Background:
-        """A drawn street, 480 x 640; the same seed gives the same pixels."""
+        """Draw a street of 480 x 640 pixels; the same seed gives the same pixels."""
         street = draw_street(*DRAWN_SIZE, np.random.default_rng([seed, 0]))
         return cls(street, f'drawn street {seed}')
 
@@ -47,14 +52,14 @@ class Background:
 def load_backgrounds(
     paths: Sequence[PathLike], holes: Mapping[Path, np.ndarray] | None = None
 ) -> list[Background]:
-    """Read photos, filling the holes that cut-out objects left in them.
+    """Read photos, and inpaint the holes that cut-out objects left in them.
 
     Args:
-        paths: Image files, or folders of them.
-        holes: (H, W) bool masks of cut-out objects by resolved path; default none.
+        paths: Image files, or folders of image files.
+        holes: (H, W) bool masks of cut-out objects by resolved path of the photo. Default: none.
 
     Raises:
-        UserError: A file is missing or no readable image.
+        UserError: A file is missing or not a readable image.
     """
     backgrounds = []
     for path in list_images(paths):
@@ -70,15 +75,19 @@ def load_backgrounds(
 
 
 def paste(scene: np.ndarray, pixels: np.ndarray, row: int, col: int) -> np.ndarray:
-    """A copy of the scene with an object blended in.
+    """Blend an object into a copy of a scene.
 
-    The arithmetic is integer, so that anyone can repeat it exactly: with the object's alpha
-    ``a`` (0..255), each channel becomes ``(a * object + (255 - a) * scene + 127) // 255``.
+    With the object's alpha ``a`` (0..255), each channel becomes
+    ``(a * object + (255 - a) * scene + 127) // 255``. This is integer arithmetic, so that the
+    result can be reproduced exactly.
 
     Args:
-        scene: (H, W, 3) uint8.
-        pixels: (h, w, 4) uint8, straight alpha.
-        row, col: Top-left pixel; the object must lie fully inside.
+        scene: (H, W, 3) uint8 BGR.
+        pixels: (h, w, 4) uint8 BGRA with straight alpha.
+        row, col: The scene's pixel at the object's top left. The object must lie inside the scene.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
     """
     height, width = pixels.shape[:2]
     pasted = scene.copy()
@@ -90,20 +99,20 @@ def paste(scene: np.ndarray, pixels: np.ndarray, row: int, col: int) -> np.ndarr
 
 @dataclass(frozen=True)
 class Scene:
-    """What objects are pasted into, and how a detector takes it from there.
+    """Pixels to paste objects into, and how pasted images become the detector's input.
 
-    In space ``input`` the scene is the network's input: the background after the config's own
-    test pipeline, before the data preprocessor. In space ``image`` it is the background itself,
-    and the pipeline runs on every pasted image.
+    In space ``input``, the scene is the network's input: the background after the config's test
+    pipeline and before the data preprocessor. In space ``image``, the scene is the background
+    itself, and the pipeline runs on every pasted image.
 
     Attributes:
         pixels: (H, W, 3) uint8 BGR.
         source: The background's source.
         space: ``'input'`` or ``'image'``.
-        pipeline: The config's test pipeline, taking arrays in place of files.
-        metainfo: What that pipeline says of the scene as an image of its own: original and input
-            shape are the scene's, the scale factor is 1 (space ``input`` only).
-        scale: The network's input pixels per scene pixel, (vertical, horizontal).
+        pipeline: The config's test pipeline, with arrays as input instead of files.
+        metainfo: Space ``input`` only: the pipeline's metainfo for the scene as an input image.
+            Original and input shape are those of the scene, and the scale factor is 1.
+        scale: Pixels of the network's input per pixel of the scene, (vertical, horizontal).
     """
 
     pixels: np.ndarray
@@ -119,9 +128,10 @@ class Scene:
         return self.pixels.shape[0], self.pixels.shape[1]
 
     def pack(self, images: Sequence[np.ndarray]) -> dict[str, Any]:
-        """Scene-sized BGR images as a batch for ``model.test_step``.
+        """Make a batch for ``model.test_step``, whose detections will be in pixels of the scene.
 
-        Detections come back in scene pixels.
+        Args:
+            images: (H, W, 3) uint8 BGR images of the scene's size.
         """
         if self.space == 'image':
             packed = [self.pipeline({'img': image, 'img_id': 0}) for image in images]
@@ -132,7 +142,7 @@ class Scene:
 
 
 def make_scene(background: Background, config: Config, space: str = 'input') -> Scene:
-    """Put a background through a config's test pipeline.
+    """Make a scene from a background with a config's test pipeline.
 
     Args:
         background: The photo.
@@ -140,22 +150,22 @@ def make_scene(background: Background, config: Config, space: str = 'input') -> 
         space: ``'input'`` (default) or ``'image'``, see :class:`Scene`.
 
     Raises:
-        UserError: The pipeline cannot be built or run, or gives no single image that MMDetection can
-            take back to the scene. Space ``input`` is impossible with it: it does not end in 8-bit
-            BGR pixels, or would change them when given them as an image.
+        UserError: The pipeline cannot be built or run, or does not give a single model input. For
+            space ``input``: the pipeline does not give 8-bit BGR pixels, or changes them if they
+            pass through it again.
     """
     pipeline = _array_pipeline(config)
     with config_faults(f'the test pipeline in the config fails on {background.source}'):
         data = pipeline({'img': background.pixels, 'img_id': 0})
-    advice = "set `space` to 'image'"
+    advice = "use `space='image'`"
     if not isinstance(data, dict) or 'inputs' not in data:
         raise UserError(
             'the test pipeline gives no model input: its last step must be PackDetInputs'
         )
     if not isinstance(data['inputs'], torch.Tensor):
         raise UserError(
-            'the test pipeline makes several images of one (test-time augmentation): '
-            'a scan needs one that makes a single image'
+            'the test pipeline makes several inputs from one image (test-time augmentation): '
+            'a scan needs a pipeline that makes one'
         )
     inputs = data['inputs'].permute(1, 2, 0).contiguous().numpy()
     if space == 'image':
@@ -169,8 +179,8 @@ def make_scene(background: Background, config: Config, space: str = 'input') -> 
     again = pipeline({'img': inputs, 'img_id': 0})
     if not np.array_equal(again['inputs'].permute(1, 2, 0).numpy(), inputs):
         raise UserError(
-            f'the test pipeline changes its own output when that is its input, so a pasted scene '
-            f'could not be reproduced with MMDetection alone: {advice}'
+            f'the test pipeline changes its own output when that passes through it again, so '
+            f'MMDetection alone could not reproduce a pasted scene: {advice}'
         )
     return Scene(inputs, background.source, space, pipeline, again['data_samples'].metainfo)
 
@@ -189,15 +199,15 @@ def _array_pipeline(config: Config) -> Compose:
 def detect_images(
     model: nn.Module, scene: Scene, images: Sequence[np.ndarray]
 ) -> list[InstanceData]:
-    """Run MMDetection's own test step on scene-sized images, as one batch.
+    """Run a detector's test step on one batch of images.
 
     Args:
         model: The detector.
-        scene: Packs the images.
-        images: N uint8 BGR images of the scene's size.
+        scene: The scene that the images were made from.
+        images: N (H, W, 3) uint8 BGR images of the scene's size.
 
     Returns:
-        N final detections, boxes in scene pixels.
+        Final detections of the N images; boxes are in pixels of the scene.
     """
     with torch.inference_mode():
         results = model.test_step(scene.pack(images))

@@ -1,4 +1,4 @@
-"""Settings objects: one frozen dataclass a tool, from which its command line is made."""
+"""Settings: a frozen dataclass for each tool, from which its command line is made."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def option(default: Any, help: str, **argparse: Any) -> Any:
     """A dataclass field that is also a command-line option.
 
     Args:
-        default: The field's default, immutable.
-        help: Shown by ``--help``.
-        argparse: What ``ArgumentParser.add_argument`` takes (``nargs``, ``type``, ``metavar``, ...), and
-            ``flag``, the option's spelling where it is not the field's name.
+        default: Default value of the field; must be immutable.
+        help: Help text of the option.
+        argparse: Arguments of ``ArgumentParser.add_argument`` (``nargs``, ``type``, ``metavar``, ...),
+            and ``flag``: the option, if it is not the name of the field, e.g. ``'--size'``.
     """
     return dataclasses.field(default=default, metadata={'help': help, **argparse})
 
@@ -27,13 +27,17 @@ def option(default: Any, help: str, **argparse: Any) -> Any:
 def build_settings(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
     """Build settings from keyword arguments.
 
+    Args:
+        cls: A dataclass.
+        values: Values by name of the field.
+
     Raises:
-        UserError: An argument is not one of the fields.
+        UserError: A name is not a field, or the dataclass rejects a value.
     """
     names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in values:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
-            hint = f', did you mean {close[0]!r}?' if close else f'; there are {", ".join(names)}'
-            raise UserError(f'there is no setting {name!r}{hint}')
+            hint = f'did you mean {close[0]!r}?' if close else f'choose from {", ".join(names)}'
+            raise UserError(f'there is no setting {name!r}; {hint}')
     return cls(**values)

@@ -1,6 +1,6 @@
-"""The colours of all pictures: readable with any colour vision."""
+"""Colours of the plots, suitable for colour-blind readers."""
 
-# Perceptually uniform; the accent stands out on all of it.
+# A perceptually uniform colormap, and a colour that stands out on all of it.
 COLOURS = 'cividis'
 ACCENT = '#d6006c'
 # Of lines side by side: Paul Tol's bright scheme, readable with any colour vision.

@@ -1,4 +1,4 @@
-"""Tables of text, for a terminal, for Markdown and for a page."""
+"""Tables of text for terminals, Markdown files and HTML pages."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _WIDTH = 160
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a heading each.
+    """A table of text.
 
     Attributes:
-        columns: The headings.
-        rows: Cells, as many a row as there are columns.
-        title: What the table shows; may be empty.
+        columns: Headings of the columns.
+        rows: One cell per column in every row.
+        title: Title of the table; default: none.
     """
 
     columns: Sequence[str]
@@ -29,20 +29,21 @@ class Table:
     title: str = ''
 
     def rich(self) -> RichTable:
-        """For ``rich.console.Console.print``."""
-        # As text, a title is never read as markup, either.
+        """The table for ``rich.console.Console.print``."""
+        # Text objects, because rich would read strings as markup.
         title = Text(self.title, 'table.title')
         table = RichTable(title=title or None, box=box.SIMPLE_HEAD)
         for column in self.columns:
-            table.add_column(Text(str(column)), overflow='fold')  # a narrow terminal hides no digit
+            # 'fold' wraps cells in a narrow terminal instead of cutting off digits.
+            table.add_column(Text(column), overflow='fold')
         for row in self.rows:
-            table.add_row(*map(Text, row))  # never read as markup
+            table.add_row(*map(Text, row))
         return table
 
     def markdown(self) -> str:
-        """A pipe table, its title above it."""
+        """The table in Markdown's pipe syntax, below its title."""
         lines = [self.columns, ['---'] * len(self.columns), *self.rows]
-        cells = [' | '.join(str(cell).replace('|', '\\|') for cell in line) for line in lines]
+        cells = [' | '.join(cell.replace('|', '\\|') for cell in line) for line in lines]
         title = f'{self.title}\n\n' if self.title else ''
         return title + '\n'.join(f'| {line} |' for line in cells) + '\n'
 

@@ -1,7 +1,7 @@
-"""Finding and replacing tensors in the arguments of torch functions.
+"""Find and replace tensors in the arguments of torch functions.
 
-What ``torch.utils._pytree`` does for any container, at a fraction of its cost for the few that occur: it
-runs several times for each operation of the network.
+``torch.utils._pytree`` does the same for any container. These functions only know lists, tuples and
+dicts, and are many times faster. They run several times for each operation of a network.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ import torch.nn.functional as F
 
 
 def replace(value: Any, kind: type, by: Callable[[Any], Any]) -> Any:
-    """A copy of nested lists, tuples and dicts, each instance of ``kind`` in it replaced."""
+    """A copy of nested lists, tuples and dicts with each instance of ``kind`` replaced.
+
+    Args:
+        value: The container, or a single value.
+        kind: Type of the values to replace.
+        by: Function from a value to its replacement.
+    """
     if isinstance(value, kind):
         return by(value)
     if type(value) in (list, tuple):
@@ -25,14 +31,14 @@ def replace(value: Any, kind: type, by: Callable[[Any], Any]) -> Any:
 
 
 def find(value: Any, kind: type) -> list:
-    """All instances of ``kind`` in nested lists, tuples and dicts, in their order."""
+    """All instances of ``kind`` in nested lists, tuples and dicts, in order."""
     found: list = []
     replace(value, kind, found.append)
     return found
 
 
 def named(*names: str) -> list[Callable]:
-    """The functions of these names in torch, its tensors (also in place) and torch.nn.functional."""
+    """Functions by name from torch, torch.Tensor and torch.nn.functional, with in-place variants."""
     return [
         getattr(home, spelling)
         for name in names
@@ -43,7 +49,7 @@ def named(*names: str) -> list[Callable]:
 
 
 def name_of(func: Callable) -> str:
-    """A torch function's name for a person to read."""
+    """The name of a torch function, for messages."""
     return getattr(func, '__name__', None) or repr(func)
 
 
@@ -57,7 +63,7 @@ def writes_in_place(func: Callable, kwargs: dict[str, Any]) -> bool:
 _DUNDERS_IN_PLACE = {'__setitem__', '__iadd__', '__isub__', '__imul__', '__itruediv__', '__ipow__'}
 
 _T = torch.Tensor
-# What asks for a tensor's form, not for its content.
+# Functions that read properties of a tensor, but not its values.
 OF_SHAPE = {
     _T.size, _T.dim, _T.ndimension, _T.numel, _T.nelement, _T.is_floating_point, _T.is_complex,
     _T.is_contiguous, _T.stride, _T.__len__, _T.get_device, _T.__repr__, _T.__hash__,

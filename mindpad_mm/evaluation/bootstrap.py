@@ -1,8 +1,8 @@
-"""Bootstrap over the images of a test set: average precisions in every draw.
+"""Average precision in bootstrap draws of the images of a test set.
 
-A draw takes as many images as the test set has, with replacement. This changes how often an image
-counts, but neither the matches inside an image nor the order of the scores. So detections are matched
-and sorted once, and a draw only counts.
+A draw takes as many images as the test set has, with replacement. It changes how often an image counts,
+but neither the matches in an image nor the order of the scores. So detections are matched and sorted
+once, and for each draw they are only counted.
 
 The values equal those of ``COCOeval.accumulate`` on the drawn images, except for ties: if a true and
 a false detection in one image have equal scores, their order is the same in all copies of the image,
@@ -27,7 +27,7 @@ from mindpad_mm.evaluation.spatial import (
 
 BLOCK = 50
 """Draws that are computed and saved together."""
-_CELLS = 200_000  # of a (draws, detections) table, so that it fits the processor's cache
+_CELLS = 200_000  # size of a (draws, detections) array that fits into the processor's cache
 
 
 def image_counts(images: int, block: int, seed: int) -> np.ndarray:
@@ -68,7 +68,7 @@ class Resampler:
             counts: (B, I) int, how often each image is in each draw.
 
         Returns:
-            By name, (B,) float64 in 0..1; -1 in draws without objects.
+            (B,) float64 in 0..1 by name; -1 in draws without objects.
         """
         values = {}
         for name, classes in self._classes.items():
@@ -79,10 +79,10 @@ class Resampler:
 
 
 class Draws:
-    """The metrics of one detector in every draw, saved in one file per block.
+    """The metrics of one detector in every draw, saved in one file per block of draws.
 
     Args:
-        folder: Folder for the files, for this detector, test set and seed only.
+        folder: Folder for the files. Another detector, test set or seed needs another folder.
         names: Names of the metrics, the columns of the result.
         seed: Seed of the draws.
     """
@@ -93,11 +93,7 @@ class Draws:
         self.seed = seed
 
     def missing(self, draws: int) -> list[int]:
-        """Indices of the blocks that are not saved yet.
-
-        Args:
-            draws: Number of draws that are needed.
-        """
+        """Indices of the blocks that are not saved yet, of those needed for a number of draws."""
         blocks = range(-(-draws // BLOCK))
         return [block for block in blocks if not self._file(block).is_file()]
 
@@ -144,7 +140,7 @@ class _SortedClass:
         ignored = [entry['dtIgnore'][thrs, :max_dets] > 0 for _, entry in found]
         self.ignored = np.concatenate([none, *ignored], axis=1)[:, order]
         self.hits = np.concatenate([none, *matches], axis=1)[:, order] & ~self.ignored
-        # Detections after the last true positive change no sampled precision.
+        # Detections after the last true positive do not change any sampled precision.
         last = np.flatnonzero(self.hits.any(axis=0))
         end = last[-1] + 1 if last.size else 0
         self.image, self.ignored, self.hits = (
@@ -166,7 +162,7 @@ class _SortedClass:
         """
         objects = counts @ self.objects
         weights = counts[:, self.image]
-        total: dict[bytes, np.ndarray] = {}  # shared by thresholds that ignore the same detections
+        total: dict[bytes, np.ndarray] = {}  # reused if thresholds ignore the same detections
         values = np.zeros((len(counts), len(self.hits)))
         for t, (hits, ignored) in enumerate(zip(self.hits, self.ignored)):
             at = np.flatnonzero(hits)
@@ -176,13 +172,12 @@ class _SortedClass:
             if key not in total:
                 counted = np.where(ignored, 0, weights) if ignored.any() else weights
                 total[key] = np.cumsum(counted, axis=1, dtype=np.int32)
-            # Precision rises only at true positives, so only those are evaluated.
+            # Precision has its maxima at true positives, so it is only computed there.
             true = np.cumsum(weights[:, at], axis=1)
             precision = true / (total[key][:, at] + np.spacing(1))
             envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-            padded = np.pad(
-                envelope, ((0, 0), (0, 1))
-            )  # precision at a recall that is never reached: 0
+            # Precision is 0 at a recall that is not reached.
+            padded = np.pad(envelope, ((0, 0), (0, 1)))
             with np.errstate(divide='ignore', invalid='ignore'):
                 recall = true / objects[:, None]
             for b in np.flatnonzero(objects):

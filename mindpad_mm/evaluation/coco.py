@@ -1,4 +1,4 @@
-"""COCO mAP of a checkpoint, measured by MMDetection's own Runner and metric."""
+"""COCO mAP of a checkpoint, measured with MMEngine's Runner and MMDetection's metric."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ def evaluate(
 
     Args:
         config: Path of an MMDetection config.
-        checkpoint: Path of its weights.
+        checkpoint: Path or URL of its weights.
         work_dir: Folder for the Runner's log.
-        cfg_options: Overrides, such as ``{'test_dataloader.dataset.data_root': ...}``.
+        cfg_options: Overrides of the config, e.g. ``{'test_dataloader.dataset.data_root': ...}``.
+            Default: none.
 
     Returns:
         The metrics by name, e.g. ``coco/bbox_mAP`` and ``coco/bbox_mAP_50``, in 0..1; -1 if the test
         set has no objects for a metric.
 
     Raises:
-        UserError: A file is missing, or the checkpoint does not belong to the config's detector.
+        UserError: A file is missing, or the checkpoint does not fit the config's detector.
     """
     cfg = load_config(str(config), cfg_options)
     cfg.work_dir = str(work_dir)

@@ -1,4 +1,4 @@
-"""Compare detectors on one test set, and in one scan."""
+"""Compare detectors on a test set, and optionally in a scan."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ from mindpad_mm.scan import ScanResult, blindspot_scan, over_backgrounds
 
 @dataclass(frozen=True)
 class _MeasuredRun:
-    """One run with its metrics and its scan."""
+    """A run with its metrics and its scan."""
 
     run: Run
     test: TestSetMetrics
     scan: ScanResult | None
 
     def scan_by_background(self) -> dict[str, list[float]]:
-        """The scan's statistics by name, one value for each background; NaN if undefined."""
+        """The scan's statistics by name: one value for each background, NaN if undefined."""
         if self.scan is None:
             return {}
         maps = self.scan.info.statistics['maps']
@@ -65,7 +65,7 @@ class _MeasuredRun:
         }
 
     def result(self) -> RunResult:
-        """The run's part of the comparison."""
+        """The run's entry in ``comparison.json``."""
         overall = {} if self.scan is None else self.scan.info.statistics['overall']
         return RunResult(
             **asdict(self.run),
@@ -83,25 +83,25 @@ def compare(
     *,
     scan: Mapping[str, Any] | None = None,
 ) -> Comparison:
-    """Evaluate detectors on their common test set, with confidence intervals of the differences.
+    """Evaluate detectors on the same test set, with confidence intervals of their differences.
 
-    Detections, metrics, draws and scans are kept in ``out/cache``, in files named by digests of
-    everything they depend on. They are not computed again, and an interrupted comparison continues.
+    Detections, metrics, draws and scans are saved in ``out/cache``, in files named by digests of
+    everything they depend on. They are reused, so an interrupted comparison can be continued.
 
     Args:
-        entries: :class:`Run` and :class:`Group`; the first is the reference of every difference.
-        out: Folder for ``comparison.json`` and the cache. Tables and page are written by
+        entries: Runs and groups. Differences are to the first.
+        out: Folder for ``comparison.json`` and the cache. The tables and the page are written by
             :func:`mindpad_mm.report.comparison_page.report_comparison`.
-        settings: Options; default: those of :class:`CompareSettings`.
-        scan: Options of :func:`mindpad_mm.scan.blindspot_scan`, e.g.
+        settings: Settings of the comparison. Default: those of :class:`CompareSettings`.
+        scan: Arguments of :func:`mindpad_mm.scan.blindspot_scan`, e.g.
             ``dict(scene=['street.jpg'], sizes=[32], stride=2)``. Default: no scan.
 
     Returns:
-        The comparison, which is also saved.
+        The comparison, as saved.
 
     Raises:
-        UserError: A file is missing or does not fit, test sets differ, two entries have the same
-            name, or ``settings.modes`` is given together with a group.
+        UserError: A file is missing, a checkpoint does not fit its config, the test sets differ, two
+            entries have the same name, or ``settings.modes`` is given together with a group.
     """
     start = time.perf_counter()
     settings = settings or CompareSettings()
@@ -117,7 +117,7 @@ def compare(
     runs = list({id(run): run for entry in entries for run in runs_of(entry)}.values())
     configs = [load_config(run.config, {**settings.cfg_options, **run.cfg_options}) for run in runs]
     evaluator = Evaluator(_common_test_set(runs, configs), cache, settings)
-    # Everything that may fail is checked before the long computations.
+    # Checkpoints are checked before any long computation.
     device = settings.device
     digests: dict[str, str] = {}
     checkpoints = [_checkpoint(run, cfg, cache, device, digests) for run, cfg in zip(runs, configs)]
@@ -157,7 +157,7 @@ def _with_swapped_runs(entries: Sequence[Entry], settings: CompareSettings) -> l
     found: list[Entry] = []
     for entry in entries:
         if isinstance(entry, Group):
-            raise UserError(f'`modes` is for single runs: leave out the group {entry.name!r}')
+            raise UserError(f'`modes` cannot be used with groups: remove the group {entry.name!r}')
         found += swapped_runs(entry, settings.modes, settings.recalibrate, settings.cfg_options)
     return found
 
@@ -170,28 +170,26 @@ def _common_test_set(runs: Sequence[Run], configs: Sequence[Config]) -> TestSet:
             raise UserError(
                 f'{runs[0].name!r} and {run.name!r} have different test sets '
                 f'({first.ann_file} and {test_set.ann_file}, or their classes differ): set '
-                'test_dataloader.dataset.ann_file in `cfg_options`, so that both use one'
+                'test_dataloader.dataset.ann_file in `cfg_options` to evaluate both on the same'
             )
     return first
 
 
 def _checkpoint(run: Run, cfg: Config, cache: Path, device: str, digests: dict[str, str]) -> str:
-    """The run's checkpoint, or the one recalibrated from it.
+    """The run's checkpoint, or if the run is to be recalibrated, the recalibrated one.
 
     Args:
         run: The run.
         cfg: Its config.
         cache: Folder for recalibrated checkpoints.
         device: Torch device.
-        digests: Digests of training images by the choice of them. Extended here, because it takes
-            long to read a training set.
+        digests: Digests of training images by the settings that choose them. New ones are added, so
+            that each training set is read only once.
     """
     weights = file_digest(run.checkpoint)
     if not run.recalibrate:
         return run.checkpoint
-    if cfg.get('train_dataloader') is None:
-        raise UserError(f'`recalibrate`: {run.config} has no train_dataloader')
-    choice = repr([cfg.train_dataloader, cfg.test_dataloader, run.recalibrate])
+    choice = repr([cfg.get('train_dataloader'), cfg.test_dataloader, run.recalibrate])
     if choice not in digests:
         digests[choice] = training_digest(cfg, run.recalibrate)
     parts = [cfg.model.to_dict(), choice, digests[choice], weights, device, versions()]
@@ -218,7 +216,7 @@ def _scan(
         sorted((key, _jsonable(value)) for key, value in options.items()),
         _image_digests(options),
         device,
-        # A scan can only be resumed with the number of threads it was started with.
+        # A scan can only be resumed with the same number of threads.
         torch.get_num_threads(),
         versions(),
     ]
@@ -237,7 +235,7 @@ def _scan(
 
 
 def _image_digests(options: Mapping[str, Any]) -> list[str]:
-    """Digests of the files that a scan will read. Missing files are reported by the scan itself."""
+    """Digests of the files that a scan will read. The scan itself reports missing ones."""
     paths = [Path(path) for key in ('scene', 'object') for path in options.get(key) or ()]
     files = list_images([path for path in paths if path.exists()])
     files += [Path(path) for path in [options.get('from_coco')] if path and Path(path).is_file()]
@@ -295,6 +293,7 @@ def _scan_metrics(
 
 
 def _jsonable(value: Any) -> Any:
+    """The value with paths as strings, and tuples as lists."""
     if isinstance(value, (list, tuple)):
         return [_jsonable(one) for one in value]
     return str(value) if isinstance(value, Path) else value

@@ -25,7 +25,8 @@ class RunResult:
         checkpoint: Path or URL of the checkpoint.
         name: Name of the run.
         cfg_options: Overrides of the config.
-        recalibrate: Training images that batch-norm statistics were estimated on; 0: none were.
+        recalibrate: Number of training images that batch-norm statistics were estimated on; 0: they
+            are those of the checkpoint.
         detections: COCO result file.
         scan: Folder of the scan; None without a scan.
         metrics: Metrics on the test set by name, APs in 0..1; None if undefined.
@@ -71,12 +72,13 @@ class EntryResult:
     Attributes:
         name: Name of the run or group.
         runs: Its runs.
-        metrics: Metrics on the test set by name, named as in :class:`SpatialCocoMetric` without
+        metrics: Metrics on the test set, by their names in :class:`SpatialCocoMetric` without
             ``bbox_``. Intervals: bootstrap over images, and over the runs of a group.
         differences: ``metrics`` minus those of the reference; empty for the reference.
-        scan_metrics: Statistics of the scan by name, means over backgrounds. Intervals: Student's
-            t over backgrounds. Empty without a scan.
-        scan_differences: ``scan_metrics`` minus those of the reference, paired by background.
+        scan_metrics: Statistics of the scan by name, means over backgrounds. Intervals: Student's t
+            over backgrounds. Empty without a scan.
+        scan_differences: ``scan_metrics`` minus those of the reference, paired by background; empty
+            for the reference.
     """
 
     name: str
@@ -118,8 +120,8 @@ class TestSetSummary:
         ann_file: Path of the annotations.
         classes: Class names, in the detector's order.
         images: Number of images.
-        objects: Number of objects of these classes, crowds left out.
-        objects_by_region: The same by region, see :mod:`mindpad_mm.evaluation.regions`.
+        objects: Number of objects of these classes without crowds.
+        objects_by_region: The same for each region, see :mod:`mindpad_mm.evaluation.regions`.
     """
 
     __test__ = False  # for pytest
@@ -142,20 +144,20 @@ class TestSetSummary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs and groups side by side. The first entry is the reference of every difference.
+    """The result of a comparison.
 
     Attributes:
-        entries: In the order given.
+        entries: Runs and groups, in the order given. Differences are to the first, the reference.
         folder: Folder of ``comparison.json``.
-        test_set: What the metrics are measured on.
-        draws: Bootstrap draws.
+        test_set: The test set.
+        draws: Number of bootstrap draws.
         seed: Seed of the draws.
         border_px: Bin edges of the distance to the border, pixels of the original image.
         scan: Options of the scan as JSON types; None without a scan.
         cfg_options: Overrides of every config.
         device: Torch device.
         versions: Version of each package.
-        seconds: Duration of the comparison; what was in the cache took no time.
+        seconds: Duration of the comparison, which is shorter if results were in the cache.
     """
 
     entries: list[EntryResult]
@@ -179,7 +181,7 @@ class Comparison:
         return self.entries[0]
 
     def settings_to_json(self) -> dict[str, Any]:
-        """What was compared and how, without the entries, as JSON types."""
+        """Test set and settings as JSON types."""
         return {
             'test_set': self.test_set.to_json(),
             'draws': self.draws,
@@ -215,22 +217,22 @@ class Comparison:
         return cls(entries, Path(folder), test_set, **content)
 
     def save(self) -> None:
-        """Write ``comparison.json``, whole or not at all."""
+        """Write ``comparison.json`` atomically."""
         save_json(self.folder / FILE, self.to_json())
 
     @classmethod
     def load(cls, folder: PathLike) -> Comparison:
-        """Read ``comparison.json`` of a folder.
+        """Read ``comparison.json`` in a folder.
 
         Raises:
-            UserError: The file is missing or not a comparison of this version.
+            UserError: The file is missing, or was not written by this version.
         """
         try:
             content = json.loads((Path(folder) / FILE).read_text(encoding='utf-8'))
             return cls.from_json(content, folder)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f'`folder`: {str(folder)!r} holds no comparison of this version: {error}'
+                f'`folder`: {str(folder)!r} does not contain a comparison of this version: {error}'
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""Detections on a test set, and digests of everything they depend on."""
+"""Detect on a test set, and compute digests of everything that detections depend on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TestSet:
     Attributes:
         ann_file: Path of the annotations.
         classes: Class names, in the detector's order.
-        digest: Digest of annotations and classes. Runs can be compared if theirs are equal.
+        digest: Digest of annotations and classes. Only runs with the same digest can be compared.
         image_digest: Digest of the images' names, sizes and modification times.
     """
 
@@ -60,7 +60,7 @@ class TestSet:
         """The test set of a config.
 
         Raises:
-            UserError: It is missing, incomplete, or not in COCO format.
+            UserError: The test set is missing, incomplete or not in COCO format.
         """
         name = cfg.filename or 'the config'
         if cfg.get('test_dataloader') is None:
@@ -70,7 +70,7 @@ class TestSet:
             dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True))
         if not isinstance(dataset, CocoDataset):
             raise UserError(
-                f'the test set of {name} is a {type(dataset).__name__}: COCO format is needed'
+                f'the test set of {name} is a {type(dataset).__name__}, but COCO format is needed'
             )
         if not osp.isfile(dataset.ann_file):
             raise UserError(f'the annotations of {name} do not exist: {dataset.ann_file}')
@@ -96,7 +96,7 @@ class TestSet:
         known = {category['name'] for category in gt.loadCats(cat_ids)}
         missing = [name for name in self.classes if name not in known]
         if missing:
-            # CocoMetric maps the n-th class to the n-th of the categories it finds.
+            # CocoMetric assigns the n-th class to the n-th category that it finds.
             raise UserError(
                 f'{self.ann_file} has no category {missing[0]!r} ({len(missing)} of the '
                 f"detector's {len(self.classes)} classes are missing): MMDetection would mix up "
@@ -108,8 +108,8 @@ class TestSet:
 def detections_digest(cfg: Config, checkpoint: str, test_set: TestSet, device: str) -> str:
     """Digest of everything that detections depend on.
 
-    These are the model, its weights, the test set with its pipeline, the device and the versions of
-    the packages.
+    This is the model, its weights, the test set with its pipeline, the device and the versions of the
+    packages.
 
     Raises:
         UserError: The checkpoint does not exist.
@@ -127,7 +127,7 @@ def detections_digest(cfg: Config, checkpoint: str, test_set: TestSet, device: s
 
 
 def file_digest(path: str) -> str:
-    """SHA-256 of a checkpoint file, or of the address if it is a URL.
+    """SHA-256 of a checkpoint file; if it is a URL, of the URL.
 
     Raises:
         UserError: The file does not exist.
@@ -145,7 +145,7 @@ def detect(cfg: Config, checkpoint: str, path: Path, device: str, name: str) -> 
     Args:
         cfg: Config of the detector.
         checkpoint: Path or URL of its weights.
-        path: File to write, whole or not at all; must end in ``.bbox.json``.
+        path: File to write, atomically. Its name must end in ``.bbox.json``.
         device: Torch device.
         name: Name of the detector in the progress bar.
 
@@ -168,13 +168,13 @@ def detect(cfg: Config, checkpoint: str, path: Path, device: str, name: str) -> 
 
 
 def state_digest(paths: Iterable[str], what: str) -> str:
-    """Digest of the names, sizes and modification times of files.
+    """Digest of names, sizes and modification times of files.
 
-    The contents are not read: that would take as long as detecting.
+    The content is not read, which would take as long as detecting.
 
     Args:
         paths: The files.
-        what: What the files belong to, for the error message.
+        what: Name of the set of files, for the error message.
 
     Raises:
         UserError: A file does not exist.

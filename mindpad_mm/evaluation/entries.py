@@ -26,10 +26,10 @@ class Run:
     Attributes:
         config: Path of an MMDetection config.
         checkpoint: Path or URL of its weights.
-        name: Name to show; default: the config's file name.
+        name: Name to show. Default: the config's file name without its suffix.
         cfg_options: Overrides of the config.
-        recalibrate: Number of training images to estimate batch-norm statistics on; default 0: keep
-            the checkpoint's statistics.
+        recalibrate: Number of training images to estimate batch-norm statistics on. Default: 0, which
+            keeps the checkpoint's statistics.
     """
 
     config: str
@@ -49,15 +49,15 @@ class Run:
         """Read ``config:checkpoint[:cfg-options]`` or ``work_dir[:cfg-options]``.
 
         Args:
-            text: Options are ``key=value[,key=value...]``, with values as ``--cfg-options`` takes
-                them. A work dir must hold one config; its checkpoint is the one named in
-                ``last_checkpoint``, or else the only ``best_*.pth``. Paths may contain colons.
-            name: Default: the work dir's name, or the config's name followed by the options.
+            text: The run. Options are ``key=value[,key=value...]``, with values as in
+                ``--cfg-options``. A work dir must contain exactly one config. Its checkpoint is the one
+                named in ``last_checkpoint``, or else the only ``best_*.pth``. Paths may contain colons.
+            name: Name to show. Default: the work dir's name, or the config's name and the options.
 
         Raises:
-            UserError: The text has neither form, or the work dir is not complete.
+            UserError: The text has neither form, or the work dir is incomplete.
         """
-        # Only a colon in front of KEY= begins the options.
+        # The options begin at a colon that is followed by KEY=.
         place, options = (*re.split(r':(?=[\w.]+=)', text, maxsplit=1), '')[:2]
         if osp.isdir(place):
             config, checkpoint = _work_dir_files(Path(place))
@@ -74,13 +74,13 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Runs of one setting with different seeds, shown as mean and standard deviation.
+    """Runs with the same settings and different seeds, shown as mean and standard deviation.
 
-    Groups are never guessed: two checkpoints of one config may be two seeds or two epochs.
+    Groups must be given explicitly: two checkpoints of a config may be two seeds or two epochs.
 
     Attributes:
         name: Name to show.
-        runs: At least one run.
+        runs: One or more runs.
 
     Raises:
         UserError: There are no runs.
@@ -91,7 +91,7 @@ class Group:
 
     def __post_init__(self) -> None:
         if not self.runs:
-            raise UserError(f'group {self.name!r} has no runs')
+            raise UserError(f'group {self.name!r} has no runs: give one or more')
 
 
 Entry = Run | Group
@@ -103,10 +103,10 @@ def runs_of(entry: Entry) -> list[Run]:
 
 
 def with_unique_names(entries: Sequence[Entry]) -> list[Entry]:
-    """Append the checkpoint's name to the name of runs that share one.
+    """Add the checkpoint's name to the names of runs that have the same name.
 
     Raises:
-        UserError: Two entries still have the same name.
+        UserError: After that, two entries have the same name.
     """
     names = [entry.name for entry in entries]
     entries = [
@@ -118,7 +118,7 @@ def with_unique_names(entries: Sequence[Entry]) -> list[Entry]:
     names = [entry.name for entry in entries]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f'`name`: two entries are called {name!r}: give each its own name')
+            raise UserError(f'`name`: two entries have the name {name!r}: give each its own name')
     return entries
 
 
@@ -128,17 +128,20 @@ def swapped_runs(
     recalibrate: Sequence[int] = (0,),
     cfg_options: dict[str, Any] | None = None,
 ) -> list[Run]:
-    """A run, followed by runs of its checkpoint under other padding modes, without training.
+    """A run, followed by runs of the same checkpoint with other padding modes, without training.
 
-    If the config has a ``padding_cfg``, the layers it covers are swapped; otherwise those of the
-    whole model.
+    If the config has a ``padding_cfg``, the modes of the layers that it covers are swapped, otherwise
+    those of the whole model.
 
     Args:
-        run: The run; first in the result, unchanged.
-        modes: Padding modes, or ``'all'`` registered ones.
-        recalibrate: Numbers of training images to estimate batch-norm statistics on after the
-            swap, one run for each mode and number; 0 keeps the checkpoint's statistics.
-        cfg_options: Overrides of every config.
+        run: The run.
+        modes: Padding modes. ``'all'`` (default): all registered ones.
+        recalibrate: Numbers of training images to estimate batch-norm statistics on after the swap.
+            There is one run for each mode and number; 0 (default) keeps the checkpoint's statistics.
+        cfg_options: Overrides of the config. The run's own take precedence.
+
+    Returns:
+        The unchanged run, and the swapped runs.
 
     Raises:
         UserError: The config cannot be read, or a mode is unknown.
@@ -166,7 +169,7 @@ def _recalibrated(
 def padding_options(cfg: Config, mode: ModeSpec) -> dict[str, Any]:
     """cfg-options that set the mode of every ``padding_cfg`` in a config's model.
 
-    If there is none, they set ``model.padding_cfg``.
+    Without a ``padding_cfg``, they set ``model.padding_cfg``.
     """
     found = list(_padding_keys(cfg.get('model') or {}, 'model')) or [f'model.{_KEY}']
     return dict.fromkeys(found, mode)
@@ -184,11 +187,12 @@ def _padding_keys(node: Any, path: str) -> Iterator[str]:
 
 def _config_and_checkpoint(place: str, run: str) -> tuple[str, str]:
     cuts = [match.start() for match in re.finditer(':', place)]
-    # Cut at the first colon, or at a later one if an existing config ends there.
+    # The config ends at the first colon before which there is an existing file, or else at the first.
     cut = next((cut for cut in cuts if osp.isfile(place[:cut])), cuts[0] if cuts else 0)
     config, checkpoint = place[:cut], place[cut + 1 :]
     is_url = checkpoint.startswith(('http://', 'https://'))
-    # Another colon is part of a URL or of an existing path, or it begins malformed options.
+    # A colon in the checkpoint is part of a URL or of an existing path. Otherwise the options after it
+    # are malformed.
     is_valid = is_url or ':' not in checkpoint or osp.isfile(checkpoint)
     if not (config and checkpoint and is_valid):
         raise UserError(
@@ -211,7 +215,7 @@ def _work_dir_files(folder: Path) -> tuple[str, str]:
     if len(configs) != 1:
         found = ', '.join(path.name for path in configs) or 'none'
         raise UserError(
-            f'work dir {str(folder)!r} must contain one config (.py), found: {found}; '
+            f'work dir {str(folder)!r} must contain exactly one config (.py), found: {found}; '
             'give CONFIG:CHECKPOINT instead'
         )
     return str(configs[0]), str(_work_dir_checkpoint(folder))

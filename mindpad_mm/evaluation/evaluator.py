@@ -1,4 +1,4 @@
-"""Metrics of runs on one test set and in bootstrap draws, kept in a cache folder."""
+"""Metrics of runs on a test set and in bootstrap draws, with a cache folder."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from mindpad_mm.version import __version__
 
 @dataclass(frozen=True)
 class TestSetMetrics:
-    """What was measured of one run on the test set.
+    """The metrics of a run on the test set.
 
     Attributes:
-        detections: COCO result file.
+        detections: Path of the COCO result file.
         values: Metrics by name; None if undefined.
         draws: (draws, metrics) float64, the metrics in each bootstrap draw; NaN if undefined.
     """
@@ -51,7 +51,7 @@ class Evaluator:
 
     Args:
         test_set: The test set.
-        cache: Folder for detections, metrics and draws, in files named by digests of everything
+        cache: Folder for detections, metrics and draws. Files are named by digests of everything that
             they depend on.
         settings: Settings of the comparison.
 
@@ -87,12 +87,12 @@ class Evaluator:
         return {name for name, count in counts.items() if count >= LEAST_IMAGES}
 
     def detections_file(self, cfg: Config, checkpoint: str) -> Path:
-        """Where the detections of a checkpoint are kept."""
+        """Path of the detections of a checkpoint in the cache."""
         digest = detections_digest(cfg, checkpoint, self.test_set, self.settings.device)
         return self.cache / f'{digest[:20]}.bbox.json'
 
     def evaluate(self, name: str, cfg: Config, checkpoint: str) -> TestSetMetrics:
-        """Evaluate a checkpoint; what is in the cache is not computed again.
+        """Evaluate a checkpoint, and reuse what is in the cache.
 
         Args:
             name: Name of the run, for the progress bars.
@@ -123,7 +123,7 @@ class Evaluator:
         return TestSetMetrics(detections, values, draws.load(self.settings.draws))
 
     def _count_by_region(self) -> tuple[dict[str, int], dict[str, int]]:
-        """The number of objects (crowds left out), and of images with objects, by region."""
+        """By region, the number of objects without crowds, and the number of images with objects."""
         anns = self.gt.loadAnns(self.gt.getAnnIds(catIds=self.cat_ids, iscrowd=False))
         image_ids = np.array([ann['image_id'] for ann in anns])
         objects, images = {}, {}

@@ -11,8 +11,8 @@ import numpy as np
 from mindpad_mm.core.intervals import t_interval
 
 LEAST_IMAGES = 10
-"""Minimum number of images with objects in a region for its metrics to get an interval. A bootstrap
-over fewer images gives intervals that are too narrow."""
+"""Minimum number of images with objects in a region for intervals of its metrics. With fewer images,
+bootstrap intervals are too narrow."""
 
 LEAST_DRAWS = 40
 """Minimum number of bootstrap draws for a 95 % interval: with fewer, less than one draw lies beyond
@@ -21,7 +21,7 @@ each end."""
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric of a run or group, or a difference of two.
+    """A metric of a run or group, or a difference of two metrics.
 
     Attributes:
         value: Mean over the runs; None if undefined.
@@ -50,16 +50,16 @@ class Metric:
 
 
 def group_draws(draws: Sequence[np.ndarray], seed: int, stream: int) -> np.ndarray:
-    """Mean over a group's runs in every bootstrap draw; the runs are resampled as well.
+    """Mean over a group's runs in every bootstrap draw, with resampled runs.
 
-    Resampling the images alone would give an interval for these particular trainings. Resampling
-    the runs too gives one for the setting. With n runs, this underestimates the variance between
-    runs by a factor (n - 1) / n.
+    If only images were resampled, intervals would be valid for these trainings. With resampled runs,
+    they are valid for any training with these settings. With n runs, the variance between runs is
+    underestimated by a factor of (n - 1) / n.
 
     Args:
-        draws: Of each run, (draws, metrics) float64.
+        draws: For each run, (draws, metrics) float64.
         seed: Seed of the comparison.
-        stream: Index of the group, so that groups are resampled independently.
+        stream: Index of the group. Groups are resampled independently.
 
     Returns:
         (draws, metrics) float64.
@@ -73,11 +73,11 @@ def group_draws(draws: Sequence[np.ndarray], seed: int, stream: int) -> np.ndarr
 
 
 def group_metric(values: Sequence[float | None], draws: np.ndarray | None) -> Metric:
-    """A test-set metric of a group with its percentile interval.
+    """A test-set metric of a group, with a percentile interval.
 
     Args:
         values: The metric of each run; None if undefined.
-        draws: (draws,) the group's mean in each bootstrap draw, NaN if undefined. None: no interval.
+        draws: (draws,) the group's mean in each bootstrap draw; NaN if undefined. None: no interval.
     """
     mean, sd = _mean_sd(values)
     return Metric(mean, sd, None if mean is None or draws is None else _percentiles(draws))
@@ -86,12 +86,12 @@ def group_metric(values: Sequence[float | None], draws: np.ndarray | None) -> Me
 def metric_difference(
     ours: Sequence[float | None], theirs: Sequence[float | None], draws: np.ndarray | None
 ) -> Metric:
-    """Mean over our runs minus mean over theirs.
+    """Mean of a test-set metric over a group minus that over the reference.
 
     Args:
-        ours: The metric of each run; None if undefined.
-        theirs: The same of the reference.
-        draws: (draws,) the difference in each bootstrap draw, NaN if undefined. None: no interval.
+        ours: The metric of each run of the group; None if undefined.
+        theirs: The metric of each run of the reference; None if undefined.
+        draws: (draws,) the difference in each bootstrap draw; NaN if undefined. None: no interval.
     """
     our_mean, their_mean = _mean_sd(ours)[0], _mean_sd(theirs)[0]
     if our_mean is None or their_mean is None:
@@ -101,10 +101,10 @@ def metric_difference(
 
 
 def group_scan_metric(runs: Sequence[Sequence[float]]) -> Metric:
-    """A scan's metric of a group, with Student's t interval over backgrounds.
+    """A scan statistic of a group, with Student's t interval over backgrounds.
 
     Args:
-        runs: Of each run, the value on each background; NaN if undefined.
+        runs: For each run, the value on each background; NaN if undefined.
     """
     values = np.array(runs, float)
     if np.isnan(values).any():
@@ -116,7 +116,12 @@ def group_scan_metric(runs: Sequence[Sequence[float]]) -> Metric:
 def scan_metric_difference(
     ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]
 ) -> Metric:
-    """Our mean minus theirs, paired by background; arguments as of :func:`group_scan_metric`."""
+    """Mean of a scan statistic over a group minus that over the reference, paired by background.
+
+    Args:
+        ours: For each run of the group, the value on each background; NaN if undefined.
+        theirs: The same for the reference.
+    """
     change = np.mean(ours, axis=0) - np.mean(theirs, axis=0)
     if np.isnan(change).any():
         return Metric(None)
@@ -132,7 +137,7 @@ def _mean_sd(values: Sequence[float | None]) -> tuple[float | None, float | None
 
 def _percentiles(draws: np.ndarray) -> tuple[float, float] | None:
     known = draws[~np.isnan(draws)]
-    # A draw without objects is undefined. No interval if that is so in most draws.
+    # Draws without objects are undefined. If most draws are, there is no interval.
     if known.size < max(LEAST_DRAWS, draws.size / 2):
         return None
     low, high = np.percentile(known, [2.5, 97.5])

@@ -1,4 +1,4 @@
-"""Recalibration: estimate the batch-norm statistics of a detector again, e.g. after a padding swap."""
+"""Recalibration: estimate a detector's batch-norm statistics anew, e.g. after a padding swap."""
 
 from __future__ import annotations
 
@@ -45,13 +45,14 @@ class _BatchNormTrainer(nn.Module):
 
 
 def recalibrate(model: nn.Module, loader: Iterable[dict[str, Any]]) -> int:
-    """Set the running statistics of every batch norm to their mean over some batches, in place.
+    """Set the running statistics of every batch norm to the mean of the statistics of batches.
 
-    The saved statistics belong to the padding the network was trained with. Another padding changes
-    the values near the borders of the feature maps.
+    The saved statistics were computed with the padding of the training. Another padding changes the
+    values near the borders of feature maps.
 
     Args:
-        model: An MMDetection detector; in eval mode afterwards. Its parameters do not change.
+        model: An MMDetection detector, which is changed in place; in eval mode afterwards. Its
+            parameters do not change.
         loader: Batches of a test dataloader, all with the same number of images.
 
     Returns:
@@ -72,16 +73,16 @@ def recalibrated_checkpoint(
 ) -> None:
     """Write a checkpoint with batch-norm statistics estimated on training images.
 
-    The images are drawn at random from the set of ``train_dataloader`` and pass through the pipeline
-    of ``test_dataloader``, in batches of the training's size.
+    The images are drawn at random from the set of ``train_dataloader``. They pass through the pipeline of
+    ``test_dataloader`` in batches of the size used in training.
 
     Args:
         cfg: Config of a detector, with the padding to recalibrate for.
         checkpoint: Path or URL of its weights.
-        images: Number of images, at least 2; an incomplete last batch is left out.
+        images: Number of images, at least 2. An incomplete last batch is left out.
         path: File to write.
-        device: Torch device, default ``cpu``.
-        seed: Seed of the choice of images, default 0.
+        device: Torch device. Default: ``'cpu'``.
+        seed: Seed of the choice of images. Default: 0.
 
     Raises:
         UserError: The training set has too few images, or no batch norm tracks running statistics.
@@ -105,13 +106,13 @@ def training_batches(cfg: Config, images: int, seed: int = 0) -> Iterable[dict[s
     Args:
         cfg: Config with a ``train_dataloader`` and a ``test_dataloader``.
         images: Number of images, drawn without replacement.
-        seed: Seed of the draw, default 0.
+        seed: Seed of the draw. Default: 0.
 
     Raises:
         UserError: There is no training set, or it has too few images.
     """
     chosen = _training_images(cfg, images, seed)
-    # With one image a batch norm may see a single value, which has no variance.
+    # The variance of a single value is undefined, so a batch needs two images.
     batch_size = min(images, max(2, cfg.train_dataloader.get('batch_size', 1)))
     loader = DataLoader(chosen, batch_size, collate_fn=pseudo_collate, drop_last=True)
     return track(loader, 'recalibrating', console=Console(stderr=True))
@@ -128,7 +129,7 @@ def _training_images(cfg: Config, images: int, seed: int) -> Subset[Dataset]:
         dataset = DATASETS.build(dict(dataset_cfg, pipeline=cfg.test_dataloader.dataset.pipeline))
     if not 2 <= images <= len(dataset):
         raise UserError(
-            f'`recalibrate`: {images} images are not possible: give 2 or more, at most the '
+            f'`recalibrate`: {images} images are not possible: give at least 2, and at most the '
             f'{len(dataset)} of the training set'
         )
     chosen = np.random.default_rng(seed).choice(len(dataset), images, replace=False)

@@ -1,4 +1,4 @@
-"""Regions of an image: zones by the box centre, bins by the distance to the border."""
+"""Regions of an image: zones for the box centre, and bins of the box's distance to the border."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ BORDER_PX = (8, 16, 32, 64, 128)
 
 
 class Partition(abc.ABC):
-    """A division of all boxes into regions, each box in exactly one.
+    """Divides boxes into regions; each box is in exactly one.
 
     Attributes:
-        names: Names of the regions, in order; metric names begin with them.
-        keeps_matches: What happens to detections outside a region. False: they are removed before
-            matching. True: a detection that matches an object of the region is a true positive, all
-            others outside the region are ignored. This is COCO's rule for area ranges. Narrow
-            regions need it: otherwise a localisation error of one pixel would count as a miss.
+        names: Names of the regions, in order; names of metrics begin with them.
+        keeps_matches: The rule for detections outside the region. False: they are removed before
+            matching. True, as in COCO's area ranges: they are true positives if they match an object in
+            the region, and are ignored otherwise. Narrow regions need this rule, because with the other
+            one a localisation error of one pixel would be a miss.
     """
 
     names: Sequence[str]
@@ -31,7 +31,7 @@ class Partition(abc.ABC):
 
     @abc.abstractmethod
     def assign(self, boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """The region of each box.
+        """Find the region of each box.
 
         Args:
             boxes: (N, 4) x, y, width, height in pixels.
@@ -53,14 +53,13 @@ class Whole(Partition):
 
 
 class Zones(Partition):
-    """Five nested zones, the outermost first. A box belongs to the zone that its centre is in.
+    """Five nested zones, the outermost first. A box belongs to the zone that contains its centre.
 
-    Zone i lies between the image shrunk at every side by i/10 of the side's length, and by (i+1)/10.
-    A centre on the line between two zones belongs to the outer one, a centre outside the image to
-    the outermost zone.
+    Zone i is the part of the image between margins of i/10 and (i+1)/10 of its width and height. A centre
+    on the line between two zones belongs to the outer one, a centre outside the image to the outermost.
 
     Source: Zheng et al., Zone Evaluation: Revealing Spatial Bias in Object Detection, TPAMI 2024
-    (arXiv 2310.13215). As in the authors' code, detections outside the zone are removed and objects
+    (arXiv 2310.13215). As in the authors' code, detections outside the zone are removed, and objects
     outside it are ignored.
     """
 
@@ -95,7 +94,7 @@ class BorderBins(Partition):
         ascend = np.all(np.diff([0, *self.edges]) > 0)
         # An infinite edge would add an empty bin, and JSON has no infinity.
         if not len(self.edges) or not ascend or not np.isfinite(self.edges).all():
-            raise UserError(f'`border_px` must be ascending pixels above 0, not {self.edges!r}')
+            raise UserError(f'`border_px` must be ascending and above 0, not {self.edges!r}')
         ends = [*(f'{edge:g}' for edge in (0, *self.edges)), 'up']
         names = tuple(f'border_{low}_{high}' for low, high in itertools.pairwise(ends))
         object.__setattr__(self, 'names', names)

@@ -14,23 +14,25 @@ from mindpad_mm.padding.modes import ModeSpec, get_modes, parse_modes
 
 @dataclass(frozen=True)
 class CompareSettings:
-    """Options of :func:`mindpad_mm.evaluation.compare.compare`; see the help text of each field.
+    """Settings of :func:`mindpad_mm.evaluation.compare.compare`.
 
     Attributes:
-        cfg_options: Overrides of every config. A run's own overrides take precedence.
-        device: Torch device.
-        modes: Padding modes that every run is also evaluated under, without training.
-        recalibrate: Numbers of training images, one swapped run each; 0 keeps the checkpoint's
-            batch-norm statistics.
-        draws: Bootstrap draws over the images. Below 40 there are no intervals.
-        seed: Seed of the draws.
-        border_px: Bin edges of the distance to the border, pixels of the original image.
+        cfg_options: Overrides of every config. A run's own take precedence. Default: none.
+        device: Torch device. Default: ``'cpu'``.
+        modes: Padding modes with which every run is evaluated as well, without training. ``'all'``: all
+            registered ones. Default: none.
+        recalibrate: Numbers of training images to estimate batch-norm statistics on after the swap, one
+            run for each. 0 (default) keeps the checkpoint's statistics.
+        draws: Number of bootstrap draws. Below 40, there are no intervals. Default: 1000.
+        seed: Seed of the draws. Default: 0.
+        border_px: Bin edges of the distance to the border, pixels of the original image. Default:
+            (8, 16, 32, 64, 128).
 
     Raises:
-        UserError: A value is not possible.
+        UserError: A value is not valid.
     """
 
-    # Always a dict once the settings are made.
+    # None is replaced by an empty dict in __post_init__.
     cfg_options: dict[str, Any] = option(
         None,
         'overrides of every config, key=value',
@@ -41,7 +43,7 @@ class CompareSettings:
     device: str = option('cpu', 'torch device, e.g. cuda:0', metavar='DEVICE')
     modes: tuple[ModeSpec, ...] | Literal['all'] = option(
         (),
-        "also evaluate every run under these padding modes: 'all', names, or pairs such as "
+        "also evaluate every run with these padding modes: 'all', names, or pairs such as "
         'reflect/circular (vertical/horizontal)',
         nargs='+',
         metavar='MODE',
@@ -49,8 +51,8 @@ class CompareSettings:
     )
     recalibrate: tuple[int, ...] = option(
         (0,),
-        'after the swap, estimate batch-norm statistics on N training images; 0 keeps those of the '
-        'checkpoint, several numbers give one row each',
+        'after the swap, estimate batch-norm statistics on N training images, one run for each number; '
+        '0 keeps those of the checkpoint',
         metavar='N',
     )
     draws: int = option(1000, 'bootstrap draws; below 40 there are no intervals', metavar='N')
@@ -61,7 +63,7 @@ class CompareSettings:
 
     def __post_init__(self) -> None:
         modes = [self.modes] if isinstance(self.modes, str) else list(self.modes)
-        # A mode may be a dict, which cannot be hashed.
+        # Not dict.fromkeys: a mode may be a dict, which is not hashable.
         modes = [mode for index, mode in enumerate(modes) if mode not in modes[:index]]
         self._set('modes', 'all' if modes == ['all'] else tuple(modes))
         self._set('recalibrate', tuple(dict.fromkeys(self.recalibrate)))
@@ -72,7 +74,7 @@ class CompareSettings:
         if self.seed < 0:
             raise UserError(f'`seed` must be at least 0, not {self.seed}')
         if self.recalibrate != (0,) and not self.modes:
-            raise UserError('`recalibrate` is for swapped padding: give `modes` as well')
+            raise UserError('`recalibrate` needs swapped padding: give `modes` as well')
         if self.modes != 'all':
             for mode in self.modes:
                 get_modes(mode)

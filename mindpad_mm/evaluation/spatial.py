@@ -23,13 +23,13 @@ UNDEFINED = -1.0
 
 @dataclass(frozen=True)
 class Precision:
-    """Definition of one average precision.
+    """Definition of an average precision.
 
     Attributes:
         name: Name of the metric without ``bbox_``.
-        region: Name of a region.
-        iou_thrs: IoU thresholds, averaged over.
-        max_dets: Maximum number of detections per image and class, those with the best scores.
+        region: Name of the region.
+        iou_thrs: IoU thresholds; AP is averaged over them.
+        max_dets: Number of detections per image and class that count, those with the highest scores.
     """
 
     name: str
@@ -49,9 +49,9 @@ def spatial_precisions(
 
     Args:
         partitions: Divisions of the image, with or without :class:`Whole`.
-        iou_thrs: IoU thresholds of mAP.
-        max_dets: ``max_dets`` of the APs at one threshold, MMDetection's largest ``proposal_nums``.
-            mAP always takes 100.
+        iou_thrs: IoU thresholds of mAP. Default: those of COCO.
+        max_dets: ``max_dets`` of the APs at one threshold: MMDetection's largest ``proposal_nums``,
+            1000 by default. That of mAP is always 100.
     """
     precisions = []
     for partition in partitions:
@@ -109,17 +109,17 @@ class SpatialEval:
     """Matches detections with the objects of every region, and computes average precisions.
 
     Args:
-        gt: The annotations; images need ``width`` and ``height``.
-        detections: As in a COCO result file; may be empty. Not changed.
+        gt: The annotations. Images need ``width`` and ``height``.
+        detections: Detections as in a COCO result file; may be empty. They are not changed.
         partitions: Divisions of the image.
         precisions: Average precisions to compute.
         iou_type: ``'bbox'`` (default) or ``'segm'``.
-        cat_ids: Categories to evaluate, default all.
-        img_ids: Images to evaluate, default all.
+        cat_ids: Ids of the categories to evaluate. Default: all.
+        img_ids: Ids of the images to evaluate. Default: all.
 
     Attributes:
         precisions: The average precisions.
-        evals: By region, its evaluation and its index among the area ranges there.
+        evals: By region, its evaluation, and its index among the area ranges of this evaluation.
         image_ids: Ids of the images, in the order of every ``evalImgs``.
     """
 
@@ -153,7 +153,7 @@ class SpatialEval:
     def metrics(self) -> dict[str, float]:
         """Every average precision by name, in 0..1, or -1 without objects.
 
-        If all zones are among them, also ``zone_var`` and ``zone_SP``, see :func:`zone_summary`.
+        With all zones among them, also ``zone_var`` and ``zone_SP``, see :func:`zone_summary`.
         """
         with contextlib.redirect_stdout(io.StringIO()):
             for evaluation in {id(e): e for e, _ in self.evals.values()}.values():
@@ -170,7 +170,7 @@ class SpatialEval:
 
 
 def assign_regions(gt: COCO, anns: Sequence[dict[str, Any]], partition: Partition) -> np.ndarray:
-    """(N,) int, the region of each annotation or detection."""
+    """Indices (N,) of the regions of annotations or detections."""
     images = [gt.imgs[ann['image_id']] for ann in anns]
     boxes = np.array([ann['bbox'] for ann in anns], float).reshape(-1, 4)
     sizes = np.array([(image['width'], image['height']) for image in images], float)
@@ -199,15 +199,15 @@ def load_detections(gt: COCO, detections: Sequence[dict[str, Any]]) -> COCO:
 def zone_summary(zones: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Variance and spatial equilibrium precision of zone APs.
 
-    Source: Zheng et al., Zone Evaluation, TPAMI 2024 (arXiv 2310.13215). Zones without objects, which
-    the paper does not have, are left out; the weights of the others are scaled up to a sum of 1.
+    Source: Zheng et al., Zone Evaluation, TPAMI 2024 (arXiv 2310.13215). Zones without objects do not
+    occur in the paper. Here they are left out, and the weights of the others are scaled to a sum of 1.
 
     Args:
         zones: (..., 5) AP by zone in 0..1, outermost first; below 0 if a zone has no objects.
 
     Returns:
-        Population variance over the zones, and mean weighted by their areas, both of shape (...);
-        -1 if no zone has objects.
+        Population variance over the zones, and their mean weighted by area. Both have the shape (...)
+        and are -1 if no zone has objects.
     """
     zones = np.ma.masked_less(zones, 0)
     variance = np.ma.var(zones, axis=-1)

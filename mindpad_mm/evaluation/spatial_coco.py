@@ -1,4 +1,4 @@
-"""MMDetection's CocoMetric, extended by AP by region of the image."""
+"""MMDetection's CocoMetric with additional AP by region of the image."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mmdet.registry import METRICS
 from mmengine.fileio import load
 from mmengine.logging import print_log
 
-from mindpad_mm.evaluation.regions import BORDER_PX, BorderBins, Whole, Zones
-from mindpad_mm.evaluation.spatial import SpatialEval, spatial_precisions
+from mindpad_mm.evaluation.regions import BORDER_PX, Zones
+from mindpad_mm.evaluation.spatial import SpatialEval, default_partitions, spatial_precisions
 
 
 @METRICS.register_module()
@@ -40,10 +40,10 @@ class SpatialCocoMetric(CocoMetric):
         **kwargs: Arguments of ``CocoMetric``; ``iou_thrs`` also applies to the mAP of the regions.
 
     Raises:
-        UserError: ``border_px`` is not ascending or not above 0.
+        UserError: ``border_px`` is not ascending, finite and above 0.
 
     Example:
-        ``val_evaluator = dict(type='SpatialCocoMetric')`` on top of any config whose
+        ``val_evaluator = dict(type='SpatialCocoMetric')`` in a config that inherits from one whose
         ``val_evaluator`` is a ``CocoMetric``.
     """
 
@@ -51,7 +51,7 @@ class SpatialCocoMetric(CocoMetric):
         super().__init__(*args, **kwargs)
         # A config gives a list, but COCOeval compares all thresholds at once and needs an array.
         self.iou_thrs = np.atleast_1d(self.iou_thrs)
-        self.partitions = [Whole(), Zones(), BorderBins(tuple(border_px))]
+        self.partitions = default_partitions(tuple(border_px))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """The metrics by name.
@@ -67,12 +67,12 @@ class SpatialCocoMetric(CocoMetric):
             files = self.results2json([found for _, found in results], osp.join(folder, 'found'))
             detections = {kind: load(files[kind]) for kind in wanted}
         for kind, found in detections.items():
-            if found:  # without detections CocoMetric gives no metrics either
+            if found:  # without detections, CocoMetric gives no metrics either
                 metrics.update(self._spatial_metrics(kind, found))
         return metrics
 
     def _spatial_metrics(self, kind: str, found: list[dict[str, Any]]) -> dict[str, float]:
-        if kind == 'segm':  # as CocoMetric does: the box is computed from the mask
+        if kind == 'segm':  # as in CocoMetric, pycocotools computes the box from the mask
             found = [{k: v for k, v in detection.items() if k != 'bbox'} for detection in found]
         precisions = [
             precision
@@ -87,7 +87,7 @@ class SpatialCocoMetric(CocoMetric):
         metrics = evaluation.metrics()
         zones = ' '.join(f'{metrics[f"{zone}_mAP"]:.3f}' for zone in Zones.names)
         print_log(f'{kind}_mAP by zone, outermost first: {zones}', logger='current')
-        # A variance of APs is small: rounded to three digits, like the others, it would often be 0.
+        # The variance of APs is so small that it would often be 0 if rounded to three digits.
         digits = {'zone_var': 6}
         return {
             f'{kind}_{name}': round(float(value), digits.get(name, 3))

@@ -170,7 +170,7 @@ def _significant(comparison: Comparison, names: dict[str, str]) -> Iterator[tupl
     for entry in comparison.entries[1:]:
         for key, name in names.items():
             metric = entry.differences[key]
-            if metric.value is not None and metric.excludes_zero:
+            if metric.excludes_zero:
                 digits = 4 if key == 'zone_var' else 3
                 yield entry.name, name, _change(metric, digits).rstrip('*')
 

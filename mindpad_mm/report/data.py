@@ -15,6 +15,7 @@ from mindpad_mm.core.images import read_image
 from mindpad_mm.report.charts import LINE_COLOURS, MARK, charts
 from mindpad_mm.scan import (
     GridPhase,
+    ScanMapStatistics,
     ScanResult,
     interior_phase,
     paired_difference,
@@ -99,8 +100,8 @@ def _pattern(phase: GridPhase) -> dict[str, Any]:
     return {**phase.summary(), 'step': phase.step, 'values': values.tolist()}
 
 
-def _words(known: dict[str, Any]) -> list[str]:
-    """A description of one map, one sentence per item."""
+def _words(known: ScanMapStatistics) -> list[str]:
+    """A description of one map, in a list of sentences."""
     blind, row, col = known['blind_fraction'], known['worst_row'], known['worst_col']
     words = [
         f'Mean score {known["mean"]:.3f}, lowest score {known["min"]:.3f} '

@@ -18,7 +18,7 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike
 from mindpad_mm.report.data import page_data
 from mindpad_mm.report.render import write_html
-from mindpad_mm.scan import ScanResult, check_paired, paired_over_backgrounds
+from mindpad_mm.scan import BackgroundMean, ScanResult, check_paired, paired_over_backgrounds
 
 # (key in the statistics, name, meaning), in the order of the page's table.
 METRICS = (
@@ -145,7 +145,7 @@ def _metric_rows(results: Sequence[ScanResult]) -> list[dict[str, Any]]:
     return rows
 
 
-def _cell(metric: dict[str, Any] | None, to_text: Callable[[float], str]) -> dict[str, str]:
+def _cell(metric: BackgroundMean | None, to_text: Callable[[float], str]) -> dict[str, str]:
     """A mean and its interval as text; empty if undefined."""
     if metric is None:
         return {'mean': '', 'interval': ''}

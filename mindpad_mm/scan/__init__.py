@@ -1,4 +1,4 @@
-"""Blind-spot scans: an object at every position of a scene, and what the detector made of it."""
+"""Blind-spot scans: a detector's score for an object at every position of a scene."""
 
 from mindpad_mm.core.processes import LAUNCHERS
 from mindpad_mm.scan.engines import ENGINES, Engine
@@ -8,16 +8,26 @@ from mindpad_mm.scan.positions import position_boxes
 from mindpad_mm.scan.result import ScanInfo, ScanResult
 from mindpad_mm.scan.run import blindspot_scan, scan_statistics
 from mindpad_mm.scan.settings import ScanSettings
-from mindpad_mm.scan.statistics import interior_phase, over_backgrounds, paired_over_backgrounds
+from mindpad_mm.scan.statistics import (
+    BackgroundMean,
+    ScanMapStatistics,
+    ScanStatistics,
+    interior_phase,
+    over_backgrounds,
+    paired_over_backgrounds,
+)
 
 __all__ = [
     'ENGINES',
     'LAUNCHERS',
+    'BackgroundMean',
     'Engine',
     'GridPhase',
     'ScanInfo',
+    'ScanMapStatistics',
     'ScanResult',
     'ScanSettings',
+    'ScanStatistics',
     'blindspot_scan',
     'check_paired',
     'interior_phase',

@@ -1,4 +1,4 @@
-"""What a scan consists of: one map for each scene, object and size, cut into chunks of positions."""
+"""Parts of a scan: a map for each scene, object and size, cut into chunks of positions."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class ScanTask:
     """What to scan.
 
     Attributes:
-        scenes: Pasted into, B of them.
-        objects: Pasted, O of them.
-        sizes: Longer sides of the objects in pixels of the scene, S of them.
-        label: Index of the class asked for.
-        settings: How to scan.
+        scenes: Scenes to paste into.
+        objects: Objects to paste.
+        sizes: Lengths of the objects' longer side, pixels of the scene.
+        label: Index of the objects' class.
+        settings: Settings of the scan.
         engine: Name of the engine.
     """
 
@@ -37,12 +37,12 @@ class ScanTask:
 
     @functools.cached_property
     def pasted(self) -> list[list[np.ndarray]]:
-        """(h, w, 4) uint8 BGRA, by object and size: the objects as they are pasted."""
+        """Objects as pasted, (h, w, 4) uint8 BGRA, by object and size."""
         return [[obj.resized(size) for size in self.sizes] for obj in self.objects]
 
     @property
     def space(self) -> str:
-        """The scenes' space."""
+        """The space of all scenes."""
         return self.scenes[0].space
 
 
@@ -50,9 +50,9 @@ class ScanMap:
     """One object at one size over one scene.
 
     Args:
-        index: Of scene, object and size.
-        task: The scan's.
-        pixels: (h, w, 4) the object as it is pasted.
+        index: Indices of scene, object and size.
+        task: The task of the scan.
+        pixels: (h, w, 4) uint8 BGRA, the object as pasted.
 
     Raises:
         UserError: The object is larger than the scene.
@@ -71,21 +71,24 @@ class ScanMap:
         return len(self._rows) * len(self._cols)
 
     def cells(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Row and column in the map of the positions ``start, ..., stop - 1``, row by row."""
+        """Indices (N,) of the map's rows and columns at positions ``start, ..., stop - 1``.
+
+        Positions are numbered row by row. A ``stop`` beyond the last position means all of them.
+        """
         return np.divmod(np.arange(start, min(stop, len(self))), len(self._cols))
 
     def positions(self, start: int, stop: int) -> np.ndarray:
-        """(N, 2) int64, their (row, col) in the scene."""
+        """(N, 2) int64 (row, col) in pixels of the scene, of the same positions."""
         rows, cols = self.cells(start, stop)
         return np.stack([self._rows[rows], self._cols[cols]], -1)
 
     def targets(self, start: int, stop: int) -> np.ndarray:
-        """(N, 4) float64, the boxes there, ``x1, y1, x2, y2``."""
+        """(N, 4) float64 boxes of the object there, ``x1, y1, x2, y2`` in pixels of the scene."""
         return position_boxes(self.positions(start, stop), self.pixels.shape[:2])
 
 
 class Chunk(NamedTuple):
-    """Positions ``start, ..., stop - 1`` of a map: done, kept and shared as one."""
+    """Positions ``start, ..., stop - 1`` of a map, which one process runs and saves together."""
 
     map: ScanMap
     start: int
@@ -93,17 +96,18 @@ class Chunk(NamedTuple):
 
     @property
     def name(self) -> str:
-        """No other chunk of the scan has it."""
+        """A name that is unique in the scan."""
         return '-'.join(map(str, (*self.map.index, self.start)))
 
 
 def cut_into_chunks(maps: Sequence[ScanMap], length: int, batch_size: int | str) -> Iterator[Chunk]:
-    """All positions of all maps; where chunks begin never varies.
+    """Cut all maps into chunks. The same arguments always give the same chunks.
 
     Args:
-        maps: The scan's.
-        length: Positions a chunk, rounded up to whole batches.
-        batch_size: The scan's; all that ``'auto'`` chooses from divide the usual lengths.
+        maps: The maps of the scan.
+        length: Positions per chunk; rounded up to whole batches.
+        batch_size: Positions per batch. With ``'auto'``, ``length`` is not rounded: the batch sizes
+            that may be chosen divide the usual lengths.
     """
     batch = 1 if batch_size == AUTO else int(batch_size)
     length = -(-length // batch) * batch

@@ -1,4 +1,4 @@
-"""The loop of a scan: every object at every size over every scene, a chunk of positions at a time."""
+"""The loop of a scan over the chunks of all maps, and its progress bar."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from mindpad_mm.scan.result import BackgroundInfo, ObjectInfo, ScanArrays, ScanR
 from mindpad_mm.scan.settings import AUTO
 
 ChunkResult = tuple[Matches, float]
-"""What was found at a chunk's positions, and the seconds that took."""
+"""The matches at the positions of a chunk, and the seconds they took."""
 
-# Boxes compared with a clean scene's detections at once.
+# Boxes matched with the detections in a clean scene at once.
 _BOXES_AT_ONCE = 1 << 16
 
 
@@ -41,23 +41,24 @@ def run_scan(
     out: Path | None = None,
     fingerprint: dict[str, Any] | None = None,
 ) -> tuple[ScanArrays, ScanRun] | None:
-    """Scan. With a folder, finished chunks are kept in it, and a killed scan continues from them.
+    """Run a scan.
 
-    A chunk's result does not depend on the other chunks: the arrays are the same bytes for every number
-    of processes.
+    The result of a chunk does not depend on other chunks, so the arrays are the same bytes for every
+    number of processes.
 
     Args:
         model: The detector, in evaluation mode.
         task: What to scan.
-        out: An existing folder for the journal. Default: nothing is written.
-        fingerprint: JSON types; all that the results depend on. Kept in the journal.
+        out: An existing folder for the journal. A killed scan continues from the chunks in it. Default:
+            no journal.
+        fingerprint: Everything that the results depend on, as JSON types; saved in the journal.
 
     Returns:
-        The arrays and an account of the run; None on any process but rank 0.
+        The arrays and details of the run; None on all processes but that of rank 0.
 
     Raises:
-        UserError: No such engine, an object larger than a scene, a detector that cannot predict, or a
-            journal of another fingerprint in ``out``.
+        UserError: The engine is unknown, an object is larger than a scene, the detector cannot predict,
+            or the journal has another fingerprint.
     """
     engine_class = find_engine(task.engine, task.space)
     shape = (len(task.scenes), len(task.objects), len(task.sizes))
@@ -67,11 +68,12 @@ def run_scan(
     runner = _ChunkRunner(model, engine_class, task)
     clean: list[InstanceData] = []
     if get_rank() == 0:
-        # All clean scenes come first: an engine may change the model's memory format, and a resumed
-        # scan that needs no engine for the first maps must still see the same bits.
+        # All clean scenes are detected before an engine is built, because an engine may change the
+        # model's memory format. A resumed scan may not build one for the first maps, but must give the
+        # same bits.
         with config_faults(
-            'the detector in the config cannot predict; does its test pipeline end with scale_factor '
-            'among the meta_keys, as Resize gives it, and has the model a test_cfg?'
+            'the detector in the config cannot predict; check that the model has a test_cfg, and that '
+            'scale_factor is among the meta_keys of its test pipeline'
         ):
             clean = [detect_images(model, scene, [scene.pixels])[0] for scene in task.scenes]
 
@@ -116,25 +118,24 @@ def run_scan(
 
 
 class _ChunkRunner:
-    """Runs chunks on an engine, which is built anew for each map."""
+    """Runs chunks on an engine. Each map gets a new engine."""
 
     def __init__(self, model: nn.Module, engine_class: type[Engine], task: ScanTask) -> None:
         self.batch_size = task.settings.batch_size
         self._model = model
         self._engine_class = engine_class
         self._task = task
-        self._map: ScanMap | None = None
-        self._engine: Engine | None = None
+        self._current: tuple[ScanMap, Engine] | None = None
         self._notes: list[dict[str, Any]] = []
 
     def run(self, chunk: Chunk) -> ChunkResult:
-        """The matches at a chunk's positions, and the seconds they took on a warm engine."""
-        if self._engine is None or chunk.map is not self._map:
+        """Run a chunk. The seconds do not include the start of the engine."""
+        if self._current is None or self._current[0] is not chunk.map:
             engine = self._build(chunk.map)
             engine.batch_size = int(self.batch_size)
             engine.detect(chunk.map.positions(0, engine.batch_size))
         else:
-            engine = self._engine
+            engine = self._current[1]
         positions = chunk.map.positions(chunk.start, chunk.stop)
         targets = chunk.map.targets(chunk.start, chunk.stop)
         begin = time.perf_counter()
@@ -142,46 +143,48 @@ class _ChunkRunner:
         matches = match_each(detections, self._task.label, targets, self._task.settings.iou_thr)
         return matches, time.perf_counter() - begin
 
-    def measure(self, current: ScanMap) -> int:
+    def measure(self, scan_map: ScanMap) -> int:
         """The batch size at which a map runs fastest."""
-        engine = self._build(current)
-        measured = fastest_batch_size(engine, current.positions(0, max(AUTO_BATCH_SIZES)))
-        self._map = self._engine = None  # the scan of the map starts with a fresh engine
+        engine = self._build(scan_map)
+        measured = fastest_batch_size(engine, scan_map.positions(0, max(AUTO_BATCH_SIZES)))
+        self._current = None  # the scan of the map gets a new engine
         return measured
 
     def notes(self) -> list[dict[str, Any]]:
-        """The engines' notes, each with its map's background, object and size."""
-        self._close()
+        """Notes of all engines, each with the background, object and size of its map."""
+        self._collect_notes()
         return self._notes
 
-    def _build(self, current: ScanMap) -> Engine:
-        self._close()
+    def _build(self, scan_map: ScanMap) -> Engine:
+        self._collect_notes()
         task = self._task
-        self._map = current
-        self._engine = self._engine_class(
+        engine = self._engine_class(
             self._model,
-            current.scene,
-            current.pixels,
+            scan_map.scene,
+            scan_map.pixels,
             label=task.label,
             iou_thr=task.settings.iou_thr,
             tolerance=task.settings.tolerance,
         )
-        return self._engine
+        self._current = scan_map, engine
+        return engine
 
-    def _close(self) -> None:
-        if self._engine is not None and self._map is not None:
-            notes = self._engine.notes()
-            background, obj, size = self._map.index
+    def _collect_notes(self) -> None:
+        """Add the current engine's notes, and let go of it."""
+        if self._current is not None:
+            scan_map, engine = self._current
+            background, obj, size = scan_map.index
             where = {'background': background, 'object': obj, 'size': self._task.sizes[size]}
+            notes = engine.notes()
             if notes:
                 self._notes.append({**where, **notes})
-        self._map = self._engine = None
+        self._current = None
 
 
 def _auto_batch_size(
     runner: _ChunkRunner, journal: Journal | None, chunks: Sequence[Chunk], todo: Sequence[int]
 ) -> int | None:
-    """Rank 0 measures the batch size, or takes what an earlier run measured."""
+    """The batch size that rank 0 measures, or that an earlier run measured; None on other ranks."""
     if get_rank() > 0:
         return None
     known = None if journal is None else journal.read_value('batch_size')
@@ -207,17 +210,17 @@ def _assemble(
     clean: Sequence[InstanceData],
     results: Mapping[Chunk, ChunkResult],
 ) -> ScanArrays:
-    """Place the chunks' results in arrays [background, object, size, row, col]."""
-    boxes = [current.pixels.shape[:2] for current in maps]
+    """Make arrays with the axes (background, object, size, row, col) from the results of chunks."""
+    boxes = [scan_map.pixels.shape[:2] for scan_map in maps]
     rows, cols = common_grid([scene.size for scene in task.scenes], boxes, task.settings.stride)
     shape = (len(task.scenes), len(task.objects), len(task.sizes), len(rows), len(cols))
     scores, ious, clean_scores = np.full((3, *shape), np.nan, np.float32)
     detected = np.full((*shape, 4), np.nan, np.float32)
-    for current in maps:
-        for start in range(0, len(current), _BOXES_AT_ONCE):
-            targets = current.targets(start, start + _BOXES_AT_ONCE)
-            best = match_all(clean[current.index[0]], task.label, targets, task.settings.iou_thr)
-            _place(clean_scores, Chunk(current, start, start + len(best)), best)
+    for scan_map in maps:
+        for start in range(0, len(scan_map), _BOXES_AT_ONCE):
+            targets = scan_map.targets(start, start + _BOXES_AT_ONCE)
+            best = match_all(clean[scan_map.index[0]], task.label, targets, task.settings.iou_thr)
+            _place(clean_scores, Chunk(scan_map, start, start + len(best)), best)
     for chunk, (matches, _) in results.items():
         for array, values in zip((scores, ious, detected), matches):
             _place(array, chunk, values)
@@ -226,11 +229,12 @@ def _assemble(
 
 
 def _place(array: np.ndarray, chunk: Chunk, values: np.ndarray) -> None:
+    """Write the values (N, ...) of a chunk into an array of all maps."""
     array[chunk.map.index][chunk.map.cells(chunk.start, chunk.stop)] = values
 
 
 class _ProgressBar:
-    """A progress bar over a process's share of the chunks, on rank 0 alone; a context."""
+    """A context with a progress bar on rank 0."""
 
     def __init__(self, chunks: Sequence[Chunk], share: Sequence[int], done: set[int]) -> None:
         def length(numbers: Any) -> int:
@@ -245,7 +249,7 @@ class _ProgressBar:
             console=Console(stderr=True),
             disable=get_rank() > 0,
         )
-        # The other processes' shares are as large: this one's progress stands for all.
+        # All processes have about the same share, so the progress of all is estimated from rank 0's.
         self._processes = get_world_size()
         total = self._before + length(share) * self._processes
         self._task = self._bar.add_task('', total=total, completed=self._before, speed='')

@@ -16,13 +16,13 @@ _SAME_SETTINGS = ('label', 'sizes', 'stride', 'space', 'iou_thr')
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Scores of one scan minus those of another, averaged over the scenes.
+    """Mean difference of scores over the scenes.
 
     Attributes:
-        mean: (object, size, row, col) float32 in -1..1; NaN if the position is flagged or outside
-            in every scene.
-        half: (object, size, row, col) float32, half the width of Student's t interval of the mean;
-            NaN with fewer than two scenes.
+        mean: (object, size, row, col) float32 in -1..1. NaN if in every scene the position is flagged
+            or the object does not fit.
+        half: (object, size, row, col) float32, half the width of Student's t interval of the mean. NaN
+            with fewer than two scenes.
     """
 
     mean: np.ndarray
@@ -36,8 +36,8 @@ def paired_difference(
 
     Args:
         first, other: Scans that :func:`check_paired` accepts.
-        confidence: Confidence of the interval at one position, default 0.95. Among many positions
-            some intervals exclude 0 by chance.
+        confidence: Confidence level of the interval at a single position, in 0..1. Default: 0.95. Over
+            many positions, some intervals exclude 0 by chance.
     """
     change = np.where(first.flags | other.flags, np.nan, other.scores - first.scores)
     change = change.astype(np.float64)
@@ -46,7 +46,7 @@ def paired_difference(
     mean = np.where(known, change, 0).sum(0) / np.where(count, count, np.nan)
     squares = np.where(known, (change - mean) ** 2, 0).sum(0)
     freedom = np.where(count > 1, count - 1, np.nan)
-    error = np.sqrt(squares / freedom / count.clip(1))
+    error = np.sqrt(squares / freedom / count)
     half = stats.t.ppf((1 + confidence) / 2, freedom) * error
     return PairedDifference(mean.astype(np.float32), half.astype(np.float32))
 
@@ -62,7 +62,7 @@ def check_paired(first: ScanResult, other: ScanResult) -> None:
         if values[0] != values[1]:
             raise UserError(
                 f'{str(first.folder)!r} and {str(other.folder)!r} differ in {name} '
-                f'({values[0]!r} and {values[1]!r}): compare scans of one setting'
+                f'({values[0]!r} and {values[1]!r}): compare scans with the same settings'
             )
     for what, ours, theirs in zip(('scenes', 'objects'), _pasted(first), _pasted(other)):
         if ours != theirs:
@@ -73,7 +73,7 @@ def check_paired(first: ScanResult, other: ScanResult) -> None:
 
 
 def _pasted(result: ScanResult) -> tuple[list[Any], list[Any]]:
-    """The pixels of the scenes and of the objects."""
+    """Pixels of the scenes, and of the objects at each size."""
     objects, sizes = (range(length) for length in result.scores.shape[1:3])
     return (
         [result.scene_pixels(k).tolist() for k in range(len(result.scores))],

@@ -1,10 +1,9 @@
-"""Confidence maps as a matplotlib figure: the scene with the object beside the map of its scores."""
+"""Plot confidence maps: the scene with the object, and next to it the score at every position."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from mindpad_mm.core.style import ACCENT, COLOURS
-from mindpad_mm.scan.statistics import ScoreMap
+from mindpad_mm.scan.statistics import MapStatistics, ScoreMap
 
 FLAGGED = '#9a9a9a'
 _PANEL_WIDTH = 5.0
@@ -26,28 +25,28 @@ class MapPanel:
     """One row of the figure.
 
     Attributes:
-        name: What is shown, e.g. ``'scene 0, object 0'``.
-        scene: (H, W, 3) uint8 BGR, the object pasted where it scored lowest.
-        score_map: Scores, NaN where a position is flagged.
-        statistics: Of the map, as in ``scan.json``.
+        name: Name of the map, e.g. ``'scene 0, object 0'``.
+        scene: (H, W, 3) uint8 BGR, with the object at the position of the lowest score.
+        score_map: The map.
+        statistics: Statistics of the map.
         stride: Pixels between positions.
     """
 
     name: str
     scene: np.ndarray
     score_map: ScoreMap
-    statistics: dict[str, Any]
+    statistics: MapStatistics
     stride: int
 
 
 def draw_maps(panels: Sequence[MapPanel], label: str) -> Figure:
-    """A figure with a row for each map: the scene on the left, the scores on the right.
+    """Draw one row per map: the scene on the left, the scores on the right.
 
-    Colours always span scores from 0 to 1. Flagged positions are grey and hatched.
+    The colour scale always spans scores from 0 to 1. Flagged positions are grey and hatched.
 
     Args:
         panels: The rows.
-        label: The class that was asked for.
+        label: Name of the object's class.
     """
     shapes = [panel.scene.shape for panel in panels]
     heights = [_PANEL_WIDTH * height / width + 0.75 for height, width, _ in shapes]
@@ -69,7 +68,7 @@ def draw_maps(panels: Sequence[MapPanel], label: str) -> Figure:
 def _draw_scene(axes: Axes, panel: MapPanel) -> None:
     scene = cv2.cvtColor(panel.scene, cv2.COLOR_BGR2RGB)
     height, width = scene.shape[:2]
-    # Whole numbers are pixel edges, not centres, so that boxes are drawn where they are.
+    # With this extent, whole numbers are the edges of pixels, as in boxes.
     axes.imshow(scene, extent=(0, width, height, 0), interpolation='nearest')
     box_height, box_width = panel.score_map.box_size
     title = f'{panel.name}, {box_height} x {box_width} px (h x w)'
@@ -79,7 +78,7 @@ def _draw_scene(axes: Axes, panel: MapPanel) -> None:
             (worst['col'], worst['row']), box_width, box_height, fill=False, ec=ACCENT, lw=2
         )
         axes.add_patch(box)
-        title += '\nhere where it scores lowest'
+        title += '\nat the position of its lowest score'
     axes.set_title(title, fontsize=10, loc='left')
     axes.set_xlabel('x (px)', fontsize=9)
     axes.set_ylabel('y (px)', fontsize=9)
@@ -105,9 +104,9 @@ def _draw_scores(axes: Axes, panel: MapPanel) -> Rectangle | None:
             f'lowest {worst["score"]:.3f} at row {worst["row"]}, column {worst["col"]}'
         )
     else:
-        title = 'every position is flagged:\nthe clean scene scores there by itself'
+        title = 'every position is flagged:\nthe clean scene has a detection there'
     axes.set_title(title, fontsize=10, loc='left')
-    # The scene's own frame, so that a place is at the same place in both panels.
+    # The same limits as in the scene's panel.
     axes.set_xlim(-half, score_map.scene_size[1])
     axes.set_ylim(score_map.scene_size[0], -half)
     axes.set_xlabel('left edge of the object (px)', fontsize=9)
@@ -120,7 +119,7 @@ def _draw_scores(axes: Axes, panel: MapPanel) -> Rectangle | None:
 
 
 def _hatch(axes: Axes, extent: tuple[float, float, float, float]) -> Rectangle:
-    """Hatched grey behind the map: it shows through where the map has no score."""
+    """Draw a hatched rectangle behind the map, which is transparent where it has no score."""
     left, right, bottom, top = extent
     background = Rectangle(
         (left, top),
@@ -131,11 +130,11 @@ def _hatch(axes: Axes, extent: tuple[float, float, float, float]) -> Rectangle:
         hatch='////',
         linewidth=0,
         zorder=-1,
-        label='flagged: the clean scene scores here by itself',
+        label='flagged: the clean scene has a detection here',
     )
     axes.add_patch(background)
     return background
 
 
 def _blind(share: float | None) -> str:
-    return 'mostly not found at all' if share is None else f'{100 * share:.1f}% blind'
+    return 'missed at most positions' if share is None else f'{100 * share:.1f}% blind'

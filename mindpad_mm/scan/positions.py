@@ -1,4 +1,4 @@
-"""Where a scan puts its object: top-left pixels, the box always fully inside the scene."""
+"""Positions of the object in a scan: its top-left pixels, such that it lies inside the scene."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ from mindpad_mm.core.errors import UserError
 
 
 def axis_positions(extent: int, box: int, stride: int) -> np.ndarray:
-    """All multiples of ``stride`` at which a box lies inside an axis.
+    """Positions along one axis: the multiples of ``stride`` at which the box lies inside the scene.
 
     Args:
-        extent: The scene's pixels along the axis.
-        box: The box's pixels along the axis, 1..extent.
-        stride: Pixels from one position to the next, >= 1.
+        extent: Length of the scene in pixels.
+        box: Length of the box in pixels.
+        stride: Pixels between positions, at least 1.
 
     Returns:
         (N,) int64, ascending from 0 to at most ``extent - box``.
 
     Raises:
-        UserError: The stride is not positive, or the box is longer than the axis.
+        UserError: The box is longer than the scene.
     """
-    if stride < 1:
-        raise UserError(f'`stride` {stride} is not possible: it must be at least 1 pixel')
     if box > extent:
         raise UserError(
-            f'the object is {box} pixels long where the scene has only {extent}: use a smaller size'
+            f'the object is {box} pixels long, but the scene only {extent}: use smaller `sizes`'
         )
     return np.arange(0, extent - box + 1, stride, dtype=np.int64)
 
@@ -35,19 +33,19 @@ def axis_positions(extent: int, box: int, stride: int) -> np.ndarray:
 def common_grid(
     scene_sizes: Iterable[tuple[int, int]], box_sizes: Iterable[tuple[int, int]], stride: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns that hold the positions of every (scene, box) pair.
+    """Rows and columns that contain the positions of every box in every scene.
 
     Args:
         scene_sizes: (height, width) of each scene, pixels.
         box_sizes: (height, width) of each box, pixels.
-        stride: Pixels, >= 1.
+        stride: Pixels between positions, at least 1.
 
     Returns:
-        ``rows`` (R,) and ``cols`` (C,) int64: those of the largest scene and the smallest box.
-        A pair that allows fewer fills the first rows and columns of this grid.
+        ``rows`` (R,) and ``cols`` (C,), int64: those of the largest scene and the smallest box. Other
+        pairs use the first rows and columns of this grid.
 
     Raises:
-        UserError: Some box does not fit some scene, or the stride is not positive.
+        UserError: A box does not fit a scene.
     """
     scene_sizes, box_sizes = list(scene_sizes), list(box_sizes)
     longest = []
@@ -60,7 +58,11 @@ def common_grid(
 def scene_positions(
     scene_size: tuple[int, int], box_size: tuple[int, int], stride: int
 ) -> np.ndarray:
-    """Every position of one box in one scene, row by row.
+    """Every position of a box in a scene, row by row.
+
+    Args:
+        scene_size, box_size: (height, width) in pixels.
+        stride: Pixels between positions, at least 1.
 
     Returns:
         (N, 2) int64, (row, col) of the box's top-left pixel.
@@ -71,7 +73,16 @@ def scene_positions(
 
 
 def position_boxes(positions: np.ndarray, box_size: tuple[int, int]) -> np.ndarray:
-    """Boxes (N, 4) float64 ``x1, y1, x2, y2`` of (row, col) positions; x2 and y2 exclusive."""
+    """Boxes of the object at positions.
+
+    Args:
+        positions: (N, 2) (row, col) of the box's top-left pixel.
+        box_size: (height, width) in pixels.
+
+    Returns:
+        (N, 4) float64 ``x1, y1, x2, y2``; the last pixel's row and column are ``y2 - 1`` and
+        ``x2 - 1``.
+    """
     height, width = box_size
     row, col = np.asarray(positions, np.float64).T
     return np.stack([col, row, col + width, row + height], -1)

@@ -1,4 +1,4 @@
-"""The result of a scan: score maps, an account of the run, and how both are kept on disk."""
+"""The result of a scan: score maps and details of the run, in memory and in files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ from mindpad_mm.core.files import save_json, written_whole
 from mindpad_mm.core.images import PathLike, read_image, write_png
 from mindpad_mm.core.scenes import paste
 from mindpad_mm.scan.plot import MapPanel, draw_maps
-from mindpad_mm.scan.statistics import ScoreMap
+from mindpad_mm.scan.statistics import (
+    BackgroundMean,
+    ScanMapStatistics,
+    ScanStatistics,
+    ScoreMap,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -32,7 +37,7 @@ _HTML_DPI = 80
 
 @dataclass
 class BackgroundInfo:
-    """A scene: where it came from, its file in the scan's folder, and its size in pixels."""
+    """A scene: its source, its file in the scan's folder, and its size in pixels."""
 
     source: str
     file: str
@@ -42,7 +47,7 @@ class BackgroundInfo:
 
 @dataclass
 class ObjectInfo:
-    """An object: where it came from, and for each size its file and its box, (height, width) pixels."""
+    """An object: its source, and for each size its file and its (height, width) in pixels."""
 
     source: str
     files: list[str]
@@ -51,18 +56,19 @@ class ObjectInfo:
 
 @dataclass
 class ScanRun:
-    """An account of the run.
+    """How a scan was run.
 
     Attributes:
-        backgrounds, objects: What was pasted into what.
-        sizes: Longer sides of the objects, pixels.
-        engine: Its name.
-        engine_notes: One for each map and process that has any, see :meth:`Engine.notes`.
-        batch_size: Positions a forward pass.
-        processes, threads: How many processes shared the scan, with how many threads each.
-        positions: Of all maps.
-        seconds: Spent on positions, divided by the processes that worked at the same time.
-        positions_per_second: Of all processes together, once warm.
+        backgrounds, objects: The scenes and the objects.
+        sizes: Lengths of the objects' longer side, pixels of the scene.
+        engine: Name of the engine.
+        engine_notes: Notes of the engine for each map and process, see :meth:`Engine.notes`, with the
+            ``background``, ``object`` and ``size`` of the map.
+        batch_size: Positions per forward pass.
+        processes, threads: Number of processes, and of threads in each.
+        positions: Number of positions of all maps.
+        seconds: Time spent on positions, divided by the number of processes.
+        positions_per_second: Speed of all processes together, without their start.
     """
 
     backgrounds: list[BackgroundInfo]
@@ -80,19 +86,19 @@ class ScanRun:
 
 @dataclass
 class ScanInfo(ScanRun):
-    """What was run, as in ``scan.json``.
+    """The content of ``scan.json``.
 
     Attributes:
-        config, checkpoint: Names of the detector's files; of a built model, what is known of it.
-        cfg_options: Overrides of the config, lowered score thresholds included.
-        label, label_index: The class asked for.
+        config, checkpoint: Paths of the detector's files. For a built detector: its config or class,
+            and ``'in memory'``.
+        cfg_options: Overrides of the config, including lowered score thresholds.
+        label, label_index: Name and index of the objects' class.
         space, stride, iou_thr, clean_thr, tolerance, seed: See :class:`ScanSettings`.
-        device: As torch names it.
-        periods: Candidate periods of the grid, pixels of the scene.
-        versions: Of the packages that take part.
-        fingerprint: All that the scores depend on; a scan is resumed with the same only.
-        statistics: ``maps``, one for each map, and ``overall``, their means over backgrounds; see
-            :mod:`mindpad_mm.scan.statistics`.
+        device: Torch device.
+        periods: Candidate periods of the grid's pattern, pixels of the scene.
+        versions: Version of each package.
+        fingerprint: Everything that the scores depend on. A scan can only be resumed with the same.
+        statistics: Statistics of the maps, and their means over backgrounds.
     """
 
     config: str
@@ -110,15 +116,15 @@ class ScanInfo(ScanRun):
     periods: list[int]
     versions: dict[str, str]
     fingerprint: dict[str, Any]
-    statistics: dict[str, Any]
+    statistics: ScanStatistics
 
     def to_json(self) -> dict[str, Any]:
-        """JSON types, as in ``scan.json``."""
+        """The attributes as JSON types."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> ScanInfo:
-        """Read what :meth:`to_json` gave.
+        """Read what :meth:`to_json` gives.
 
         Raises:
             KeyError: A field is missing.
@@ -131,22 +137,22 @@ class ScanInfo(ScanRun):
 
 @dataclass
 class ScanArrays:
-    """Score maps, indexed [background, object, size, row, col].
+    """Score maps with the axes (background, object, size, row, col).
 
-    Scenes and objects of several sizes share one grid of rows and columns. Where a box does not fit its
-    scene, all values are NaN and ``flags`` is False.
+    Scenes and objects of different sizes share one grid of rows and columns. Where the object does not
+    fit the scene, values are NaN and ``flags`` is False.
+
+    A match is a detection of the object's class whose IoU with the pasted box is at least ``iou_thr``.
 
     Attributes:
-        scores: float32 in 0..1, the best score of the label among the detections that overlap the
-            pasted box enough; 0 if there is none.
-        ious: float32 in 0..1, that detection's IoU with the pasted box; 0 if there is none.
-        boxes: float32, [..., 4], that detection's box ``x1, y1, x2, y2`` in pixels of the scene; NaN if
-            there is none.
-        flags: bool, True where the clean background alone has such a detection of score ``clean_thr``
-            or more. Flagged positions are left out of the statistics.
-        clean: float32 in 0..1, the best score of such a detection in the clean background.
-        rows: (R,) int64, the pixel row of the box's top edge.
-        cols: (C,) int64, the pixel column of the box's left edge.
+        scores: float32, score of the best match in 0..1; 0 without a match.
+        ious: float32, its IoU with the pasted box in 0..1; 0 without a match.
+        boxes: (..., 4) float32, its box ``x1, y1, x2, y2`` in pixels of the scene; NaN without a match.
+        flags: bool, whether the clean scene has a match with a score of at least ``clean_thr``. Flagged
+            positions are left out of the statistics.
+        clean: float32, score of the best match in the clean scene, in 0..1; 0 without a match.
+        rows: (R,) int64, pixel rows of the pasted box's top edge.
+        cols: (C,) int64, pixel columns of the pasted box's left edge.
     """
 
     scores: np.ndarray
@@ -163,9 +169,9 @@ class ScanResult(ScanArrays):
     """A finished scan.
 
     Attributes:
-        info: What was run, and the statistics.
-        folder: Where it is kept; None for a scan in memory.
-        pixels: (scenes, objects by size) as pasted; read from ``folder`` where None.
+        info: Details of the run, and the statistics.
+        folder: Folder of its files; None for a scan in memory.
+        pixels: The scenes, and the objects by size as pasted. None: they are read from ``folder``.
     """
 
     info: ScanInfo
@@ -177,25 +183,25 @@ class ScanResult(ScanArrays):
         return np.ndindex(*self.scores.shape[:3])
 
     def score_map(self, background: int, obj: int, size: int) -> ScoreMap:
-        """One map, cut to where its box fits, flagged positions NaN."""
+        """One map, see :func:`score_map_of`."""
         scene = self.info.backgrounds[background]
         box = self.info.objects[obj].boxes[size]
         scene_size = scene.height, scene.width
         return score_map_of(self, (background, obj, size), (box[0], box[1]), scene_size)
 
-    def statistics(self, background: int, obj: int, size: int) -> dict[str, Any]:
+    def statistics(self, background: int, obj: int, size: int) -> ScanMapStatistics:
         """The statistics of one map."""
         number = np.ravel_multi_index((background, obj, size), self.scores.shape[:3])
         return self.info.statistics['maps'][number]
 
     def scene_pixels(self, background: int) -> np.ndarray:
-        """(H, W, 3) uint8 BGR, a scene without the object."""
+        """A scene without the object, (H, W, 3) uint8 BGR."""
         if self.pixels is not None:
             return self.pixels[0][background]
         return read_image(self._in_folder(self.info.backgrounds[background].file))
 
     def object_pixels(self, obj: int, size: int) -> np.ndarray:
-        """(h, w, 4) uint8 BGRA, an object as it is pasted."""
+        """An object as pasted, (h, w, 4) uint8 BGRA."""
         if self.pixels is not None:
             return self.pixels[1][obj][size]
         file = self._in_folder(self.info.objects[obj].files[size])
@@ -203,13 +209,13 @@ class ScanResult(ScanArrays):
 
     def _in_folder(self, name: str) -> Path:
         if self.folder is None:
-            raise UserError('the scan has neither a folder nor its pixels: scenes cannot be shown')
+            raise UserError('the scan has neither a folder nor pixels: its scenes cannot be shown')
         return self.folder / name
 
     def worst_scene(self, background: int, obj: int, size: int) -> np.ndarray:
-        """(H, W, 3) uint8 BGR: the scene with the object pasted where it scored lowest.
+        """A scene with the object at the position of the lowest score, (H, W, 3) uint8 BGR.
 
-        The scene alone where all positions are flagged.
+        Without the object if all positions are flagged.
         """
         scene = self.scene_pixels(background)
         worst = self.statistics(background, obj, size).get('worst')
@@ -218,12 +224,12 @@ class ScanResult(ScanArrays):
         return paste(scene, self.object_pixels(obj, size), worst['row'], worst['col'])
 
     def summary(self) -> str:
-        """What the scan found, in a few sentences."""
+        """A description of the result in a few sentences."""
         info, overall = self.info, self.info.statistics['overall']
         where = f'{info.positions} positions in {_count(len(info.backgrounds), "scene")}'
         if 'mean' not in overall:
             return (
-                f'{info.label!r}: all of {where} are flagged, the clean scene scores there itself.'
+                f'{info.label!r}: all of {where} are flagged, the clean scene has detections there.'
             )
         lines = [f'{info.label!r} at {where}: mean score {_mean(overall["mean"])}.']
         if 'blind_fraction' in overall:
@@ -243,15 +249,16 @@ class ScanResult(ScanArrays):
             f'{info.backgrounds[index[0]].source}, row {worst["row"]}, column {worst["col"]}.'
         )
         lines.append(
-            'These figures mix the scene with the border: see the map before you blame one.'
+            'These numbers depend on the scene as well as on the border: the map shows which of them '
+            'matters where.'
         )
         return '\n'.join(lines)
 
     def plot(self, maps: Sequence[tuple[int, int, int]] | None = None) -> Figure:
-        """A matplotlib figure: for each map, the scene beside the scores at every position.
+        """Plot maps: one row each, with the scene and the score at every position.
 
         Args:
-            maps: (background, object, size) of the rows. Default: all.
+            maps: Indices (background, object, size) of the maps. Default: all.
         """
         chosen: list[Any] = list(self.indices()) if maps is None else list(maps)
         panels = [
@@ -267,11 +274,11 @@ class ScanResult(ScanArrays):
         return draw_maps(panels, self.info.label)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """One row for each position where the object fits.
+        """A table with one row for each position.
 
-        Columns: ``background``, ``object`` (numbers), ``size``, ``row``, ``col`` (pixels), ``score``,
-        ``iou`` (0..1), ``x1``, ``y1``, ``x2``, ``y2`` (the detected box, NaN if none), ``flagged``,
-        ``clean``.
+        Columns: ``background`` and ``object`` (indices), ``size``, ``row`` and ``col`` (pixels of the
+        scene), and, as in :class:`ScanArrays`, ``score``, ``iou``, ``x1``, ``y1``, ``x2``, ``y2``,
+        ``flagged`` and ``clean``.
 
         Raises:
             UserError: pandas is not installed.
@@ -299,7 +306,7 @@ class ScanResult(ScanArrays):
         )
 
     def _repr_html_(self) -> str:
-        """The summary and the figure, for notebooks."""
+        """The summary and the plot, for notebooks."""
         picture = io.BytesIO()
         self.plot().savefig(picture, dpi=_HTML_DPI)
         encoded = base64.b64encode(picture.getvalue()).decode()
@@ -308,9 +315,13 @@ class ScanResult(ScanArrays):
         return f'<p>{text}</p><img alt="{alt}" src="data:image/png;base64,{encoded}">'
 
     def save(self, folder: PathLike) -> None:
-        """Write the scenes and objects as PNG, ``scan.npz`` and ``scan.json``, each whole or not at all.
+        """Write the scenes and objects as PNG files, ``scan.npz`` and ``scan.json``.
 
-        Equal arrays give equal bytes. ``scan.json`` comes last: where it is, the scan is complete.
+        Equal arrays give equal bytes. ``scan.json`` is written last: a folder that contains it holds a
+        complete scan.
+
+        Args:
+            folder: Folder for the files; it is created if it is missing.
         """
         folder = Path(folder)
         if folder != self.folder:
@@ -330,8 +341,11 @@ class ScanResult(ScanArrays):
     def load(cls, folder: PathLike) -> ScanResult:
         """Read what :meth:`save` wrote.
 
+        Args:
+            folder: Folder of the scan.
+
         Raises:
-            UserError: The folder holds no complete scan, or one of another version.
+            UserError: The folder does not contain a complete scan of this version.
         """
         folder = Path(folder)
         try:
@@ -341,22 +355,22 @@ class ScanResult(ScanArrays):
             return cls(**arrays, info=ScanInfo.from_json(content), folder=folder)
         except KeyError as error:
             raise UserError(
-                f'the scan in {str(folder)!r} was kept by another version of mindpad_mm '
+                f'the scan in {str(folder)!r} was saved by another version of mindpad_mm '
                 f'({error.args[0]}): scan again'
             ) from error
         except (OSError, ValueError) as error:
-            raise UserError(f'{str(folder)!r} holds no complete scan: {error}') from error
+            raise UserError(f'{str(folder)!r} does not contain a complete scan: {error}') from error
 
 
 def score_map_of(
     arrays: ScanArrays, index: tuple[int, int, int], box: tuple[int, int], scene: tuple[int, int]
 ) -> ScoreMap:
-    """One map, cut to where its box fits, flagged positions NaN.
+    """One map of a scan, cut to the positions where the object fits.
 
     Args:
-        arrays: Of a scan.
-        index: (background, object, size).
-        box, scene: (height, width) in pixels.
+        arrays: The scan's arrays.
+        index: Indices (background, object, size) of the map.
+        box, scene: (height, width) of the object and of the scene, pixels.
     """
     scores = arrays.scores[index].astype(np.float64)
     fits = ~np.isnan(scores)
@@ -369,10 +383,13 @@ def _count(number: int, what: str) -> str:
     return f'{number} {what}{"s" * (number != 1)}'
 
 
-def _mean(entry: dict[str, Any], percent: bool = False) -> str:
-    def written(value: float) -> str:
+def _mean(statistic: BackgroundMean, percent: bool = False) -> str:
+    """A mean and its interval as text."""
+
+    def to_text(value: float) -> str:
         return f'{100 * value:.1f} %' if percent else f'{value:.3f}'
 
-    interval = entry['interval']
-    between = f' [{written(interval[0])}, {written(interval[1])}]' if interval else ''
-    return written(entry['mean']) + between
+    interval = ''
+    if statistic['interval']:
+        interval = f' [{", ".join(map(to_text, statistic["interval"]))}]'
+    return to_text(statistic['mean']) + interval

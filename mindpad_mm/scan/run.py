@@ -1,4 +1,4 @@
-"""A whole scan: from a detector, scenes and objects to score maps and their statistics."""
+"""Scan a detector: objects at every position of scenes, score maps and their statistics."""
 
 from __future__ import annotations
 
@@ -38,10 +38,15 @@ from mindpad_mm.scan.engines import find_engine
 from mindpad_mm.scan.phase import grid_strides
 from mindpad_mm.scan.result import ScanArrays, ScanInfo, ScanResult, ScanRun, score_map_of
 from mindpad_mm.scan.settings import AUTO, ScanSettings
-from mindpad_mm.scan.statistics import map_statistics, over_backgrounds
+from mindpad_mm.scan.statistics import (
+    ScanMapStatistics,
+    ScanStatistics,
+    map_statistics,
+    over_backgrounds,
+)
 
 Pixels = PathLike | np.ndarray
-"""A file or a folder of files, or pixels in OpenCV's channel order."""
+"""An image file, a folder of image files, or pixels with OpenCV's channel order."""
 
 
 def blindspot_scan(
@@ -55,30 +60,31 @@ def blindspot_scan(
     settings: ScanSettings | None = None,
     **options: Any,
 ) -> ScanResult | None:
-    """Slide an object over scenes and record a detector's score at every position.
+    """Paste an object at every position of scenes, and record a detector's score for it.
 
     Args:
         detector: A built MMDetection detector (``mmdet.apis.init_detector``), a
             :class:`mindpad_mm.CallableDetector`, or the files of a detector: :class:`DetectorFiles` or
-            a pair (config, checkpoint). A built detector is scanned on the device where it is, with its
-            score thresholds lowered to 0.001 for the time of the scan. It may be left in channels_last.
-        scene: Photos to paste in: files, folders, or (H, W, 3) uint8 BGR arrays. Default: the photos
-            that ``from_coco`` cut its objects out of, with the holes filled; else a drawn street.
-        object: Images to paste: files, folders, or uint8 arrays, BGRA, BGR (opaque) or grey. Default,
-            without ``from_coco``: a drawn traffic light.
-        out: Folder to write ``scan.npz``, ``scan.json`` and the inputs to; finished chunks are kept in it
-            while the scan runs. Default: the result is in memory only.
-        resume: Continue the scan in ``out``; a finished one is returned as it is.
-        launcher: What started the processes that share the scan, see
-            :func:`mindpad_mm.core.processes.launched`. The inputs must be readable for all of them.
-        settings: All settings at once; instead of ``options``.
-        options: Fields of :class:`ScanSettings`, such as ``label``, ``sizes`` or ``stride``.
+            a pair (config, checkpoint). A built detector is scanned on its own device. During the scan
+            its score thresholds are lowered to 0.001; it may stay in the channels_last format.
+        scene: Photos to paste into: files, folders, or (H, W, 3) uint8 BGR arrays. Default: the photos
+            that the objects of ``from_coco`` were cut out of, with the holes inpainted, or else a drawn
+            street.
+        object: Images to paste: files, folders, or uint8 arrays, BGRA, BGR (opaque) or grey. Default:
+            the objects of ``from_coco``, or else a drawn traffic light.
+        out: Folder for ``scan.npz``, ``scan.json``, the scenes and the objects. While the scan runs, its
+            finished chunks are saved there. Default: nothing is written.
+        resume: Continue the scan in ``out``. If it is finished, it is returned.
+        launcher: The launcher that started the processes of the scan, see
+            :func:`mindpad_mm.core.processes.launched`. All of them must be able to read the inputs.
+        settings: All settings, instead of ``options``.
+        options: Fields of :class:`ScanSettings`, e.g. ``label``, ``sizes`` or ``stride``.
 
     Returns:
-        The result; with several processes, None on all but the first.
+        The result; None on all processes but that of rank 0.
 
     Raises:
-        UserError: Anything in the input that its user can mend.
+        UserError: An input or a setting is not valid.
 
     Example:
         >>> model = mmdet.apis.init_detector('ssd300.py', 'ssd300.pth', device='cpu')
@@ -105,11 +111,12 @@ def blindspot_scan(
             subject = stack.enter_context(opened(detector, own_device))
             task = _task(subject, backgrounds, objects, settings)
             fingerprint = _fingerprint(subject, task, device)
-            prints = gathered((fingerprint, resume and _is_finished(folder)))
+            finished = folder is not None and resume and (folder / 'scan.json').is_file()
+            of_all = gathered((fingerprint, finished))
             if get_rank() == 0:
-                _check_alike([other for other, _ in prints])
-        finished = prints[0][1]
-        if finished and folder is not None:
+                _check_equal([other for other, _ in of_all])
+        # Rank 0 decides for all processes.
+        if folder is not None and of_all[0][1]:
             if get_rank() > 0:
                 return None
             done = ScanResult.load(folder)
@@ -121,7 +128,7 @@ def blindspot_scan(
             return None
         arrays, run = scanned
         result = _result(arrays, run, subject, task, device, fingerprint)
-        _warn_of_nothing(result)
+        _warn_if_empty(result)
         if folder is not None:
             result.save(folder)
             discard(folder)
@@ -148,7 +155,7 @@ def _task(
 
 
 def _fingerprint(subject: OpenedDetector, task: ScanTask, device: str) -> dict[str, Any]:
-    """All that the scores depend on, as JSON types."""
+    """Everything that the scores depend on, as JSON types."""
     settings = task.settings
     return {
         'config': subject.config_sha256(),
@@ -165,7 +172,7 @@ def _fingerprint(subject: OpenedDetector, task: ScanTask, device: str) -> dict[s
         'batch_size': settings.batch_size,
         'tolerance': settings.tolerance,
         'device': torch.device(device).type,
-        # Other numbers of threads add up floats in another order.
+        # The order in which floats are added up depends on the number of threads.
         'threads': torch.get_num_threads() if device == 'cpu' else None,
         'versions': versions(),
     }
@@ -204,49 +211,62 @@ def _result(
     return ScanResult(**vars(arrays), info=info, pixels=(scenes, task.pasted))
 
 
-def scan_statistics(arrays: ScanArrays, run: ScanRun, periods: Sequence[int]) -> dict[str, Any]:
-    """The statistics of every map (``maps``) and their means over backgrounds (``overall``)."""
-    maps = []
+def scan_statistics(arrays: ScanArrays, run: ScanRun, periods: Sequence[int]) -> ScanStatistics:
+    """The statistics of every map, and their means over backgrounds.
+
+    Args:
+        arrays: The scan's arrays.
+        run: Its backgrounds, objects and sizes.
+        periods: Candidate periods of the grid's pattern, pixels of the scene.
+    """
+    maps: list[ScanMapStatistics] = []
     for background, obj, size in np.ndindex(*arrays.scores.shape[:3]):
         scene = run.backgrounds[background]
         height, width = run.objects[obj].boxes[size]
         score_map = score_map_of(
             arrays, (background, obj, size), (height, width), (scene.height, scene.width)
         )
-        where = {'background': background, 'object': obj, 'size': run.sizes[size]}
-        maps.append({**where, **map_statistics(score_map, periods)})
+        maps.append(
+            {
+                'background': background,
+                'object': obj,
+                'size': run.sizes[size],
+                **map_statistics(score_map, periods),
+            }
+        )
     return {'overall': over_backgrounds(maps), 'maps': maps}
 
 
-def _warn_of_nothing(result: ScanResult) -> None:
-    """Say what to look at where a scan has nothing to show."""
+def _warn_if_empty(result: ScanResult) -> None:
+    """Log a warning if the object was found nowhere, or if all positions are flagged."""
     info, known = result.info, ~np.isnan(result.scores)
     if not result.scores[known].any():
         print_log(
-            f'{info.label!r} was found nowhere with an IoU of {info.iou_thr} or more: is that what is '
-            f'pasted, at a size that the detector finds?',
+            f'{info.label!r} was found at no position with an IoU of at least {info.iou_thr}: check '
+            f'that the object is of this class and that the detector can find it at this size',
             'current',
             logging.WARNING,
         )
     if result.flags[known].all():
         print_log(
-            f'the clean scene alone scores {info.clean_thr} or more at every position, so that none is '
-            f'left: take another scene or a higher clean_thr',
+            f'the clean scene alone scores at least {info.clean_thr} at every position, so all '
+            f'positions are flagged: use another scene or a higher clean_thr',
             'current',
             logging.WARNING,
         )
 
 
-def _is_finished(folder: Path | None) -> bool:
-    return folder is not None and (folder / 'scan.json').is_file()
+def _check_equal(fingerprints: Sequence[dict[str, Any]]) -> None:
+    """Check that all processes scan the same, given their fingerprints by rank.
 
-
-def _check_alike(fingerprints: Sequence[dict[str, Any]]) -> None:
+    Raises:
+        UserError: A fingerprint differs from that of rank 0.
+    """
     for rank, found in enumerate(fingerprints):
         differing = [key for key, value in fingerprints[0].items() if found[key] != value]
         if differing:
             raise UserError(
-                f'process {rank} has another {", ".join(differing)} than process 0: give all processes '
+                f'process {rank} differs from process 0 in {", ".join(differing)}: give all processes '
                 f'the same files, packages and OMP_NUM_THREADS'
             )
 
@@ -254,6 +274,7 @@ def _check_alike(fingerprints: Sequence[dict[str, Any]]) -> None:
 def _load_objects(
     given: Pixels | Sequence[Pixels], settings: ScanSettings
 ) -> tuple[list[ScanObject], dict[Path, np.ndarray]]:
+    """The objects, and the holes that those of ``from_coco`` leave in their photos."""
     objects = []
     for each in _listed(given):
         if isinstance(each, np.ndarray):
@@ -293,12 +314,15 @@ def _check_pixels(name: str, pixels: np.ndarray, channels: tuple[int, ...]) -> N
         wanted = ' or '.join(map(str, channels))
         raise UserError(
             f'`{name}` is an array of {pixels.dtype} and shape {pixels.shape}: give uint8 pixels of '
-            f'shape (height, width, {wanted}), channels in the order blue, green, red'
+            f'shape (height, width, {wanted}), with channels in the order blue, green, red'
         )
 
 
 def _scene_periods(strides: Sequence[int], scenes: Sequence[Scene]) -> list[int]:
-    """The strides that are whole numbers of pixels in every scene, in pixels of the scene."""
+    """Strides of the network in pixels of the scene, where they are whole numbers.
+
+    Empty if the scenes are scaled differently.
+    """
     scales = {scale for scene in scenes for scale in scene.scale}
     if max(scales) - min(scales) > 1e-9:
         return []

@@ -1,4 +1,4 @@
-"""The settings of a scan: validated once, and the same for Python, the command line and ``scan.json``."""
+"""The settings of a scan."""
 
 from __future__ import annotations
 
@@ -18,69 +18,72 @@ AUTO = 'auto'
 
 
 def _batch_size(text: str) -> int | str:
-    """Read a batch size from the command line; what is no number is refused by the settings."""
+    """Read a batch size from the command line. :class:`ScanSettings` checks it."""
     return int(text) if text.lstrip('-').isdecimal() else text
 
 
 @dataclass(frozen=True)
 class ScanSettings:
-    """What is pasted where, what counts as found, and how the scan runs.
+    """Settings of a scan.
 
     Attributes:
-        from_coco: COCO annotation file to cut objects out of, by their masks.
+        from_coco: COCO annotation file; objects are cut out of its photos by their masks.
         ann_ids: Ids of the annotations to cut out.
-        photo_root: Folder of the photos of ``from_coco``. Default: where COCO keeps them.
-        sizes: Longer sides of the objects, pixels of the scene.
-        stride: Pixels between two positions.
-        space: ``'input'`` pastes in the network's input, ``'image'`` in the photo.
-        label: Class to look for. Default: ``traffic light`` if the detector has it, else its only
-            class.
-        iou_thr: A detection counts if its IoU with the pasted box is at least this, in (0, 1].
-        clean_thr: Positions are flagged where the clean scene has such a detection of at least this
-            score.
-        engine: Name of a registered engine; ``'auto'`` takes the fastest exact one.
-        batch_size: Positions a forward pass. ``'auto'`` measures it, so the scores' last bits can
-            differ from run to run.
-        tolerance: Largest difference in score that an approximate engine may show at its checks.
-        periods: Candidate periods of the detector's grid, pixels of the scene. Default: its strides.
-        seed: Of the drawn object, the drawn street, and torch.
+        photo_root: Folder of the photos of ``from_coco``. Default: see
+            :func:`mindpad_mm.core.coco.find_photo`.
+        sizes: Lengths of the objects' longer side, pixels of the scene. Default: 32.
+        stride: Pixels between positions. Default: 4.
+        space: ``'input'`` (default) pastes into the network's input, ``'image'`` into the photo.
+        label: Class of the objects. Default: ``traffic light`` if the detector has this class, else its
+            only class.
+        iou_thr: Smallest IoU of a matching detection with the pasted box, in (0, 1]. Default: 0.5.
+        clean_thr: Positions are flagged if the clean scene has a matching detection with at least this
+            score. Default: 0.001.
+        engine: Name of a registered engine. ``'auto'`` (default): the fastest exact one.
+        batch_size: Positions per forward pass. Default: 8. ``'auto'``: the fastest is measured, so the
+            last bits of scores can differ between runs.
+        tolerance: Largest difference in score that an approximate engine may have at its checks.
+            Default: 0.001.
+        periods: Candidate periods of the pattern of the detector's grid, pixels of the scene. Default:
+            the strides of the detector's priors.
+        seed: Seed of the drawn object, the drawn street, and torch. Default: 0.
 
     Raises:
-        UserError: A value is not possible.
+        UserError: A value is not valid.
     """
 
     from_coco: PathLike | None = option(
-        None, 'cut the object out of a COCO photo by its mask', metavar='JSON'
+        None, 'COCO annotation file to cut objects out of, by their masks', metavar='JSON'
     )
     ann_ids: Sequence[int] = option((), 'annotations to cut out', flag='--ann-id', metavar='ID')
     photo_root: PathLike | None = option(None, 'folder of the photos of --from-coco', metavar='DIR')
     sizes: Sequence[int] = option(
-        (32,), "object's longer side, pixels", flag='--size', metavar='PX'
+        (32,), "length of the object's longer side, pixels", flag='--size', metavar='PX'
     )
     stride: int = option(4, 'pixels between positions', metavar='PX')
-    space: str = option('input', "paste in the network's 'input' or in the original 'image'")
+    space: str = option('input', "paste into the network's 'input' or into the original 'image'")
     label: str | None = option(
-        None, "class to look for ('traffic light' if there is one, else the only class)"
+        None, "class of the object ('traffic light' if there is one, else the only class)"
     )
-    iou_thr: float = option(0.5, 'least IoU with the pasted box')
+    iou_thr: float = option(0.5, 'smallest IoU of a matching detection with the pasted box')
     clean_thr: float = option(
-        SCORE_THR, 'leave out positions where the clean scene alone scores this much'
+        SCORE_THR, 'leave out positions where the clean scene has a match with at least this score'
     )
     engine: str = option(AUTO, 'auto, full, incremental (exact) or focused (approximate, checked)')
     batch_size: int | str = option(
         8,
-        "positions a forward pass; 'auto' measures, and the last bits may differ from run to run",
+        "positions per forward pass; with 'auto', which measures, last bits may differ between runs",
         type=_batch_size,
         metavar='N',
     )
-    tolerance: float = option(1e-3, 'focused engine: largest difference in score at its checks')
+    tolerance: float = option(1e-3, 'focused engine: largest difference in score at checks')
     periods: Sequence[int] | None = option(
         None,
-        "candidate periods of the detector's grid (its strides)",
+        "candidate periods of the grid's pattern, pixels (the strides of the detector's priors)",
         flag='--period',
         metavar='PX',
     )
-    seed: int = option(0, 'seed of what is drawn')
+    seed: int = option(0, 'seed of drawn objects and streets')
 
     def __post_init__(self) -> None:
         for name in ('sizes', 'ann_ids', 'periods'):
@@ -111,13 +114,15 @@ class ScanSettings:
                 self._refuse(name, rule)
         find_engine(self.engine, self.space)
         if self.from_coco is None and self.ann_ids:
-            raise UserError('`ann_ids` needs the annotation file that it is from: give `from_coco`')
+            raise UserError('`ann_ids` needs an annotation file: give `from_coco` as well')
         if self.from_coco is None and self.photo_root is not None:
-            raise UserError('`photo_root` is the folder of `from_coco`: give that, too')
+            raise UserError(
+                '`photo_root` is the folder of the photos of `from_coco`: give it as well'
+            )
         if self.from_coco is not None and not self.ann_ids:
-            raise UserError('`from_coco` needs the annotation to cut out: give `ann_ids`')
+            raise UserError('`from_coco` needs the annotations to cut out: give `ann_ids` as well')
 
     def _refuse(self, name: str, rule: str) -> None:
         value = getattr(self, name)
         shown = ' '.join(map(str, value)) if isinstance(value, tuple) else repr(value)
-        raise UserError(f'`{name}` {shown} is not possible: {rule}')
+        raise UserError(f'`{name}` {shown} is not valid: {rule}')

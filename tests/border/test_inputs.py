@@ -31,7 +31,9 @@ class Recorder(nn.Module):
         self.seen += [image.permute(1, 2, 0).numpy() for image in data['inputs']]
         for sample in data['data_samples']:
             sample.pred_instances = InstanceData(
-                bboxes=torch.tensor([[40.0, 50, 60, 70]]), scores=torch.ones(1), labels=torch.zeros(1)
+                bboxes=torch.tensor([[40.0, 50, 60, 70]]),
+                scores=torch.ones(1),
+                labels=torch.zeros(1),
             )
         return data['data_samples']
 
@@ -66,7 +68,7 @@ def test_windows_are_the_part_of_the_input_that_the_photo_fills(pipeline, photo,
 
 
 def test_a_window_that_the_pipeline_would_resize_is_refused_with_the_size_that_fits():
-    with pytest.raises(UserError, match='50 x 60 pixels .* to 100 x 120: choose that'):
+    with pytest.raises(UserError, match=r'50 x 60 pixels .* to 100 x 120: choose that'):
         window_size(Recorder(*FIXED), (480, 640), (50, 60))
 
 

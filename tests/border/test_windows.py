@@ -64,7 +64,9 @@ def test_the_control_shows_what_the_cut_shows_and_nothing_beyond_it(case):
     pixels = rng.integers(1, 255, (*photo, 3), dtype=np.uint8)
     fill = (0, 0, 0)  # not among the photo's pixels
     for probe in found:
-        control = fill_beyond(take(pixels, probe.open, window), probe.open, probe.line(window), fill)
+        control = fill_beyond(
+            take(pixels, probe.open, window), probe.open, probe.line(window), fill
+        )
         seen = np.zeros((*photo, 3), np.uint8)
         row, col = probe.open
         seen[row : row + window[0], col : col + window[1]] = control
@@ -75,7 +77,9 @@ def test_the_control_shows_what_the_cut_shows_and_nothing_beyond_it(case):
         assert not shown[~inside].any()
         assert np.array_equal(seen[shown], pixels[shown])
         # Away from the border, as much is lost at the far side as the border is moved.
-        assert (inside & ~shown).sum() == far * (window[1] if probe.side in SIDES[:2] else window[0])
+        assert (inside & ~shown).sum() == far * (
+            window[1] if probe.side in SIDES[:2] else window[0]
+        )
 
 
 @given(cases())

@@ -35,7 +35,7 @@ def test_the_lamp_asked_for_is_the_bright_one(lit, third):
         assert np.median(np.where(brightest < 5, brightest.astype(int) + 180, brightest)) <= high
 
 
-def test_one_seed_draws_one_light_and_one_street():
+def test_the_same_seed_gives_the_same_drawing():
     assert np.array_equal(draw_light(40), draw_light(40, 'red', 0))
     assert np.array_equal(
         draw_light(40, 'green', np.random.default_rng(5)), draw_light(40, 'green', 5)
@@ -45,7 +45,7 @@ def test_one_seed_draws_one_light_and_one_street():
 
 
 @pytest.mark.parametrize('shape', [(16, 16), (33, 100), (100, 33), (320, 320)])
-def test_a_street_has_the_size_asked_for_and_is_no_flat_colour(shape):
+def test_a_street_has_the_size_asked_for_and_is_not_flat(shape):
     street = draw_street(*shape, rng=0)
     assert street.shape == (*shape, 3)
     assert street.dtype == np.uint8

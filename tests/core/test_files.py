@@ -1,4 +1,4 @@
-"""What is written whole is there whole or not at all."""
+"""Files are written completely or not at all."""
 
 import json
 
@@ -14,15 +14,15 @@ def half_written(path):
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):
-    path = tmp_path / 'folder' / 'figures.json'
+    path = tmp_path / 'folder' / 'statistics.json'
     save_json(path, {'a': 1})
     with pytest.raises(OSError, match='disk full'):
         half_written(path)
     assert json.loads(path.read_text()) == {'a': 1}
 
 
-def test_what_json_cannot_say_is_not_written(tmp_path):
-    path = tmp_path / 'figures.json'
+def test_json_with_a_nan_is_refused_and_not_written(tmp_path):
+    path = tmp_path / 'statistics.json'
     with pytest.raises(ValueError, match='JSON compliant'):
         save_json(path, {'a': float('nan')})
     assert not path.exists()

@@ -32,7 +32,7 @@ def test_sixteen_bit_image_is_refused(tmp_path):
         read_image(tmp_path / 'deep.png', cv2.IMREAD_UNCHANGED)
 
 
-def test_folder_stands_for_its_images_sorted_by_name(tmp_path):
+def test_folder_is_replaced_by_its_images_sorted_by_name(tmp_path):
     for name in ('b.png', 'a.JPG', 'notes.txt'):
         (tmp_path / name).touch()
     assert [path.name for path in list_images([tmp_path])] == ['a.JPG', 'b.png']

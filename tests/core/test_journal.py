@@ -21,7 +21,7 @@ def test_chunk_comes_back_bit_by_bit(tmp_path):
     assert seconds == 1.25
 
 
-def test_torn_or_altered_chunk_counts_as_not_there(tmp_path):
+def test_damaged_chunk_counts_as_missing(tmp_path):
     journal = Journal(tmp_path, {})
     journal.write('0-0', FOUND, 1.0)
     path = tmp_path / FOLDER / '0-0'
@@ -40,15 +40,15 @@ def test_torn_or_altered_chunk_counts_as_not_there(tmp_path):
 
 def test_chunks_of_another_scan_are_refused_naming_what_differs(tmp_path):
     Journal(tmp_path, {'checkpoint': 'a', 'stride': 2})
-    with pytest.raises(UserError, match='another checkpoint:'):
+    with pytest.raises(UserError, match='differs in checkpoint:'):
         Journal(tmp_path, {'checkpoint': 'b', 'stride': 2})
 
 
-def test_folder_with_anything_in_it_is_never_written_to(tmp_path):
+def test_folder_that_is_not_empty_is_never_written_to(tmp_path):
     (tmp_path / 'mine.txt').touch()
     with pytest.raises(UserError, match='not empty'):
         prepare_folder(tmp_path, resume=False, result='scan.json')
-    with pytest.raises(UserError, match='no scan to resume'):
+    with pytest.raises(UserError, match='nothing to resume'):
         prepare_folder(tmp_path, resume=True, result='scan.json')
     assert os.listdir(tmp_path) == ['mine.txt']
 

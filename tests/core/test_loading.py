@@ -45,7 +45,7 @@ def test_overrides_reach_the_config_they_are_for_and_no_other(config):
 
 
 @pytest.mark.parametrize(
-    ('text', 'told'),
+    ('text', 'message'),
     [
         ('model = dict(', r'SyntaxError'),
         ("_base_ = 'mmdet::ssd/no_such.py'", r'no_such'),
@@ -55,19 +55,19 @@ def test_overrides_reach_the_config_they_are_for_and_no_other(config):
         ("custom_imports = dict(imports=['no_such_module'])", r'no_such_module'),
     ],
 )
-def test_a_config_that_cannot_be_read_is_told_in_one_line(tmp_path, text, told):
+def test_a_config_that_cannot_be_read_gives_a_one_line_error(tmp_path, text, message):
     path = tmp_path / 'bad.py'
     path.write_text(text + '\n')
     (tmp_path / 'broken.yaml').write_text('a: [')
-    with pytest.raises(UserError, match=rf'bad\.py cannot be read: .*{told}') as info:
+    with pytest.raises(UserError, match=rf'bad\.py cannot be read: .*{message}') as info:
         load_config(str(path))
     assert '\n' not in str(info.value)
 
 
-def test_a_missing_config_an_unfit_override_and_a_config_of_no_detector_are_told(tmp_path, config):
+def test_missing_config_unfit_override_and_config_without_model_are_refused(tmp_path, config):
     with pytest.raises(UserError, match=r'gone\.py does not exist'):
         load_config(str(tmp_path / 'gone.py'))
-    with pytest.raises(UserError, match=r"says _base_ = 'mmdet::ssd/a\.py'"):
+    with pytest.raises(UserError, match=r"contains _base_ = 'mmdet::ssd/a\.py'"):
         load_config('mmdet::ssd/a.py')
     with pytest.raises(UserError, match='`cfg_options`'):
         load_config(config.filename, {'model.type.name': 1})
@@ -77,7 +77,7 @@ def test_a_missing_config_an_unfit_override_and_a_config_of_no_detector_are_told
 
 
 @pytest.mark.parametrize(
-    ('override', 'told'),
+    ('override', 'message'),
     [
         ({'model.neck.type': 'Nek'}, 'Nek is not in'),
         ({'model.bbox_head.in_channels': 3}, 'cannot be built: TypeError'),
@@ -85,19 +85,19 @@ def test_a_missing_config_an_unfit_override_and_a_config_of_no_detector_are_told
         ({'model.backbone.padding_cgf': 'reflect'}, "unexpected keyword argument 'padding_cgf'"),
     ],
 )
-def test_a_model_that_cannot_be_built_is_told_by_what_is_misspelt(config, override, told):
-    with pytest.raises(UserError, match=told) as info:
+def test_a_model_that_cannot_be_built_names_what_is_misspelt(config, override, message):
+    with pytest.raises(UserError, match=message) as info:
         load_detector(config, None, cfg_options=override)
     assert '\n' not in str(info.value)
 
 
-def test_a_mistake_of_our_own_is_not_blamed_on_the_config(config, monkeypatch):
+def test_a_bug_of_mindpad_mm_is_not_blamed_on_the_config(config, monkeypatch):
     monkeypatch.setattr(loading, '_without_pretrained', functools.partial(loading._some, 'keys', 3))
     with pytest.raises(TypeError, match='has no len'):
         load_detector(config, None)
 
 
-def test_random_weights_are_those_of_the_seed_and_leave_the_users_draws_alone(config, detector):
+def test_random_weights_follow_the_seed_and_keep_torchs_random_state(config, detector):
     torch.manual_seed(5)
     want = torch.rand(3)
     torch.manual_seed(5)
@@ -142,12 +142,12 @@ def test_all_weights_are_loaded_and_the_checkpoints_classes_win(tmp_path, config
 @pytest.mark.parametrize(
     ('meta', 'classes'),
     [
-        ({'CLASSES': 'lamp'}, ('lamp',)),  # ('lamp') is no tuple
+        ({'CLASSES': 'lamp'}, ('lamp',)),  # ('lamp') is not a tuple
         ({'CLASSES': None}, None),
         ('of another tool', None),
     ],
 )
-def test_odd_names_of_classes_in_a_checkpoint_are_understood(
+def test_class_names_in_old_or_foreign_checkpoints_are_understood(
     tmp_path, config, detector, meta, classes
 ):
     loaded = load_detector(config, save(tmp_path, detector.state_dict(), meta=meta))
@@ -159,7 +159,7 @@ def test_weights_of_a_training_that_diverged_are_refused_by_name(tmp_path, confi
     key = 'bbox_head.cls_convs.0.1.weight'
     weights[key] = weights[key].clone()
     weights[key][0] = float('nan')
-    with pytest.raises(UserError, match=f'diverged; NaN: {key}: take an earlier one'):
+    with pytest.raises(UserError, match=f'diverged; NaN: {key}: use an earlier one'):
         load_detector(config, save(tmp_path, weights))
     path = str(tmp_path / 'nothing.pth')
     torch.save({'state_dict': None}, path)
@@ -178,7 +178,9 @@ def test_weights_that_do_not_fit_are_refused_by_name(tmp_path, config, detector,
         weights[key] = torch.ones(1)
     else:
         weights[key] = weights[key][:-6]
-    with pytest.raises(UserError, match=f'not of the detector in the config: {change}: {key}$'):
+    with pytest.raises(
+        UserError, match=f'does not fit the detector in the config: {change}: {key}$'
+    ):
         load_detector(config, save(tmp_path, weights))
 
 
@@ -191,14 +193,14 @@ def test_many_unfit_weights_are_counted_and_a_few_named(tmp_path, config, detect
     assert len(str(e.value)) < 600
 
 
-def test_a_device_that_is_not_there_is_told(config):
+def test_a_device_that_is_not_available_is_refused(config):
     if torch.cuda.is_available():
         pytest.skip('this machine has the device')
-    with pytest.raises(UserError, match="device 'cuda:0' cannot be used"):
+    with pytest.raises(UserError, match="`device` 'cuda:0' cannot be used"):
         load_detector(config, None, device='cuda:0')
 
 
-def test_a_checkpoint_in_a_place_that_needs_a_client_is_told_in_one_line(config):
+def test_a_checkpoint_that_needs_a_missing_client_gives_a_one_line_error(config):
     with pytest.raises(UserError, match=r's3://a/b\.pth cannot be fetched: .*install'):
         load_detector(config, 's3://a/b.pth')
 

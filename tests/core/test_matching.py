@@ -25,11 +25,11 @@ def instances(count, rng):
 
 
 def best_by_hand(found, label, target, iou_thr):
-    """The definition, one detection at a time, on torchvision's IoU."""
+    """The definition of the best match, one detection at a time, with torchvision's IoU."""
     best, box_of_best = (0.0, 0.0), [np.nan] * 4
     for box, score, category in zip(found.bboxes, found.scores, found.labels):
         iou = box_iou(box[None].double(), torch.from_numpy(target)[None].double()).item()
-        # Of two that are alike in both, the later one.
+        # If score and IoU are equal, the later detection is taken.
         if category == label and iou >= iou_thr and (score.item(), iou) >= best:
             best, box_of_best = (score.item(), iou), box.tolist()
     return *best, *box_of_best

@@ -54,7 +54,7 @@ def test_hidden_colour_never_bleeds_into_the_edge(size):
     resized = ScanObject.from_pixels(disc(), 'disc').resized(size)
     visible = resized[resized[..., 3] > 0]
     assert np.abs(visible[:, :3].astype(int) - (10, 200, 90)).max() <= 1
-    assert 0 < (resized[..., 3] % 255 > 0).mean() < 0.5  # an edge between, and not all of it
+    assert 0 < (resized[..., 3] % 255 > 0).mean() < 0.5  # only the edge is partly transparent
 
 
 def test_shrinking_averages_over_areas_as_pillow_does():
@@ -121,7 +121,7 @@ def test_annotation_that_cannot_be_cut_out_is_refused(coco, ann_id, message):
         (None, {'height': None}, 'no height among its images'),
     ],
 )
-def test_damaged_annotation_is_told_by_what_it_lacks(coco, segmentation, image, message):
+def test_damaged_annotation_is_refused_with_what_it_lacks(coco, segmentation, image, message):
     content = json.loads(coco[0].read_text())
     content['annotations'][0]['segmentation'] = segmentation or [[1, 1, 9, 1, 9, 9]]
     content['images'][0].update(image)
@@ -136,7 +136,7 @@ def test_photo_that_is_not_found_names_the_parameter_to_set(coco, tmp_path):
         load_coco_objects(coco[0], [7], tmp_path / 'nowhere')
 
 
-def test_file_that_is_no_coco_json_is_refused(tmp_path):
+def test_file_that_is_not_coco_json_is_refused(tmp_path):
     (tmp_path / 'a.json').write_text('{"images": [')
     (tmp_path / 'photo.png').write_bytes(b'\x89PNG' * 1000)
     for name in ('a.json', 'photo.png', 'missing.json'):

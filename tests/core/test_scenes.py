@@ -64,7 +64,7 @@ def test_input_scene_is_what_the_configs_own_pipeline_gives(files):
     assert scene.metainfo['ori_shape'] == scene.metainfo['img_shape'] == (96, 96)
 
 
-def test_image_scene_is_the_photo_and_knows_its_scale(files):
+def test_image_scene_is_the_photo_and_has_the_scale_of_the_pipeline(files):
     (background,) = load_backgrounds([files / 'photo.png'])
     scene = make_scene(background, load_config(str(files / 'config.py')), 'image')
     assert scene.size == (64, 80)
@@ -78,9 +78,9 @@ def test_image_scene_is_the_photo_and_knows_its_scale(files):
         [{'type': 'LoadImageFromFile'}, {'type': 'Pad', 'size': (70, 90)}],
     ],
 )
-def test_pipeline_that_allows_no_pasting_in_the_input_says_to_use_the_image(files, steps):
+def test_pipeline_unsuitable_for_the_input_space_is_refused_with_advice(files, steps):
     config = load_config(str(files / 'config.py'))
-    # Cropping by a fraction changes its own output; float pixels are none to paste in.
+    # A relative crop changes its own output. Float pixels are not pasted into.
     crop = (
         []
         if 'to_float32' in steps[0]
@@ -92,7 +92,7 @@ def test_pipeline_that_allows_no_pasting_in_the_input_says_to_use_the_image(file
         {'type': 'PackDetInputs', 'meta_keys': ()},
     ]
     background = Background(np.zeros((64, 80, 3), np.uint8), 'black')
-    with pytest.raises(UserError, match="`space` to 'image'"):
+    with pytest.raises(UserError, match="use `space='image'`"):
         make_scene(background, config)
 
 

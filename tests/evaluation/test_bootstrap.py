@@ -23,7 +23,7 @@ def evaluated(seed, images=12):
 
 
 def accumulated(evaluation, chosen):
-    """The metrics by COCOeval.accumulate itself on the images ``chosen``, repeats and all."""
+    """The metrics that COCOeval.accumulate computes on the images ``chosen``, with repetitions."""
     resampled = copy.copy(evaluation)
     copies = {}
     for region, (coco_eval, index) in evaluation.evals.items():
@@ -67,17 +67,17 @@ def test_a_draw_without_objects_is_undefined():
     assert all(value[0] == -1 for value in found.values())
 
 
-def test_counts_are_draws_with_replacement_the_same_for_one_seed():
+def test_counts_are_draws_with_replacement_and_follow_the_seed():
     counts = image_counts(300, 0, 5)
     assert counts.shape == (BLOCK, 300)
     np.testing.assert_array_equal(counts.sum(1), 300)
     np.testing.assert_array_equal(counts, image_counts(300, 0, 5))
     assert (counts != image_counts(300, 1, 5)).any()
-    # Of an image drawn n of n times with replacement, 1 / e is the chance to be left out.
+    # The chance that an image does not occur in a draw is about 1 / e.
     assert (counts == 0).mean() == pytest.approx(np.exp(-1), abs=0.02)
 
 
-def test_draws_that_are_kept_are_not_drawn_again_and_more_go_on_from_them(tmp_path):
+def test_saved_draws_are_not_computed_again_and_more_can_be_added(tmp_path):
     evaluation = evaluated(8)
     names = list(with_zone_summary(evaluation.metrics()))
     resampler = Resampler(evaluation)
@@ -89,7 +89,7 @@ def test_draws_that_are_kept_are_not_drawn_again_and_more_go_on_from_them(tmp_pa
     draws().compute(resampler, 0)
     first = next((tmp_path / 'draws').iterdir())
     before = first.read_bytes(), first.stat().st_mtime_ns
-    assert draws().missing(70) == [1]  # killed here
+    assert draws().missing(70) == [1]  # as after a kill
     draws().compute(resampler, 1)
     values = draws().load(70)
     assert values.shape == (70, len(names))

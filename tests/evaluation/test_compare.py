@@ -41,7 +41,7 @@ def again(comparison, zoo_runs, overrides, entries=None, draws=60, scan=None):
     return compare(entries, comparison.folder, settings, scan=scan)
 
 
-def test_figures_are_those_of_mmdetections_own_test(comparison, zoo_runs, overrides, tmp_path):
+def test_metrics_equal_those_of_mmdetections_own_test(comparison, zoo_runs, overrides, tmp_path):
     for mode, metric in (('zeros', 'CocoMetric'), ('reflect', 'SpatialCocoMetric')):
         run, found = zoo_runs[mode], comparison[mode].metrics
         options = {**overrides, 'test_evaluator.type': metric}
@@ -54,7 +54,7 @@ def test_figures_are_those_of_mmdetections_own_test(comparison, zoo_runs, overri
             assert value == pytest.approx(tested[f'coco/bbox_{name}'], abs=1e-3)
 
 
-def test_differences_are_of_the_values_and_inside_their_intervals(comparison):
+def test_differences_are_those_of_the_values_and_inside_their_intervals(comparison):
     reflect, zeros = comparison['reflect'], comparison.reference
     assert zeros.differences == {}
     for name, difference in reflect.differences.items():
@@ -67,21 +67,20 @@ def test_differences_are_of_the_values_and_inside_their_intervals(comparison):
             assert difference.interval[0] <= difference.interval[1]
     low, high = reflect.differences['mAP'].interval
     assert low < reflect.differences['mAP'].value < high
-    # Pairing is what makes it narrower than two values each by itself.
+    # Because of the pairing, it is narrower than the interval of a difference of independent values.
     alone = [np.diff(entry.metrics['mAP'].interval)[0] for entry in comparison.entries]
     assert high - low < np.hypot(*alone)
 
 
 @pytest.mark.parametrize(('draws', 'has_interval'), [(39, False), (40, True)])
 def test_few_draws_make_no_interval(comparison, zoo_runs, overrides, draws, has_interval):
-    # Of one draw, the interval would be a point that leaves out 0.
+    # The interval of a single draw would be one point, which excludes 0.
     found = again(comparison, zoo_runs, overrides, draws=draws)['reflect']
     assert (found.metrics['mAP'].interval is not None) == has_interval
     assert (found.differences['mAP'].interval is not None) == has_interval
 
 
-def test_a_place_with_few_objects_gets_no_interval(comparison):
-    # Every draw of one object finds it or does not: that looks surer than it is.
+def test_a_region_with_few_objects_gets_no_interval(comparison):
     objects = comparison.test_set.objects_by_region
     few = [zone for zone in ('zone0', 'zone4') if objects[zone] < 10]
     assert few
@@ -90,7 +89,9 @@ def test_a_place_with_few_objects_gets_no_interval(comparison):
         assert comparison['reflect'].differences[f'{zone}_mAP'].interval is None
 
 
-def test_everything_is_kept_and_nothing_done_twice(comparison, zoo_runs, overrides, monkeypatch):
+def test_everything_is_cached_and_nothing_computed_twice(
+    comparison, zoo_runs, overrides, monkeypatch
+):
     times = {p: p.stat().st_mtime_ns for p in (comparison.folder / 'cache').rglob('*.*')}
     monkeypatch.setattr('mindpad_mm.evaluation.evaluator.detect', None)
     monkeypatch.setattr('mindpad_mm.evaluation.evaluator.SpatialEval', None)
@@ -99,7 +100,9 @@ def test_everything_is_kept_and_nothing_done_twice(comparison, zoo_runs, overrid
     assert {p: p.stat().st_mtime_ns for p in times} == times
 
 
-def test_killed_resampling_goes_on_to_the_same_figures(comparison, zoo_runs, overrides, tmp_path):
+def test_killed_resampling_continues_to_the_same_differences(
+    comparison, zoo_runs, overrides, tmp_path
+):
     copy = dataclasses.replace(comparison, folder=tmp_path / 'copy')
     shutil.copytree(comparison.folder, copy.folder)
     for block in (copy.folder / 'cache').glob('*.draws-0/00001.npy'):
@@ -108,9 +111,7 @@ def test_killed_resampling_goes_on_to_the_same_figures(comparison, zoo_runs, ove
     assert [e.differences for e in found.entries] == [e.differences for e in comparison.entries]
 
 
-def test_changed_weights_options_or_images_are_found_anew(
-    comparison, zoo_runs, overrides, tmp_path
-):
+def test_a_run_with_other_options_is_evaluated_anew(comparison, zoo_runs, overrides, tmp_path):
     circular = dataclasses.replace(
         zoo_runs['zeros'], name='circular', cfg_options={'model.padding_cfg.mode': 'circular'}
     )
@@ -122,13 +123,13 @@ def test_changed_weights_options_or_images_are_found_anew(
     assert files[0] != files[1]
 
 
-def test_a_run_differs_from_itself_by_nothing(comparison, zoo_runs, overrides):
+def test_the_difference_of_a_run_to_itself_is_0(comparison, zoo_runs, overrides):
     twin = dataclasses.replace(zoo_runs['zeros'], name='twin')
     found = again(comparison, zoo_runs, overrides, [zoo_runs['zeros'], twin], scan=SCAN)
-    for figure in found['twin'].differences.values():
-        assert figure.value in (0, None)
-        assert figure.interval in ((0, 0), None)
-    assert {figure.value for figure in found['twin'].scan_differences.values()} == {0}
+    for metric in found['twin'].differences.values():
+        assert metric.value in (0, None)
+        assert metric.interval in ((0, 0), None)
+    assert {metric.value for metric in found['twin'].scan_differences.values()} == {0}
 
 
 def test_group_is_the_mean_and_deviation_of_its_runs(comparison, zoo_runs, overrides):
@@ -246,7 +247,7 @@ BAD_RUNS = {
     ),
     'weights of another model': (
         lambda run: dataclasses.replace(run, checkpoint=zoo.model_files('zeros', 'ssd128')[1]),
-        'not of the detector in the config',
+        'does not fit the detector in the config',
     ),
 }
 
@@ -266,7 +267,7 @@ def test_bad_run_gets_one_clear_line_before_anything_is_detected(
     ('options', 'message'),
     [({'draws': 0}, 'draws.* 0'), ({'seed': -1}, 'seed.* -1'), ({}, 'nothing')],
 )
-def test_bad_numbers_are_told(options, message, zoo_runs, tmp_path):
+def test_bad_numbers_are_refused(options, message, zoo_runs, tmp_path):
     entries = [zoo_runs['zeros']] if options else []
     with pytest.raises(UserError, match=message):
         compare(entries, tmp_path, CompareSettings(**options))
@@ -311,7 +312,7 @@ def test_tool_compares_one_checkpoint_under_several_modes(
         ([], 'nothing to compare'),
     ],
 )
-def test_tool_tells_a_mistake_in_one_line_and_status_2(tool, arguments, message, capsys):
+def test_tool_prints_one_line_for_a_mistake_and_exits_with_2(tool, arguments, message, capsys):
     with pytest.raises(SystemExit) as end:
         tool(*arguments)
     assert end.value.code == 2

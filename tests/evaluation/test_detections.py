@@ -50,7 +50,7 @@ def _annotations(cfg, checkpoint, folder):
 
 
 @pytest.mark.parametrize('change', [_weights, _model, _pipeline, _image, _annotations])
-def test_whatever_detections_depend_on_changes_their_digest(setting, change):
+def test_the_digest_changes_with_everything_that_detections_depend_on(setting, change):
     cfg, checkpoint, folder = setting
     before = digest(cfg, checkpoint)
     assert digest(cfg, checkpoint) == before
@@ -58,7 +58,7 @@ def test_whatever_detections_depend_on_changes_their_digest(setting, change):
     assert digest(cfg, checkpoint) != before
 
 
-def test_what_they_do_not_depend_on_leaves_the_digest(setting, tmp_path):
+def test_the_digest_does_not_change_with_anything_else(setting, tmp_path):
     cfg, checkpoint, _ = setting
     before = digest(cfg, checkpoint)
     cfg.work_dir = 'elsewhere'
@@ -68,22 +68,22 @@ def test_what_they_do_not_depend_on_leaves_the_digest(setting, tmp_path):
     assert digest(cfg, moved) == before
 
 
-def test_checkpoint_at_an_address_goes_by_its_name(tmp_path):
+def test_the_digest_of_a_checkpoint_at_a_url_is_that_of_the_url(tmp_path):
     assert file_digest('https://x.org/a.pth') != file_digest('https://x.org/b.pth')
     with pytest.raises(UserError, match=r'gone\.pth does not exist'):
         file_digest(str(tmp_path / 'gone.pth'))
 
 
-def test_set_of_another_format_is_told(setting):
+def test_set_of_another_format_is_refused(setting):
     cfg, _, _ = setting
     cfg.test_dataloader.dataset.type = 'VOCDataset'
     cfg.test_dataloader.dataset.data_prefix = dict(sub_data_root='VOC2007/')
-    with pytest.raises(UserError, match='VOCDataset: COCO format is needed'):
+    with pytest.raises(UserError, match='VOCDataset, but COCO format is needed'):
         TestSet.of(cfg)
 
 
-def test_a_class_without_a_category_is_told_and_not_taken_for_another(setting):
-    # MMDetection would write down what is found of the first class as the only category.
+def test_a_class_without_a_category_is_refused(setting):
+    # MMDetection would assign the detections of the first class to the only category.
     cfg, _, _ = setting
     cfg.test_dataloader.dataset.metainfo = dict(classes=('car', 'traffic light'))
     with pytest.raises(UserError, match=r"no category 'car' \(1 of the detector's 2 classes"):
@@ -108,7 +108,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize('case', BROKEN)
-def test_broken_annotations_are_told(setting, case):
+def test_broken_annotations_are_refused(setting, case):
     cfg, _, folder = setting
     change, message = BROKEN[case]
     file = folder / 'annotations' / 'val.json'
@@ -121,14 +121,14 @@ def test_broken_annotations_are_told(setting, case):
 
 
 @pytest.mark.parametrize('text', ['{"images": [', '[]', ''])
-def test_annotations_that_are_no_annotations_are_told(setting, text):
+def test_files_that_are_not_annotations_are_refused(setting, text):
     cfg, _, folder = setting
     (folder / 'annotations' / 'val.json').write_text(text)
     with pytest.raises(UserError, match=r'val\.json are not'):
         TestSet.of(cfg)
 
 
-def test_set_without_any_of_the_classes_is_told(setting):
+def test_set_without_any_of_the_classes_is_refused(setting):
     cfg, _, folder = setting
     file = folder / 'annotations' / 'val.json'
     content = json.loads(file.read_text())

@@ -82,7 +82,7 @@ def test_work_dir_without_last_checkpoint_gives_the_best(work_dir):
     assert Run.parse(str(work_dir)).checkpoint == str(work_dir / 'best_mAP_epoch_9.pth')
 
 
-def test_work_dir_that_is_not_clear_is_told(work_dir):
+def test_ambiguous_work_dir_is_refused(work_dir):
     (work_dir / 'best_mAP_epoch_9.pth').unlink()
     (work_dir / 'last_checkpoint').unlink()
     with pytest.raises(UserError, match='did its training finish'):
@@ -93,7 +93,7 @@ def test_work_dir_that_is_not_clear_is_told(work_dir):
 
 
 @pytest.mark.parametrize('text', ['a.py', 'a.py:', 'nowhere', ':c.pth:x=1:y', 'a.py:c.pth:pad'])
-def test_what_is_no_run_is_told(text):
+def test_text_that_is_not_a_run_is_refused(text):
     with pytest.raises(UserError, match=r'run .*(neither|KEY=VALUE)'):
         Run.parse(text)
 

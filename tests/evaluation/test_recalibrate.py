@@ -19,7 +19,7 @@ from mindpad_mm.evaluation.recalibrate import (
 
 
 class Detector(BaseModel):
-    """Norms that ``norm_eval`` keeps from training, and dropout."""
+    """A detector with dropout, and with batch norms that stay in eval mode as with ``norm_eval``."""
 
     def __init__(self, norm=nn.BatchNorm2d):
         super().__init__()
@@ -129,7 +129,7 @@ def test_another_image_to_recalibrate_on_changes_the_digest(zoo_runs, overrides,
 
 
 @pytest.mark.parametrize('images', [1, 10_000])
-def test_numbers_of_images_that_are_not_there_are_told(zoo_runs, overrides, images):
+def test_impossible_numbers_of_images_are_refused(zoo_runs, overrides, images):
     cfg = load_config(zoo_runs['zeros'].config, overrides)
     with pytest.raises(UserError, match=f'{images} images'):
         training_batches(cfg, images)

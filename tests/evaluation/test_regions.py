@@ -72,6 +72,6 @@ def test_no_box_has_no_region(partition):
 
 
 @pytest.mark.parametrize('edges', [(), (0, 8), (8, 8), (16, 8), (8, np.inf), (np.nan,)])
-def test_edges_that_do_not_ascend_are_told(edges):
+def test_edges_that_do_not_ascend_are_refused(edges):
     with pytest.raises(UserError, match='border_px'):
         BorderBins(edges)

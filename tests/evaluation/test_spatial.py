@@ -22,15 +22,15 @@ from tests.evaluation.random_sets import as_coco, random_set
 
 BINS = BorderBins((5, 15, 40))
 PARTITIONS = [Whole(), Zones(), BINS]
-FAR = 1e12  # an area beyond all ranges: COCOeval ignores it
+FAR = 1e12  # an area outside every area range, which COCOeval ignores
 
 
 def plain_coco(dataset, detections, thrs, max_dets):
-    """AP of pycocotools itself; -1 without objects."""
+    """AP computed by pycocotools alone; -1 without objects."""
     with contextlib.redirect_stdout(io.StringIO()):
         gt = as_coco(dataset)
         evaluation = COCOeval(gt, gt.loadRes([dict(d) for d in detections]), 'bbox')
-        # loadRes computes areas; a hand-edited one shall stand.
+        # loadRes recomputes areas, but edited ones must be kept.
         for ann, detection in zip(evaluation.cocoDt.dataset['annotations'], detections):
             ann['area'] = detection.get('area', ann['area'])
         evaluation.params.iouThrs = np.array(thrs)
@@ -41,23 +41,23 @@ def plain_coco(dataset, detections, thrs, max_dets):
     return precision[precision > -1].mean() if (precision > -1).any() else -1
 
 
-def edited(dataset, detections, where):
-    """What lies elsewhere, set apart: objects to be ignored, detections by the rule of ``where``."""
+def edited(dataset, detections, region):
+    """The data set with everything outside a region ignored, or detections removed if it is a zone."""
     sizes = {image['id']: (image['width'], image['height']) for image in dataset['images']}
 
     def inside(ann):
         x, y, w, h = ann['bbox']
         width, height = sizes[ann['image_id']]
-        if where.startswith('zone'):
+        if region.startswith('zone'):
             depth = min((x + w / 2) / width, (y + h / 2) / height)
             depth = min(depth, 1 - (x + w / 2) / width, 1 - (y + h / 2) / height)
-            return where == f'zone{min(4, max(0, int(np.ceil(depth * 10)) - 1))}'
+            return region == f'zone{min(4, max(0, int(np.ceil(depth * 10)) - 1))}'
         distance = max(0, min(x, y, width - x - w, height - y - h))
-        low, high = where.split('_')[1:]
+        low, high = region.split('_')[1:]
         return float(low) <= distance < (np.inf if high == 'up' else float(high))
 
     objects = [ann if inside(ann) else {**ann, 'area': FAR} for ann in dataset['annotations']]
-    if where.startswith('zone'):
+    if region.startswith('zone'):
         detections = [d for d in detections if inside(d)]
     else:
         detections = [d if inside(d) else {**d, 'area': FAR} for d in detections]
@@ -81,7 +81,7 @@ def test_regions_equal_coco_on_a_set_filtered_by_hand(seed):
         assert found[precision.name] == pytest.approx(expected, abs=1e-12), precision
 
 
-def test_a_detection_that_strays_over_the_edge_of_a_bin_is_still_a_hit():
+def test_a_detection_just_outside_its_objects_bin_is_a_true_positive():
     dataset = {
         'images': [{'id': 1, 'width': 100, 'height': 100}],
         'annotations': [

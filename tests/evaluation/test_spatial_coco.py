@@ -38,7 +38,7 @@ def run(metric, predicted):
         {'metric_items': ['mAP', 'AR@100'], 'proposal_nums': (10, 100, 200)},
     ],
 )
-def test_every_figure_of_cocometric_is_there_unchanged(known, options):
+def test_every_metric_of_cocometric_is_unchanged(known, options):
     dataset, detections, path = known
     stock = run(CocoMetric(path, **options), samples(dataset, detections))
     ours = run(SpatialCocoMetric(path, **options), samples(dataset, detections))
@@ -62,7 +62,7 @@ def test_metric_is_registered_by_importing_the_package():
     assert isinstance(metric, SpatialCocoMetric)
 
 
-def test_figures_by_place_are_within_0_and_1_or_undefined(known):
+def test_metrics_by_region_are_within_0_and_1_or_undefined(known):
     dataset, detections, path = known
     found = run(SpatialCocoMetric(path, border_px=(4, 20)), samples(dataset, detections))
     assert found['coco/bbox_mAP_20'] >= found['coco/bbox_mAP_50']
@@ -77,7 +77,7 @@ def test_figures_by_place_are_within_0_and_1_or_undefined(known):
     )
 
 
-def test_masks_that_fill_their_boxes_score_as_the_boxes_do(tmp_path):
+def test_masks_that_fill_their_boxes_have_the_ap_of_the_boxes(tmp_path):
     dataset, detections = random_set(3, whole_pixels=True)
     for ann in dataset['annotations']:
         ann['iscrowd'] = 0  # a crowd's mask would have to be run-length encoded
@@ -92,7 +92,7 @@ def test_masks_that_fill_their_boxes_score_as_the_boxes_do(tmp_path):
         inside = masks.flatten(1).any(1)
         sample['pred_instances'] = sample['pred_instances'][inside]
         sample['pred_instances'].masks = masks[inside]
-        # The part of a box that is inside the image, as of its mask.
+        # Boxes are clipped to the image, as masks are.
         limit = torch.tensor(sample['ori_shape'][::-1]).repeat(2)
         clipped = torch.minimum(sample['pred_instances'].bboxes, limit)
         sample['pred_instances'].bboxes = clipped
@@ -123,7 +123,7 @@ def test_ground_truth_may_come_from_the_data_samples():
     assert 0 <= found['coco/bbox_zone0_mAP'] <= 1
 
 
-def test_without_any_detection_there_is_no_figure_as_in_cocometric(known):
+def test_without_any_detection_there_is_no_metric_as_in_cocometric(known):
     dataset, _, path = known
     assert run(CocoMetric(path), samples(dataset, [])) == {}
     assert run(SpatialCocoMetric(path), samples(dataset, [])) == {}
@@ -137,6 +137,6 @@ def test_format_only_writes_the_result_file_alone(known, tmp_path):
     assert len(json.loads((tmp_path / 'found.bbox.json').read_text())) == len(detections)
 
 
-def test_bad_bins_are_told():
+def test_bins_that_do_not_ascend_are_refused():
     with pytest.raises(UserError, match='ascend'):
         SpatialCocoMetric(border_px=(9, 3))

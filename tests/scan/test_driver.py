@@ -38,9 +38,7 @@ def task():
     )
 
 
-def test_every_score_stands_at_its_background_object_size_row_and_column(
-    spot_detector, task, tmp_path
-):
+def test_every_score_is_at_its_background_object_size_row_and_column(spot_detector, task, tmp_path):
     result, _ = run_scan(spot_detector, task, tmp_path, {})
     assert result.scores.shape == (2, 2, 2, 12, 20)
     assert result.rows.tolist() == list(range(0, 40 - 5 + 1, 3))
@@ -60,7 +58,7 @@ def test_every_score_stands_at_its_background_object_size_row_and_column(
     assert not result.flags.any()
 
 
-def test_clean_scene_that_scores_by_itself_flags_the_positions_it_overlaps(spot_detector):
+def test_positions_that_match_a_detection_in_the_clean_scene_are_flagged(spot_detector):
     scene = flat_scene(40, 40, 200)
     scene.pixels[12:22, 15:25] = 255
     task = ScanTask([scene], [white(10, 10)], [10], 1, ScanSettings(stride=1), 'full')
@@ -73,7 +71,7 @@ def test_clean_scene_that_scores_by_itself_flags_the_positions_it_overlaps(spot_
     assert score_map.scores[12, 15] != result.scores[0, 0, 0, 12, 15]
 
 
-def test_scan_goes_on_from_the_chunks_it_finds_and_gives_the_same(
+def test_resumed_scan_gives_the_same_as_an_uninterrupted_one(
     spot_detector, task, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(FullEngine, 'chunk_size', 13)  # rounded up to 15 = 3 batches
@@ -102,11 +100,11 @@ def test_scan_goes_on_from_the_chunks_it_finds_and_gives_the_same(
 
 def test_object_larger_than_a_scene_is_refused(spot_detector, task, tmp_path):
     too_large = ScanTask(task.scenes, task.objects, [31], 1, ScanSettings(), 'full')
-    with pytest.raises(UserError, match='smaller size'):
+    with pytest.raises(UserError, match='use smaller `sizes`'):
         run_scan(spot_detector, too_large, tmp_path, {})
 
 
-def test_unknown_engine_lists_those_there_are():
+def test_unknown_engine_is_refused_with_a_list_of_engines():
     with pytest.raises(UserError, match='auto, focused, full, incremental'):
         find_engine('warp')
     assert find_engine('auto', 'image') is FullEngine

@@ -1,4 +1,4 @@
-"""The focused engine gives the full engine's scores within its tolerance, or says that it did not."""
+"""The focused engine gives the full engine's scores within its tolerance, or reports that it does not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def scores(engine, positions):
 
 @pytest.fixture(scope='module')
 def zoo():
-    """The zoo's model with reflect padding, trained, and a traffic light of 32 pixels."""
+    """The zoo's trained model with reflect padding, its scene, and a traffic light of 32 pixels."""
     model, scene = family_detector('zoo reflect')
     return model, scene, ScanObject.drawn(0).resized(32)
 
@@ -62,7 +62,7 @@ def test_chunks_give_the_same_bytes_in_any_order_and_after_a_restart(zoo, few_pl
     first = [scores(engine, chunk) for chunk in chunks]
     again = [scores(engine, chunk) for chunk in chunks[::-1]]
     np.testing.assert_array_equal(first, again[::-1])
-    assert engine.notes()['checks'] == 2  # those made twice count once
+    assert engine.notes()['checks'] == 2  # a repeated check counts once
     np.testing.assert_array_equal(scores(FocusedEngine(*zoo, 4), chunks[1]), first[1])
 
 
@@ -81,7 +81,7 @@ def test_a_chunk_whose_check_fails_gets_the_exact_engines_bits(zoo, few_places, 
     assert alone.notes()['left_to_exact'] == 0
 
 
-def test_a_map_for_which_no_focus_does_is_left_to_the_exact_engine(zoo, few_places, monkeypatch):
+def test_a_map_without_an_accurate_focus_is_left_to_the_exact_engine(zoo, few_places, monkeypatch):
     monkeypatch.setattr(
         'mindpad_mm.incremental.focused.search_focus', lambda grids, is_accurate: None
     )
@@ -100,7 +100,7 @@ def ssdlite(files):
 
 
 @pytest.mark.parametrize('mode', ['zeros', 'circular', 'partial', ('reflect', 'circular')], ids=str)
-def test_what_is_focused_on_equals_the_full_engines_in_every_mode(ssdlite, mode, monkeypatch):
+def test_outputs_in_the_focus_equal_the_full_engines_in_every_mode(ssdlite, mode, monkeypatch):
     model, scene = ssdlite
     swap_padding(model, mode)
     settle(model, scene)
@@ -108,14 +108,13 @@ def test_what_is_focused_on_equals_the_full_engines_in_every_mode(ssdlite, mode,
 
 
 @pytest.mark.parametrize('name', ['RetinaNet', 'FCOS', 'YOLOX', 'YOLOv3'])
-def test_what_is_focused_on_equals_the_full_engines_in_many_families(name, monkeypatch):
+def test_outputs_in_the_focus_equal_the_full_engines_in_many_families(name, monkeypatch):
     model, scene = detector(name)
     assert_focus_is_exact(model, scene, random_object(), 2, monkeypatch)
 
 
 def assert_focus_is_exact(model, scene, pixels, across, monkeypatch):
-    """What priors in the focus get is what whole forward passes give them."""
-
+    """Assert that the outputs of priors in the focus are those of whole forward passes."""
     monkeypatch.setattr(FocusedEngine, 'places', 4)
     reaches = {0: 1, 1: 0}
     monkeypatch.setattr(focused, 'search_focus', lambda grids, is_accurate: Focus(grids, reaches))
@@ -168,7 +167,7 @@ def test_focused_is_an_engine_for_the_input_space_and_never_auto():
     assert find_engine('auto') is not FocusedEngine
 
 
-def test_the_cells_about_an_object_are_those_whose_centres_are_near():
+def test_the_cells_around_an_object_are_those_whose_centres_are_near():
     grid = PriorGrid((10, 12), (4, 3), (8, 6))
     corners = np.array([[0, 0], [30, 22], [56, 50]])
     for reach in (0.0, 0.5, 1.0, 3.0):

@@ -45,7 +45,7 @@ def find_white(images):
     return found
 
 
-def test_a_built_detector_and_arrays_give_what_files_give(files, photo, light):
+def test_a_built_detector_and_arrays_give_the_same_as_files(files, photo, light):
     model = built(files)
     model.bbox_head.test_cfg['score_thr'] = 0.02
     in_memory = blindspot_scan(model, photo, light, **OPTIONS)
@@ -54,7 +54,7 @@ def test_a_built_detector_and_arrays_give_what_files_give(files, photo, light):
     np.testing.assert_array_equal(in_memory.scores, of_files.scores)
     np.testing.assert_array_equal(in_memory.boxes, of_files.boxes)
     assert in_memory.folder is None
-    # The detector is as it was.
+    # The detector is unchanged.
     assert model.bbox_head.test_cfg['score_thr'] == 0.02
 
 
@@ -125,7 +125,7 @@ def test_a_result_in_memory_is_saved_with_its_pictures(files, photo, light, tmp_
     assert ScanResult.load(tmp_path / 'copy').plot().axes
 
 
-def test_a_result_sums_up_draws_and_tabulates_itself(files, photo, light, tmp_path):
+def test_a_result_has_a_summary_a_plot_and_a_table(files, photo, light, tmp_path):
     detector = files / 'config.py', files / 'weights.pth'
     result = blindspot_scan(detector, [photo, photo[::-1]], light, **OPTIONS)
     assert repr(result).startswith("ScanResult('traffic light', 2 scenes, 1 object, 1 size")

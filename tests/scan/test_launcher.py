@@ -23,7 +23,7 @@ ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(TOOL.parents[1]), 'OMP_NUM_THREAD
 
 @pytest.fixture(scope='module', autouse=True)
 def one_thread():
-    """As the launched processes have; other numbers add up floats in another order."""
+    """Use one thread, as launched processes do: floats are added up in an order that depends on it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -48,7 +48,7 @@ def command(files, out, launcher, weights='weights.pth'):
 
 
 def start_as_slurm_does(arguments, size):
-    """As srun starts them, without ending the others when one ends."""
+    """Start processes as srun does, but without ending all when one ends."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
@@ -69,7 +69,7 @@ def start_as_slurm_does(arguments, size):
 
 
 def worker_of(launcher, rank):
-    """The process that torchrun started for a rank."""
+    """Id of the process that torchrun started for a rank."""
     for environment in Path('/proc').glob('[0-9]*/environ'):
         process = environment.parent
         status = dict(line.split(':', 1) for line in (process / 'status').read_text().splitlines())
@@ -115,28 +115,28 @@ def test_if_a_process_is_killed_the_launcher_ends_all_and_one_alone_continues(
         assert launcher.poll() is None, launcher.communicate()[1]
         time.sleep(0.005)
     os.kill(worker_of(launcher.pid, rank=1), signal.SIGKILL)
-    told = launcher.communicate(timeout=60)[1]
+    printed = launcher.communicate(timeout=60)[1]
     assert launcher.returncode != 0
-    assert 'finished chunks are kept' in told
+    assert 'finished chunks are kept' in printed
     assert not (out / 'scan.npz').exists()
     torch.set_num_threads(2)
-    with pytest.raises(UserError, match=r'another threads \(1, not 2\).*OMP_NUM_THREADS'):
+    with pytest.raises(UserError, match=r'differs in threads \(1, not 2\).*OMP_NUM_THREADS'):
         scan(files, out, resume=True)
     torch.set_num_threads(1)
     scan(files, out, resume=True)
     assert (out / 'scan.npz').read_bytes() == (whole.folder / 'scan.npz').read_bytes()
 
 
-def test_mistake_is_told_once_and_all_end_with_2(files, tmp_path):
+def test_mistake_is_printed_once_and_all_processes_exit_with_2(files, tmp_path):
     processes = start_as_slurm_does(command(files, tmp_path, 'slurm', 'no.pth'), 2)
-    told = [process.communicate(timeout=120)[1] for process in processes]
+    printed = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [2, 2]
-    assert len(errors(told[0])) == 1
-    assert 'no.pth' in errors(told[0])[0]
-    assert errors(told[1]) == []
+    assert len(errors(printed[0])) == 1
+    assert 'no.pth' in errors(printed[0])[0]
+    assert errors(printed[1]) == []
 
 
-def test_launcher_that_did_not_start_the_process_is_told(files, tmp_path, monkeypatch):
+def test_launcher_that_did_not_start_the_process_is_refused(files, tmp_path, monkeypatch):
     for name in ('RANK', 'LOCAL_RANK'):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UserError, match='torchrun --nproc_per_node 2'):

@@ -1,4 +1,4 @@
-"""Differences of scans, held to scipy's paired t-test."""
+"""Differences of scans, compared with scipy's paired t-test."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_one_scene_has_a_difference_and_no_interval():
     assert np.isnan(change.half).all()
 
 
-def test_figures_change_by_the_paired_t_test_over_backgrounds():
+def test_intervals_of_statistics_are_those_of_the_paired_t_test_over_backgrounds():
     def maps(seed):
         rng = np.random.default_rng(seed)
         return [
@@ -58,7 +58,7 @@ def test_figures_change_by_the_paired_t_test_over_backgrounds():
 
     first, other = maps(0), maps(1)
     changes = paired_over_backgrounds(first, other)
-    values = [[figures['mean'] for figures in scan] for scan in (first, other)]
+    values = [[each['mean'] for each in scan] for scan in (first, other)]
     interval = stats.ttest_rel(values[1], values[0]).confidence_interval(0.95)
     assert changes['mean']['mean'] == pytest.approx(
         np.mean(values[1]) - np.mean(values[0]), abs=1e-6
@@ -67,7 +67,7 @@ def test_figures_change_by_the_paired_t_test_over_backgrounds():
     assert changes['border_effect.top']['backgrounds'] == 4
 
 
-def test_figure_undefined_in_either_map_is_left_out_of_its_pair():
+def test_statistic_undefined_in_either_map_of_a_pair_is_left_out():
     first = [{'background': b, 'mean': 0.5, 'blind_fraction': 0.1} for b in range(2)]
     other = [{'background': b, 'mean': 0.6, 'blind_fraction': None} for b in range(2)]
     changes = paired_over_backgrounds(first, other)

@@ -48,7 +48,7 @@ def test_scene_shows_the_object_where_it_scores_lowest(scan):
     assert white.sum() == 60
 
 
-def test_flagged_positions_are_hatched_and_said_so(scan):
+def test_flagged_positions_are_hatched_with_a_legend(scan):
     figure = scan.plot()
     (_, flagged), (_, clean) = panels(figure)
     assert [patch.get_hatch() for patch in flagged.patches] == ['////']
@@ -56,7 +56,7 @@ def test_flagged_positions_are_hatched_and_said_so(scan):
     assert 'flagged' in figure.legends[0].get_texts()[0].get_text()
 
 
-def test_map_of_flagged_positions_alone_can_be_drawn(scan):
+def test_map_with_only_flagged_positions_can_be_drawn(scan):
     scan.flags[:] = True
     scan.info.statistics = scan_statistics(scan, scan.info, scan.info.periods)
     _, scores = panels(scan.plot())[0]

@@ -79,7 +79,7 @@ def test_any_position_can_be_recomputed_with_mmdetection_alone(files, whole, spa
         np.testing.assert_allclose(result.boxes[0, 0, size, r, c], box, rtol=0, atol=0.05)
 
 
-def test_folder_holds_the_arrays_the_account_and_the_inputs(files, whole):
+def test_folder_contains_the_arrays_the_details_and_the_inputs(files, whole):
     names = {path.name for path in whole.folder.iterdir()}
     assert names == {
         'scan.npz', 'scan.json', 'scene_0.png', 'object_0_24.png', 'object_0_40.png'
@@ -121,7 +121,7 @@ def test_killed_scan_resumes_to_the_same_bytes(files, whole, tmp_path):
     options = ['--size', '24', '40', '--stride', '9', '--iou-thr', '0.3', '--clean-thr', '0.9']
     inputs = ['--background', files / 'photo.png', '--object', files / 'light.png']
     command = [sys.executable, TOOL, files / 'config.py', files / 'weights.pth', '--out', out]
-    # Other numbers of threads add up floats in another order.
+    # The order in which floats are added up depends on the number of threads.
     threads = str(torch.get_num_threads())
     environment = {
         **os.environ, 'PYTHONPATH': str(TOOL.parents[1]), 'OMP_NUM_THREADS': threads
@@ -136,7 +136,7 @@ def test_killed_scan_resumes_to_the_same_bytes(files, whole, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (out / 'scan.npz').exists()
-    with pytest.raises(UserError, match='another stride'):
+    with pytest.raises(UserError, match='differs in stride'):
         scan(files, out, stride=10, resume=True)
     scan(files, out, resume=True)
     assert (out / 'scan.npz').read_bytes() == (whole.folder / 'scan.npz').read_bytes()
@@ -159,7 +159,7 @@ def test_resuming_a_finished_scan_changes_nothing(files, whole):
     again = scan(files, whole.folder, resume=True)
     assert {path: path.stat().st_mtime_ns for path in whole.folder.iterdir()} == before
     np.testing.assert_array_equal(again.scores, whole.scores)
-    with pytest.raises(UserError, match='another iou_thr'):
+    with pytest.raises(UserError, match='differs in iou_thr'):
         scan(files, whole.folder, resume=True, iou_thr=0.4)
 
 
@@ -178,14 +178,14 @@ BAD_INPUT = {
     'stride 0': ({'stride': 0}, '`stride` 0'),
     'IoU above 1': ({'iou_thr': 1.5}, '`iou_thr` 1.5'),
     'IoU of 0': ({'iou_thr': 0}, '`iou_thr` 0'),
-    'object larger than the scene': ({'sizes': [97]}, 'smaller size'),
+    'object larger than the scene': ({'sizes': [97]}, 'use smaller `sizes`'),
     'size 0': ({'sizes': [0]}, '`sizes` 0'),
     'threshold without end': ({'clean_thr': float('inf')}, '`clean_thr` inf'),
     'tolerance without end': ({'tolerance': float('inf')}, '`tolerance` inf'),
     'negative seed': ({'seed': -1}, '`seed` -1'),
     'seed beyond numpy': ({'seed': 1 << 32}, '`seed` 4294967296'),
     'period below 2': ({'periods': [16, 1]}, '`periods` 16 1 '),
-    'photo-root without its file': ({'photo_root': 'photos'}, 'give that, too'),
+    'photo-root without its file': ({'photo_root': 'photos'}, 'give it as well'),
     'unknown engine': ({'engine': 'warp'}, 'choose one of: auto, focused, full'),
     'unknown space': ({'space': 'time'}, 'choose one of: input, image'),
     'missing background': ({'scene': ['no.png']}, "'no.png' does not exist"),
@@ -202,7 +202,7 @@ def test_bad_input_gets_one_clear_line(files, tmp_path, case):
         scan(files, tmp_path / 'out', **options)
 
 
-def test_tool_tells_bad_input_in_one_line_and_status_2(files, tmp_path, monkeypatch, capsys):
+def test_tool_prints_one_line_for_bad_input_and_exits_with_2(files, tmp_path, monkeypatch, capsys):
     arguments = [files / 'config.py', files / 'no.pth', '--out', tmp_path / 'out']
     monkeypatch.setattr(sys, 'argv', ['blindspot_scan.py', *map(str, arguments)])
     with pytest.raises(SystemExit) as exit_status:
@@ -245,12 +245,12 @@ def test_a_config_that_cannot_be_scanned_gets_one_clear_line(files, tmp_path, ca
 def test_a_scan_that_finds_nothing_says_what_to_look_at(files, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(MMLogger.get_current_instance(), 'handlers', [caplog.handler])
     scan(files, tmp_path / 'nothing', sizes=[40], stride=40, iou_thr=1.0)
-    assert "'traffic light' was found nowhere" in caplog.text
+    assert "'traffic light' was found at no position" in caplog.text
     scan(files, tmp_path / 'flagged', sizes=[40], stride=40, iou_thr=0.01, clean_thr=1e-9)
     assert 'the clean scene alone scores' in caplog.text
 
 
-def test_a_forgotten_launcher_is_told(files, tmp_path, monkeypatch, capsys):
+def test_a_forgotten_launcher_option_is_an_error(files, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'none')
     monkeypatch.setattr(sys, 'argv', ['scan', str(files / 'config.py'), 'weights.pth'])
     with pytest.raises(SystemExit, match='2'):

@@ -37,27 +37,27 @@ def border_dip(rows, cols, size=192, depth=0.4, reach=12):
 
 
 def test_grid_pattern_alone_shows_no_border_effect():
-    figures = map_statistics(score_map(grid_pattern), [8, 16, 32])
-    assert figures['grid_phase']['period'] == 8
-    assert figures['grid_phase']['share'] == pytest.approx(1, abs=0.01)
+    found = map_statistics(score_map(grid_pattern), [8, 16, 32])
+    assert found['grid_phase']['period'] == 8
+    assert found['grid_phase']['share'] == pytest.approx(1, abs=0.01)
     # Every second pixel visits phases at which cosine and sine reach +-1 and +-sqrt(1/2).
-    assert figures['grid_phase']['amplitude'] == pytest.approx(0.4 * np.sqrt(0.5), abs=0.01)
+    assert found['grid_phase']['amplitude'] == pytest.approx(0.4 * np.sqrt(0.5), abs=0.01)
     for name in EFFECTS:
-        assert figures['border_effect'][name] == pytest.approx(0, abs=1e-3)
+        assert found['border_effect'][name] == pytest.approx(0, abs=1e-3)
 
 
 def test_border_dip_alone_shows_no_grid_phase():
-    figures = map_statistics(score_map(border_dip), [8, 16, 32])
-    effect = figures['border_effect']
-    assert figures['grid_phase']['amplitude'] < 0.002
+    found = map_statistics(score_map(border_dip), [8, 16, 32])
+    effect = found['border_effect']
+    assert found['grid_phase']['amplitude'] < 0.002
     near = np.arange(0, effect['border_px'][0], 2)
     assert effect['top'] == pytest.approx(-0.4 * np.exp(-near / 12).mean(), abs=0.01)
     for side in ('bottom', 'left', 'right'):
         assert effect[side] == pytest.approx(0, abs=0.01)
-    assert figures['worst_row'] == {'position': 0, 'mean': 0.5, 'side': 'top', 'distance': 0}
+    assert found['worst_row'] == {'position': 0, 'mean': 0.5, 'side': 'top', 'distance': 0}
 
 
-def test_grid_and_border_are_told_apart_when_both_are_there():
+def test_grid_and_border_are_separated_if_both_are_there():
     def function(rows, cols):
         return grid_pattern(rows, cols) + border_dip(rows, cols) - 0.9
 
@@ -69,8 +69,8 @@ def test_grid_and_border_are_told_apart_when_both_are_there():
 
 
 def test_slope_across_the_scene_is_no_grid_phase():
-    figures = map_statistics(score_map(lambda r, c: 0.2 + r / 400 + c / 500), [8, 16, 32])
-    assert figures['grid_phase']['share'] < 0.01
+    found = map_statistics(score_map(lambda r, c: 0.2 + r / 400 + c / 500), [8, 16, 32])
+    assert found['grid_phase']['share'] < 0.01
 
 
 @pytest.mark.parametrize('period', [8, 16, 32])
@@ -84,9 +84,9 @@ def test_noise_is_no_grid_phase(period):
     assert np.mean(shares) < 0.03
 
 
-def test_shorter_of_two_periods_that_explain_as_much_is_chosen():
-    figures = map_statistics(score_map(lambda r, c: grid_pattern(r, c, 16)), [8, 16, 32])
-    assert figures['grid_phase']['period'] == 16
+def test_shorter_of_two_periods_that_explain_the_same_is_chosen():
+    found = map_statistics(score_map(lambda r, c: grid_pattern(r, c, 16)), [8, 16, 32])
+    assert found['grid_phase']['period'] == 16
 
 
 def test_stride_that_sees_one_phase_only_gives_no_grid_phase():
@@ -96,7 +96,7 @@ def test_stride_that_sees_one_phase_only_gives_no_grid_phase():
 
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 1000))
-def test_figures_follow_when_the_map_is_mirrored_or_transposed(seed):
+def test_statistics_follow_when_the_map_is_mirrored_or_transposed(seed):
     rng = np.random.default_rng(seed)
     scores = rng.uniform(0, 1, (30, 44))
     scores[rng.uniform(0, 1, scores.shape) < 0.1] = np.nan
@@ -123,24 +123,22 @@ def test_figures_follow_when_the_map_is_mirrored_or_transposed(seed):
 
 
 def test_flagged_positions_count_nowhere():
-    figures_map = score_map(grid_pattern)
-    scores = figures_map.scores.copy()
+    plain = score_map(grid_pattern)
+    scores = plain.scores.copy()
     spoiled = scores.copy()
     spoiled[5:40, 20:33] = np.nan
     kept = spoiled[~np.isnan(spoiled)]
-    figures = map_statistics(
-        ScoreMap(spoiled, figures_map.rows, figures_map.cols, BOX, (192, 192)), [8]
-    )
-    assert figures['mean'] == pytest.approx(kept.mean(), abs=1e-6)
-    assert figures['percentiles']['25'] == pytest.approx(np.percentile(kept, 25), abs=1e-6)
-    assert figures['blind_fraction'] == pytest.approx((kept < np.median(kept) / 2).mean(), abs=1e-6)
-    assert figures['flagged_fraction'] == pytest.approx(35 * 13 / scores.size, abs=1e-6)
-    assert figures['border_effect']['top'] == pytest.approx(0, abs=1e-3)
+    found = map_statistics(ScoreMap(spoiled, plain.rows, plain.cols, BOX, (192, 192)), [8])
+    assert found['mean'] == pytest.approx(kept.mean(), abs=1e-6)
+    assert found['percentiles']['25'] == pytest.approx(np.percentile(kept, 25), abs=1e-6)
+    assert found['blind_fraction'] == pytest.approx((kept < np.median(kept) / 2).mean(), abs=1e-6)
+    assert found['flagged_fraction'] == pytest.approx(35 * 13 / scores.size, abs=1e-6)
+    assert found['border_effect']['top'] == pytest.approx(0, abs=1e-3)
 
 
-def test_map_with_every_position_flagged_has_no_figures():
-    figures = map_statistics(score_map(lambda r, c: np.full((1, 1), np.nan)), [8])
-    assert figures == {'positions': 89 * 89, 'flagged_fraction': 1}
+def test_map_with_every_position_flagged_has_no_statistics_of_scores():
+    found = map_statistics(score_map(lambda r, c: np.full((1, 1), np.nan)), [8])
+    assert found == {'positions': 89 * 89, 'flagged_fraction': 1}
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (1, 7), (2, 2), (3, 5)])
@@ -148,15 +146,15 @@ def test_map_of_a_few_positions_is_fine(shape):
     scores = np.linspace(0.1, 0.9, shape[0] * shape[1]).reshape(shape)
     rows, cols = (np.arange(0, 4 * n, 4) for n in shape)
     scene = (int(rows[-1]) + BOX[0], int(cols[-1]) + BOX[1])
-    figures = map_statistics(ScoreMap(scores, rows, cols, BOX, scene), [8])
-    assert figures['mean'] == pytest.approx(scores.mean(), abs=1e-6)
-    assert figures['worst'] == {'row': 0, 'col': 0, 'score': pytest.approx(0.1)}
+    found = map_statistics(ScoreMap(scores, rows, cols, BOX, scene), [8])
+    assert found['mean'] == pytest.approx(scores.mean(), abs=1e-6)
+    assert found['worst'] == {'row': 0, 'col': 0, 'score': pytest.approx(0.1)}
 
 
 def test_detector_that_misses_almost_everything_has_no_blind_fraction():
-    figures = map_statistics(score_map(lambda r, c: ((r == 0) & (c == 0)).astype(float)))
-    assert figures['blind_fraction'] is None
-    assert figures['zero_fraction'] == pytest.approx(1, abs=1e-3)
+    found = map_statistics(score_map(lambda r, c: ((r == 0) & (c == 0)).astype(float)))
+    assert found['blind_fraction'] is None
+    assert found['zero_fraction'] == pytest.approx(1, abs=1e-3)
 
 
 def test_border_profile_is_the_mean_at_each_distance():
@@ -170,14 +168,14 @@ def test_border_profile_is_the_mean_at_each_distance():
 def test_flicker_is_the_largest_change_between_neighbours():
     scores = np.full((9, 9), 0.5)
     scores[4, 6] = 0.9
-    scores[4, 5] = np.nan  # the change across a flagged position is no neighbour's
+    scores[4, 5] = np.nan  # positions on both sides of a flagged one are not neighbours
     rows = np.arange(9)
     found = flicker(ScoreMap(scores, rows, rows, BOX, (24, 24)))
     assert found['max'] == pytest.approx(0.4)
     assert [4, 6] in found['between']
 
 
-def test_interval_is_students_and_needs_two_backgrounds():
+def test_interval_is_students_t_and_needs_two_backgrounds():
     values = np.array([0.1, 0.4, 0.3])
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert t_interval(values) == pytest.approx(list(expected), abs=1e-6)

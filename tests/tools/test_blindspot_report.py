@@ -67,5 +67,5 @@ def test_folder_without_a_scan_is_one_line(run, tmp_path, capsys):
         run(tmp_path)
     assert ended.value.code == 2
     error = capsys.readouterr().err
-    assert 'holds no complete scan' in error
+    assert 'does not contain a complete scan' in error
     assert len(error.splitlines()) == 1

@@ -135,8 +135,12 @@ def test_help_shows_mmdetections_options_and_an_example(monkeypatch, capsys, nam
         ('train', ['gone.py'], r'config gone\.py does not exist'),
         ('train', ['empty.py'], r'empty\.py has no model'),
         ('train', ['config.py', '--cfg-options', 'pad'], r'KEY=VALUE'),
-        ('train', ['config.py', '--resume', 'other.pth'], r'other\.pth is not of the detector'),
-        ('test', ['config.py', 'other.pth'], r'other\.pth is not of the detector.*missing: .*conv'),
+        ('train', ['config.py', '--resume', 'other.pth'], r'other\.pth does not fit the detector'),
+        (
+            'test',
+            ['config.py', 'other.pth'],
+            r'other\.pth does not fit the detector.*missing: .*conv',
+        ),
         ('test', ['config.py', 'empty.py'], r'empty\.py cannot be read'),
         ('test', ['config.py', 'other.pth', '--out', 'a.json'], r'a\.json.*\.pkl'),
         (

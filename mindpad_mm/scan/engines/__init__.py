@@ -1,4 +1,4 @@
-"""Engines: how a scan gets from positions to the detector's final detections."""
+"""Engines, which compute the detections at the positions of a scan."""
 
 from mindpad_mm.scan.engines.base import ENGINES, Engine, find_engine
 from mindpad_mm.scan.engines.focused import FocusedEngine

@@ -1,4 +1,4 @@
-"""What a scan asks of an engine, and the registry that engines are found in."""
+"""The base class of engines, and their registry."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ ENGINES = Registry('scan engine')
 
 
 class Engine(ABC):
-    """Runs one detector on one object at many positions in one scene.
+    """Runs a detector with an object at many positions of a scene.
 
-    Subclasses register themselves: ``@ENGINES.register_module(name='...')``.
+    Subclasses are registered with ``@ENGINES.register_module(name='...')``.
 
     Args:
         model: The detector in evaluation mode. An engine may change its memory format.
-        scene: What is pasted into.
-        pixels: (h, w, 4) uint8 BGRA, the object as it is pasted.
-        batch_size: Positions that go through the network at once.
-        label: Index of the asked class.
-        iou_thr: In 0..1, a detection counts where its IoU with the pasted box is at least this.
-        tolerance: The largest difference in score that an approximate engine may show at its
-            checks; an exact engine has no need of it.
+        scene: The scene to paste into.
+        pixels: (h, w, 4) uint8 BGRA, the object as pasted.
+        batch_size: Positions per forward pass. Default: 8.
+        label: Index of the object's class.
+        iou_thr: Smallest IoU of a match with the pasted box, in 0..1.
+        tolerance: Largest difference in score that an approximate engine may have at its checks.
+            Exact engines ignore it.
 
     Attributes:
-        name: The engine's name in the registry.
-        spaces: The spaces it can paste in.
-        chunk_size: Positions the scan asks for at a time: what a killed scan can lose.
+        name: Name of the engine in the registry.
+        spaces: Spaces that the engine supports.
+        chunk_size: Positions per call of :meth:`detect` in a scan. A killed scan loses at most one
+            such chunk per process.
     """
 
     name: ClassVar[str]
@@ -63,15 +64,17 @@ class Engine(ABC):
     def detect(self, positions: np.ndarray) -> list[InstanceData]:
         """Final detections with the object at each position.
 
+        The result for a position may depend on ``positions`` (which of them share a batch), but not on
+        earlier calls.
+
         Args:
-            positions: (N, 2) int (row, col) of the object's top-left pixel; N is free.
+            positions: (N, 2) int (row, col) of the object's top-left pixel. N may be any number.
 
         Returns:
-            N detections: ``bboxes`` (M, 4) ``x1, y1, x2, y2`` in scene pixels, ``scores`` (M,)
-            in 0..1 and ``labels`` (M,), after the detector's own post-processing. Only those of no
-            lower score than the best of the asked class that counts are of consequence: below it,
-            which of equal scores comes first may be settled otherwise than by the detector. Which of
-            the positions share a batch may depend on nothing but ``positions``.
+            For each position the detections after the detector's own post-processing: ``bboxes``
+            (M, 4) ``x1, y1, x2, y2`` in pixels of the scene, ``scores`` (M,) in 0..1 and ``labels``
+            (M,). Detections that score lower than the best match may differ from the detector's,
+            because ties between equal scores may be broken differently there.
         """
 
     def image(self, row: int, col: int) -> np.ndarray:
@@ -79,27 +82,30 @@ class Engine(ABC):
         return paste(self.scene.pixels, self.pixels, row, col)
 
     def notes(self) -> dict[str, Any]:
-        """What a reader of ``scan.json`` should know of the run; JSON types only."""
+        """Notes on the run for ``scan.json``, as JSON types."""
         return {}
 
 
 def find_engine(name: str, space: str = 'input') -> type[Engine]:
-    """The engine class of a name; ``auto`` is the fastest exact one for the space.
+    """Find the class of an engine.
+
+    Args:
+        name: Name of the engine. ``'auto'``: the fastest exact engine that supports the space.
+        space: Space to paste in, ``'input'`` (default) or ``'image'``.
 
     Raises:
-        UserError: There is no such engine, or it cannot paste in this space.
+        UserError: There is no such engine, or it does not support the space.
     """
     engines = ENGINES.module_dict
     if name == 'auto':
-        exact = [n for n in ('incremental', 'full') if n in engines]
-        name = next(n for n in exact if space in engines[n].spaces)
+        name = next(n for n in ('incremental', 'full') if space in engines[n].spaces)
     engine = engines.get(name)
     if engine is None:
         choices = ', '.join(['auto', *sorted(engines)])
-        raise UserError(f'there is no engine {name!r}; choose one of: {choices}')
+        raise UserError(f'`engine`: there is no {name!r}; choose one of: {choices}')
     if space not in engine.spaces:
         raise UserError(
-            f'engine {name!r} pastes in space {" or ".join(engine.spaces)} only, not {space!r}: '
-            f'set `engine` to full'
+            f'`engine={name!r}` only supports space {" or ".join(engine.spaces)}, not {space!r}: use '
+            f"`engine='full'`"
         )
     return engine

@@ -1,4 +1,4 @@
-"""The approximate fast engine: computes only the priors that can match the object, and checks samples."""
+"""The focused engine: approximate, computes only priors near the object, and checks some positions."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _CHECKING = 0.08
 
 @ENGINES.register_module(name='focused')
 class FocusedEngine(IncrementalEngine):
-    """Within a tolerance of the full engine wherever that is checked, and many times as fast.
+    """Computes only the priors that decide the score. Much faster, and approximate.
 
-    Before the first positions, the engine searches at a few places of the map for a focus: the levels
-    and distances from the object whose priors decide the score. From then on it computes only those
-    priors; see :class:`FocusedDetector`.
+    Before the first positions, the engine searches at some positions of the map for a focus: the
+    levels, and the distances from the object, whose priors decide the score. Then it computes only
+    these priors; see :class:`FocusedDetector`.
 
     Some positions of every chunk are checked against a full forward pass. If a score differs by more
-    than the tolerance, the exact engine runs the chunk. If no focus is accurate enough, the exact
-    engine runs the whole map. :meth:`notes` reports both. Results depend on the scene, the object and
-    the chunk's positions, not on earlier chunks.
+    than the tolerance, the incremental engine runs the chunk again. If no focus is accurate enough, the
+    incremental engine runs the whole map. :meth:`notes` reports both. Results depend on the scene, the
+    object and the positions of the chunk, not on earlier chunks.
 
     Attributes:
         places: Number of positions at which the focus is searched.
@@ -56,7 +56,7 @@ class FocusedEngine(IncrementalEngine):
         self._focus: Focus | None = None
         self._unfocused_because = ''
         self._relative_cost = 0.0
-        # By position, so that a position that is scanned twice counts once.
+        # By position, because the scan runs some positions twice.
         self._checks: dict[tuple[int, int], float] = {}
         self._left_to_exact: set[tuple[int, int]] = set()
 
@@ -84,22 +84,23 @@ class FocusedEngine(IncrementalEngine):
         return detections
 
     def _to_check(self, positions: np.ndarray) -> np.ndarray:
-        """Indices of the positions of a chunk to check; the same every time for the same chunk."""
+        """Indices of the positions of a chunk to check; always the same for the same chunk."""
         count = int(_CHECKING * self._relative_cost * len(positions))
         rng = np.random.default_rng(positions.ravel())
         return rng.choice(len(positions), max(count, 1), replace=False)
 
     def notes(self) -> dict[str, Any]:
-        """The notes of the incremental engine, and
+        """The notes of the incremental engine, and more.
 
-        - ``unfocused_because``: why the exact engine ran all positions; or else
+        If the incremental engine ran all positions, ``unfocused_because`` is the reason. If not:
+
         - ``focus``: each ``level`` that was computed, its ``stride`` (vertical, horizontal) in pixels
-          and the ``reach`` around the object, see :meth:`PriorGrid.cells`;
-        - ``tolerance``: the largest difference in score allowed at a check;
-        - ``checks``: number of positions that were checked against a full forward pass;
-        - ``largest_difference``: of the scores there;
-        - ``left_to_exact``: number of positions that the exact engine ran because the check of their
-          chunk showed more than the tolerance.
+          and its ``reach`` around the object, see :meth:`PriorGrid.cells`;
+        - ``tolerance``: the largest difference in score that a check may find;
+        - ``checks``: number of positions checked against a full forward pass;
+        - ``largest_difference``: largest difference in score at the checks;
+        - ``left_to_exact``: number of positions that the incremental engine ran because the check of
+          their chunk found a difference above the tolerance.
         """
         notes = super().notes()
         if self._focus is None:
@@ -120,7 +121,7 @@ class FocusedEngine(IncrementalEngine):
         return match_each(detections, self.label, boxes, iou_thr).scores
 
     def _detect_focused(self, corners: np.ndarray) -> list[InstanceData]:
-        """Final detections of one batch, computed in the focus only."""
+        """Final detections of one batch, from the priors in the focus."""
         with torch.inference_mode():
             patches = self._patches(corners)
             samples = self._data_samples(len(corners))
@@ -157,7 +158,7 @@ class FocusedEngine(IncrementalEngine):
             self._unfocused_because = str(reason)
 
     def _places(self) -> np.ndarray:
-        """Positions (N, 2) spread at random over the map, including its corners."""
+        """(N, 2) random positions to search the focus at, and the corners of the map."""
         last = np.subtract(self.scene.size, self.pixels.shape[:2])
         rng = np.random.default_rng([*self.scene.size, *self.pixels.shape[:2]])
         corners = [(0, 0), (0, last[1]), (last[0], 0), last]

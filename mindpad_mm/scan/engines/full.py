@@ -1,4 +1,4 @@
-"""The plain engine: a whole forward pass of the detector for every position."""
+"""The full engine: a whole forward pass of the detector for every position."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from mindpad_mm.core.scenes import SPACES, detect_images
 from mindpad_mm.scan.engines.base import ENGINES, Engine
 
 AUTO_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
-# A larger batch must be this much faster per image to be preferred; less is noise.
+# A larger batch is preferred if it takes at most this share of the time per image. Smaller differences
+# are noise of the measurement.
 _WORTHWHILE = 0.97
 
 
 @ENGINES.register_module(name='full')
 class FullEngine(Engine):
-    """Exact by construction, and what the other engines are measured against."""
+    """Runs the detector's test step on every pasted image. Other engines are compared to this one."""
 
     name = 'full'
     spaces = SPACES
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # oneDNN and cuDNN run convolutions up to five times faster in this format.
+        # Convolutions of oneDNN and cuDNN are up to five times faster in this format.
         self.model.to(memory_format=torch.channels_last)
 
     def detect(self, positions: np.ndarray) -> list[InstanceData]:
@@ -39,11 +40,18 @@ class FullEngine(Engine):
 
 
 def fastest_batch_size(engine: Engine, positions: np.ndarray) -> int:
-    """The batch size at which an engine is fastest per position, warm.
+    """Measure at which batch size an engine is fastest per position.
 
-    Sizes double from 1 while that pays, to at most 32 and never beyond the number of positions.
-    The choice depends on timing: two runs may choose differently, and scores may then differ in
-    their last bits.
+    Sizes are doubled from 1 to at most 32 and at most the number of positions, as long as the speed
+    increases. Two runs may choose differently because the choice depends on timing. Then scores may
+    differ in their last bits.
+
+    Args:
+        engine: The engine; its ``batch_size`` is set to the result.
+        positions: (N, 2) positions to measure at.
+
+    Returns:
+        The batch size.
     """
     best, best_seconds = AUTO_BATCH_SIZES[0], float('inf')
     for size in AUTO_BATCH_SIZES:

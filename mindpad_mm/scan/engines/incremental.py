@@ -1,4 +1,4 @@
-"""The exact fast engine: runs the detector only on what the pasted object can have changed."""
+"""The incremental engine: exact, computes only what the pasted object changes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class IncrementalEngine(Engine):
         self._preprocessing_checked = False
         self._full: FullEngine | None = None
         if not isinstance(self.model, BaseDetector):
-            self._use_full_engine('the model is not one of MMDetection')
+            self._use_full_engine('the model is not an MMDetection detector')
             return
         with torch.inference_mode():
             clean_input = self._preprocess(self.scene.pixels)
@@ -78,15 +78,19 @@ class IncrementalEngine(Engine):
         self._reason = reason
 
     def order(self, positions: np.ndarray) -> np.ndarray:
-        """The order (N,) in which positions are batched: those with similar dirty regions together."""
+        """(N,) indices that sort positions by the size of their dirty regions, for batches."""
         rows, cols = positions.T
-        # Near a border dirty regions are cut off, or with circular padding go on at the other side.
+        # Near a border, dirty regions are cut off, or continue at the opposite side if padding is
+        # circular.
         far = np.minimum(cols, self.scene.size[1] - self.pixels.shape[1] - cols)
         return np.lexsort((cols, far, cols % _PHASES, rows % _PHASES))
 
     def notes(self) -> dict[str, Any]:
-        """``full_engine_because``: why all positions ran on the full engine; or else the notes of the
-        detector, see :meth:`IncrementalDetector.notes`."""
+        """Notes on the run.
+
+        ``full_engine_because`` is the reason why the full engine took over. If it did not, the notes are
+        those of :meth:`IncrementalDetector.notes`.
+        """
         if self._full is not None:
             return {'full_engine_because': self._reason}
         return self._detector.notes()
@@ -95,7 +99,7 @@ class IncrementalEngine(Engine):
         boxes = position_boxes(corners, self.pixels.shape[:2])
 
         def score(image: int, found: InstanceData) -> float:
-            """The scan's score of an image: lower scores cannot change it."""
+            """The score of the best match in an image. Detections with lower scores do not matter."""
             return float(match_each([found], self.label, boxes[[image]], self.iou_thr).scores[0])
 
         with torch.inference_mode():
@@ -103,13 +107,13 @@ class IncrementalEngine(Engine):
             return self._detector.detect(patches, corners, self._data_samples(len(corners)), score)
 
     def _patches(self, corners: np.ndarray) -> Tensor:
-        """The network's input where the object is pasted, (B, 3, h, w)."""
+        """The network's input at the pasted objects, (B, 3, h, w)."""
         height, width = self.pixels.shape[:2]
         pasted = [
             paste(self.scene.pixels[row : row + height, col : col + width], self.pixels, 0, 0)
             for row, col in corners
         ]
-        # All patches are preprocessed as one tall image. That is right if preprocessing treats each
+        # All patches are preprocessed as one tall image. This is correct if preprocessing treats each
         # pixel independently, which is checked once below.
         tall = self._preprocess(np.concatenate(pasted))
         tall = tall[:, :, : len(corners) * height, :width]
@@ -120,7 +124,7 @@ class IncrementalEngine(Engine):
             expected = self._detector.clean_input.clone()
             expected[:, :, row : row + height, col : col + width] = patches[0]
             if not torch.equal(expected, self._preprocess(self.image(row, col))):
-                raise NotFollowed('the data preprocessor does not take each pixel by itself')
+                raise NotFollowed('the data preprocessor does not treat each pixel independently')
             self._preprocessing_checked = True
         return patches
 
