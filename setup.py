@@ -15,6 +15,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=find_packages(include=['mindpad_mm', 'mindpad_mm.*']),
+    py_modules=['mindpad'],
     package_data={
         'mindpad_mm': [
             'zoo/*',
@@ -27,7 +28,7 @@ setup(
             'incremental/README.md',
         ]
     },
-    entry_points={'console_scripts': ['mindpad = mindpad_mm.cli:main']},
+    entry_points={'console_scripts': ['mindpad = mindpad:main']},
     install_requires=[
         'torch>=2.1',
         'torchvision',

@@ -32,7 +32,7 @@ class Effort:
 
     @classmethod
     def least(cls) -> Effort:
-        """One repeat of everything, to check that it commands."""
+        """One repeat of everything, to check that it runs."""
         return cls(1, 1, 1, 1)
 
 

@@ -1,1 +1,1 @@
-"""The studies behind ``docs/RESULTS.md``: what padding does, over several trainings a setting."""
+"""The studies of ``docs/RESULTS.md``: effects of padding, with several trainings per setting."""

@@ -1,4 +1,4 @@
-"""Where tables go: a marked section of a Markdown file."""
+"""Write results into a marked section of a Markdown file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from mindpad_mm.core.errors import UserError
 
 
 def put_section(path: Path, name: str, text: str) -> None:
-    """Replace what stands between ``<!-- name -->`` and ``<!-- /name -->`` in a file.
+    """Replace the text between ``<!-- name -->`` and ``<!-- /name -->`` in a file.
+
+    Args:
+        path: A Markdown file.
+        name: Name of the section.
+        text: The new text.
 
     Raises:
         UserError: The file or its markers are missing.

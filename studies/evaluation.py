@@ -1,4 +1,4 @@
-"""All that is measured of one training: AP by place, the scan, and what its layers show of padding."""
+"""Evaluate one training: AP by region, a scan, and the border bias and filters of its layers."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from mindpad_mm.traffic_lights.sources import read_crop
 from studies.training import Training
 
 PARTITIONS = default_partitions(BORDER_PX)
-# Of the regions mAP alone: every figure is bootstrapped.
+# Of the regions only mAP, since every metric is bootstrapped.
 PRECISIONS = [
     precision
     for precision in spatial_precisions(PARTITIONS)
     if precision.region == 'all' or precision.name == f'{precision.region}_mAP'
 ]
-FIGURES = [precision.name for precision in PRECISIONS] + ['zone_var', 'zone_SP']
+METRICS = [precision.name for precision in PRECISIONS] + ['zone_var', 'zone_SP']
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """A training, tested in one padding mode. What it finds stays in the training's work dir.
+    """A training, tested in one padding mode. Results are kept in the training's work dir.
 
     Attributes:
-        training: Finished.
-        mode: Padding mode to test in; None is the one it was trained in.
-        recalibrate: Training images to estimate batch-norm statistics on anew after the swap; 0
-            leaves them.
+        training: A finished training.
+        mode: Padding mode of the test. Default: that of the training.
+        recalibrate: Number of training images on which batch-norm statistics are estimated again
+            after the swap. Default: 0, the statistics are kept.
     """
 
     training: Training
@@ -52,17 +52,17 @@ class Evaluation:
 
     @property
     def folder(self) -> Path:
-        """Where the results are kept."""
+        """Folder of the results."""
         parts = [self.mode or 'own', *(['recalibrated'] if self.recalibrate else [])]
         return self.training.work_dir / 'evaluation' / '_'.join(parts)
 
     @property
     def cfg_options(self) -> dict[str, Any]:
-        """What sets the mode."""
+        """Config overrides that set the mode."""
         return {} if self.mode is None else {'model.padding_cfg.mode': self.mode}
 
     def checkpoint(self) -> Path:
-        """The weights to test, recalibrated where that is asked for."""
+        """The weights to test, recalibrated if ``recalibrate`` is not 0."""
         trained = self.training.checkpoint
         if not self.recalibrate:
             return trained
@@ -73,28 +73,28 @@ class Evaluation:
                 recalibrated_checkpoint(cfg, str(trained), self.recalibrate, file)
         return path
 
-    def figures(self, draws: int = 0) -> tuple[dict[str, float | None], np.ndarray | None]:
-        """APs on the test set, and in bootstrap draws of its images.
+    def metrics(self, draws: int = 0) -> tuple[dict[str, float | None], np.ndarray | None]:
+        """The metrics on the test set, and in bootstrap draws of its images.
 
         Args:
-            draws: How many; the same images in the n-th draw of every evaluation.
+            draws: Number of draws. The n-th draw has the same images in every evaluation.
 
         Returns:
-            Figures by name (:data:`FIGURES`), None where there is nothing to find; and
-            (draws, figures) float64 with NaN there, None for no draws.
+            Value of each metric in :data:`METRICS`, None if the test set has no objects for it; and
+            (draws, metrics) float64 with NaN for None, or None without draws.
         """
-        found = self.folder / 'figures.json'
-        kept = Draws(self.folder / 'draws', FIGURES, seed=0)
+        file = self.folder / 'figures.json'
+        kept = Draws(self.folder / 'draws', METRICS, seed=0)
         missing = kept.missing(draws)
-        if missing or not found.is_file():
+        if missing or not file.is_file():
             evaluation = self._matched()
-            save_json(found, evaluation.metrics())
+            save_json(file, evaluation.metrics())
             resampler = Resampler(evaluation)
             for block in missing:
                 kept.compute(resampler, block)
-        values = json.loads(found.read_text('utf-8'))
-        figures = {name: None if values[name] < 0 else values[name] for name in FIGURES}
-        return figures, kept.load(draws) if draws else None
+        values = json.loads(file.read_text('utf-8'))
+        metrics = {name: None if values[name] < 0 else values[name] for name in METRICS}
+        return metrics, kept.load(draws) if draws else None
 
     def _matched(self) -> SpatialEval:
         cfg = self.training.load(self.cfg_options)
@@ -111,12 +111,12 @@ class Evaluation:
         """Statistics of a scan: ``overall`` and ``maps`` as in ``scan.json``.
 
         Args:
-            options: Of :func:`mindpad_mm.scan.blindspot_scan`.
+            options: Arguments of :func:`mindpad_mm.scan.blindspot_scan`.
         """
         folder = self.folder / 'scan'
-        done = folder / 'scan.json'
-        if done.is_file():
-            return json.loads(done.read_text('utf-8'))['statistics']
+        file = folder / 'scan.json'
+        if file.is_file():
+            return json.loads(file.read_text('utf-8'))['statistics']
         result = blindspot_scan(
             DetectorFiles(self.training.config, self.checkpoint(), self.cfg_options),
             out=folder,
@@ -126,16 +126,16 @@ class Evaluation:
         return result.info.statistics
 
     def layers(self, photos: Sequence[Path]) -> dict[str, float]:
-        """What the layers show of padding.
+        """Border bias and filter asymmetry, each as a mean over layers.
 
         Args:
-            photos: To feed the network.
+            photos: Input images.
 
         Returns:
-            ``border_bias``, the index on random inputs, the mean over layers with an interior;
-            ``border_bias_photos``, the same on photos; ``filter_x`` and ``filter_y``, the mean
-            asymmetry of mean filters, left to right and top to bottom, and ``strided_filter_x``
-            and ``strided_filter_y``, those of convolutions that down-sample.
+            ``border_bias`` on random images and ``border_bias_photos`` on photos: the border-bias
+            index, over layers with an interior. ``filter_x`` and ``filter_y``: left-right and
+            top-bottom asymmetry of the mean filters. ``strided_filter_x`` and ``strided_filter_y``:
+            the same over convolutions with a stride above 1.
         """
         path = self.folder / 'layers.json'
         if not path.is_file():
@@ -144,11 +144,11 @@ class Evaluation:
             )
             images = [cv2.imread(str(photo)) for photo in photos]
             artifacts = check_artifacts(subject, images, modes=())
-            figures = {}
+            means = {}
             for kind, name in (('random', 'border_bias'), ('photos', 'border_bias_photos')):
                 responses = artifacts.responses[artifacts.own]
                 found = [b for b in (response.overall(kind) for response in responses) if b]
-                figures[name] = float(np.mean(found))
+                means[name] = float(np.mean(found))
             filters = check_filters(subject).layers
             strided = {n for n, m in subject.model.named_modules() if max(_stride(m)) > 1}
             for axis in 'xy':
@@ -157,13 +157,13 @@ class Evaluation:
                     ('strided_filter', [layer for layer in filters if layer.layer in strided]),
                 ):
                     values = [getattr(layer, axis) for layer in group]
-                    figures[f'{name}_{axis}'] = float(np.mean([v for v in values if v is not None]))
-            save_json(path, figures)
+                    means[f'{name}_{axis}'] = float(np.mean([v for v in values if v is not None]))
+            save_json(path, means)
         return json.loads(path.read_text('utf-8'))
 
 
 def cut_objects(crops: Sequence[Path], folder: Path) -> list[str]:
-    """Cut lights out of their crops' backgrounds, as the training set did, and keep them as PNGs."""
+    """Cut lights out of their crops, as for the training set, and save them as PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for crop in crops:

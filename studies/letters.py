@@ -1,6 +1,6 @@
-"""Does it matter to a classifier of letters how it pads, and whether it does so evenly?
+"""Effects of the padding mode and of uneven padding on a classifier of letters.
 
-The experiments of a reproducibility report of "Mind the Pad" on a small sequential classifier.
+Repeats the experiments of a reproducibility report of "Mind the Pad" on a small sequential classifier.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SHIFTS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
 
 
 def settings(seeds: Sequence[int] = (0, 1, 2)) -> list[LetterSetting]:
-    """All models: modes, with and without batch norm, both sizes, a seed after the other."""
+    """All models, seed by seed: each mode, without and with batch norm, at both sizes."""
     return [
         LetterSetting(mode, batch_norm, size, seed)
         for seed in seeds
@@ -42,32 +42,32 @@ def settings(seeds: Sequence[int] = (0, 1, 2)) -> list[LetterSetting]:
 def run_letters(
     letters: LetterSet, folder: Path, seeds: Sequence[int] = (0, 1, 2), jobs: int = 1
 ) -> dict[str, Any]:
-    """Train and test all models. Those that are in ``folder`` already are not trained again.
+    """Train and test all models. Models that are already in ``folder`` are not trained again.
 
     Args:
-        letters: The pictures.
-        folder: A JSON file and a checkpoint a model.
-        seeds: Of the trainings.
-        jobs: Models at once, a thread each.
+        letters: The images.
+        folder: Folder for a JSON file and a checkpoint per model.
+        seeds: Seeds of the trainings.
+        jobs: Number of models trained in parallel, one thread each.
 
     Returns:
-        ``models``, what :func:`run_one` gives of each; ``source`` of the letters, their ``counts``;
-        ``cpu_seconds``; ``versions``.
+        ``models``: the result of :func:`run_one` for each; ``source`` of the letters with their
+        ``counts``; ``cpu_seconds`` of all models; ``versions``.
 
     Raises:
-        UserError: ``folder`` holds models of other letters, or ``jobs`` is below 1.
+        UserError: ``folder`` has models of other letters, or ``jobs`` is below 1.
     """
     if jobs < 1:
-        raise UserError(f'--jobs {jobs}: at least 1')
+        raise UserError(f'`jobs` {jobs}: at least 1')
     source = json.loads(json.dumps({**letters.source, 'counts': _counts(letters)}))
     stamp = folder / 'letters.json'
     if stamp.is_file() and json.loads(stamp.read_text('utf-8')) != source:
-        raise UserError(f'{folder} holds models of other letters (see {stamp}): move it away')
+        raise UserError(f'{folder} has models of other letters (see {stamp}): move it away')
     save_json(stamp, source)
     wanted = settings(seeds)
     left = [one for one in wanted if not _file(folder, one).is_file()]
     if left:
-        # Spawned: a fork would share the threads of a torch that has already run.
+        # After a fork, torch could hang: its threads are not copied.
         context = multiprocessing.get_context('spawn')
         with ProcessPoolExecutor(
             jobs, mp_context=context, initializer=_start, initargs=(letters,)
@@ -90,10 +90,10 @@ def run_one(
     """Train one model and test it.
 
     Returns:
-        The setting's fields; ``epochs``, ``best_epoch``, ``val_loss``; ``accuracy`` and
-        ``perplexity`` (exp of the mean cross-entropy) by the size of the tested input;
-        ``shift_errors``: (3, 3) share of wrong letters, pushed up / not / down and left / not /
-        right; ``cpu_seconds``.
+        The fields of ``setting``; ``epochs``, ``best_epoch`` and ``val_loss`` of :func:`train`;
+        ``accuracy`` (0..1) and ``perplexity`` (exp of the mean cross-entropy) by size of the test
+        images; ``shift_errors``, (3, 3) error rates of letters shifted up, not, down (rows) and
+        left, not, right (columns); ``cpu_seconds``.
     """
     start = time.process_time()
     model, training = train(setting, letters)
@@ -102,7 +102,7 @@ def run_one(
         found = evaluate(model, letters.test, size)
         results['accuracy'][str(size)] = float(found['correct'].mean())
         results['perplexity'][str(size)] = float(np.exp(found['loss']))
-    # Pushed within the input that the model sees, so that even inputs have no gap at two borders.
+    # Enlarged first, so that letters reach the border of inputs of 29 pixels as well.
     images, errors = enlarged(letters.test.images, setting.size), []
     for shift in SHIFTS:
         pushed = Letters(shifted(images, *shift), letters.test.labels)
@@ -129,7 +129,7 @@ _letters: LetterSet | None = None
 def _start(letters: LetterSet) -> None:
     global _letters
     _letters = letters
-    # More than one thread a process slows processes that share their cores.
+    # With more threads, processes that share cores slow each other down.
     torch.set_num_threads(1)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the 26 letters: EMNIST where there is a copy of it, else rendered from fonts."""
+"""Images of the 26 letters: EMNIST from a local copy, or rendered from fonts."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from mindpad_mm.core.files import written_whole
 SIZE = 28
 SPLITS = ('train', 'val', 'test')
 COUNTS = (10400, 2600, 5200)
-# Fonts that have pictures or signs where others have letters.
+# Fonts that have symbols in place of letters.
 _NO_LETTERS = re.compile(r'symbol|dingbat|D050000L|Last Resort|cmex|cmsy|Keyboard|Math', re.I)
 _OVERSAMPLING = 4
 _GLYPH_PX = 64
-_LARGEST = 22  # pixels; slant and turn must push no letter out of its picture
+_LARGEST = 22  # pixels; a turned and slanted letter must stay inside its image
 
 
 @dataclass(frozen=True)
 class Letters:
-    """Pictures of letters, light on black.
+    """Images of letters, bright on black.
 
     Attributes:
         images: (N, 28, 28) uint8.
-        labels: (N,) int64, 0 for a or A to 25 for z or Z.
+        labels: (N,) int64, from 0 (a, A) to 25 (z, Z).
     """
 
     images: np.ndarray
@@ -50,7 +50,12 @@ class Letters:
 
 @dataclass(frozen=True)
 class LetterSet:
-    """Three splits and where they are from, as JSON types."""
+    """Three splits.
+
+    Attributes:
+        train, val, test: The splits.
+        source: Description of the data, as JSON types.
+    """
 
     train: Letters
     val: Letters
@@ -58,29 +63,29 @@ class LetterSet:
     source: dict[str, Any]
 
 
-def emnist_letters(root: Path) -> LetterSet:
-    """EMNIST letters from a folder that torchvision downloaded it to; nothing is downloaded here.
+def emnist_letters(emnist: Path) -> LetterSet:
+    """EMNIST's letters from a local copy; nothing is downloaded.
 
-    Its order is fixed; the last eighth of the training split is for validation.
+    A fixed random eighth of its training split is used for validation.
 
     Args:
-        root: As torchvision's ``EMNIST(root)``.
+        emnist: The ``root`` of torchvision's ``EMNIST``.
 
     Raises:
-        UserError: It is not there.
+        UserError: The folder has no copy of EMNIST.
     """
     from torchvision.datasets import EMNIST
 
     parts = []
     for train in (True, False):
         try:
-            data = EMNIST(str(root), split='letters', train=train, download=False)
+            data = EMNIST(str(emnist), split='letters', train=train, download=False)
         except RuntimeError as error:
             raise UserError(
-                f'--emnist {root}: no EMNIST there; torchvision.datasets.EMNIST({str(root)!r}, '
-                "'letters', download=True) fetches it"
+                f'`emnist` {emnist}: no EMNIST there; download it with '
+                f"torchvision.datasets.EMNIST({str(emnist)!r}, 'letters', download=True)"
             ) from error
-        # Stored on its side, its classes counted from 1.
+        # EMNIST's images are transposed and its labels start at 1.
         parts.append(Letters(data.data.numpy().transpose(0, 2, 1).copy(), data.targets.numpy() - 1))
     whole, test = parts
     order = np.random.default_rng(0).permutation(len(whole))
@@ -95,24 +100,25 @@ def font_letters(
     seed: int = 0,
     counts: Sequence[int] = COUNTS,
 ) -> LetterSet:
-    """Letters of many fonts, small and capital, turned, slanted, stretched, fattened and moved.
+    """Lower- and upper-case letters of many fonts, randomly turned, slanted, scaled and moved.
 
-    No font is in two splits; fonts whose names begin with the same word count as one.
+    No font is in two splits; fonts whose names begin with the same word are one kind.
 
     Args:
-        fonts: Folders to search. Default: the system's fonts, and those of matplotlib.
-        cache: Where to keep the set; made anew where fonts or numbers differ.
-        seed: Of everything drawn.
-        counts: Pictures of train, val and test; letters in turn.
+        fonts: Folders to search. Default: those of the system and of matplotlib.
+        cache: Folder to save the set in. A saved set of the same fonts, seed and counts is loaded.
+            Default: the set is not saved.
+        seed: Seed of everything random.
+        counts: Number of images in train, val and test; the letters are equally frequent.
 
     Raises:
-        UserError: Fewer than five kinds of fonts are found.
+        UserError: A folder does not exist, or there are fewer than five kinds of fonts.
     """
     groups = find_fonts(fonts)
     if len(groups) < 5:
         raise UserError(
             f'{len(groups)} kinds of fonts found ({", ".join(groups)}): at least 5 are needed; '
-            'install some, or name folders with --fonts'
+            'install some, or name their folders with `fonts`'
         )
     names = {group: [face.name for face in faces] for group, faces in groups.items()}
     key = hashlib.sha256(repr((names, seed, tuple(counts))).encode()).hexdigest()[:16]
@@ -142,17 +148,17 @@ def font_letters(
 
 
 def find_fonts(folders: Sequence[Path] = ()) -> dict[str, list[Path]]:
-    """Font files that can draw all 52 letters, by the first word of the family's name, sorted.
+    """Font files with all 52 letters, by the first word of the family's name.
 
     Args:
-        folders: To search. Default: the system's, and matplotlib's.
+        folders: Folders to search. Default: those of the system and of matplotlib.
 
     Raises:
         UserError: A folder does not exist.
     """
     for folder in folders:
         if not Path(folder).is_dir():
-            raise UserError(f'--fonts {folder}: no such folder')
+            raise UserError(f'`fonts` {folder}: no such folder')
     own = Path(matplotlib.get_data_path(), 'fonts', 'ttf')
     files = font_manager.findSystemFonts([str(f) for f in folders] or [str(own)])
     if not folders:
@@ -161,25 +167,25 @@ def find_fonts(folders: Sequence[Path] = ()) -> dict[str, list[Path]]:
     for file in sorted(set(files)):
         try:
             font = FT2Font(file)
-        except RuntimeError:  # no font, whatever its name says
+        except RuntimeError:  # not a font file
             continue
         letters = all(font.get_char_index(ord(letter)) for letter in string.ascii_letters)
         if not letters or _NO_LETTERS.search(font.family_name):
             continue
-        # One file of a name: systems keep copies of the fonts that matplotlib brings.
+        # One file per name: the system may have copies of matplotlib's fonts.
         groups.setdefault(font.family_name.split()[0], {}).setdefault(Path(file).name, Path(file))
     return {group: [faces[n] for n in sorted(faces)] for group, faces in sorted(groups.items())}
 
 
 def _split_fonts(groups: list[str], seed: int) -> dict[str, list[str]]:
-    """Three fifths of the kinds of fonts to train on, a fifth each to validate and test on."""
+    """Three fifths of the kinds of fonts for train, one fifth each for val and test."""
     order = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
     part = len(order) // 5
     return {'train': order[2 * part :], 'val': order[:part], 'test': order[part : 2 * part]}
 
 
 def _letter(groups: list[list[Path]], index: int, rng: np.random.Generator) -> np.ndarray:
-    """One picture, (28, 28) uint8. Kinds of fonts are equally frequent, not faces."""
+    """One image, (28, 28) uint8. Each group is equally likely, whatever its number of files."""
     letter = string.ascii_lowercase[index % 26]
     if rng.random() < 0.5:
         letter = letter.upper()
@@ -207,16 +213,16 @@ def _letter(groups: list[list[Path]], index: int, rng: np.random.Generator) -> n
 
 @lru_cache(maxsize=20000)
 def _glyph(file: Path, letter: str) -> np.ndarray:
-    """A letter cut to its ink, (h, w) uint8."""
+    """A letter, cropped to its ink, (h, w) uint8."""
     mask, _ = _face(file).getmask2(letter, mode='L')
     glyph = np.array(mask, np.uint8).reshape(mask.size[::-1])
     rows, columns = np.flatnonzero(glyph.any(1)), np.flatnonzero(glyph.any(0))
     if not len(rows):
-        raise UserError(f'font {file} draws nothing for {letter}: remove it')
+        raise UserError(f'font {file} has no ink for {letter}: remove it')
     return glyph[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 @lru_cache(maxsize=64)
 def _face(file: Path) -> ImageFont.FreeTypeFont:
-    # The basic layout is in every build of Pillow.
+    # Every build of Pillow has the basic layout.
     return ImageFont.truetype(str(file), _GLYPH_PX, layout_engine=ImageFont.Layout.BASIC)

@@ -19,7 +19,7 @@ BATCH = 32
 LEARNING_RATE = 1e-3
 PATIENCE = 2
 MOST_EPOCHS = 12
-# What is fainter than this does not count as a letter's outermost ink.
+# Smallest pixel value that counts as ink when a letter is shifted.
 _INK = 64
 
 
@@ -29,10 +29,10 @@ class LetterSetting:
 
     Attributes:
         mode: Padding mode of every convolution.
-        batch_norm: Whether each convolution is followed by batch norm.
-        size: Side of its input in pixels: 28, where both strided layers use their padding at the
-            top and left only, or 29, where they use it on all sides.
-        seed: Of the initial weights and of the order of the pictures.
+        batch_norm: Whether batch norm follows each convolution.
+        size: Side of the input, pixels: 28, where both strided layers read their padding only at the
+            top and left (uneven), or 29, where they read it on all sides (even).
+        seed: Seed of the initial weights and of the order of the images.
     """
 
     mode: str
@@ -42,14 +42,14 @@ class LetterSetting:
 
     @property
     def name(self) -> str:
-        """For files and progress."""
+        """Name of the model's files."""
         return f'{self.mode}_{"bn" if self.batch_norm else "plain"}_{self.size}_seed{self.seed}'
 
 
 def letter_classifier(mode: str, batch_norm: bool) -> nn.Sequential:
-    """Five 3 x 3 "same" convolutions, every second one of stride 2, average pooling, two linear layers.
+    """Five 3 x 3 "same" convolutions (two of stride 2), average pooling and two linear layers.
 
-    Takes (N, 1, H, W) in 0..1, any size; gives (N, 26) logits.
+    The input is (N, 1, H, W) in 0..1, of any size; the output is (N, 26) logits.
     """
     layers: list[nn.Module] = []
     width = 1
@@ -58,7 +58,7 @@ def letter_classifier(mode: str, batch_norm: bool) -> nn.Sequential:
         layers += [nn.BatchNorm2d(channels)] if batch_norm else []
         layers.append(nn.ReLU())
         width = channels
-    pooled = nn.AdaptiveAvgPool2d(_POOLED)  # one shape for both sizes of input
+    pooled = nn.AdaptiveAvgPool2d(_POOLED)  # the same shape for both input sizes
     layers += [pooled, nn.Flatten(), nn.Linear(width * _POOLED**2, 64), nn.ReLU()]
     model = nn.Sequential(*layers, nn.Linear(64, CLASSES))
     swap_padding(model, mode)
@@ -66,23 +66,24 @@ def letter_classifier(mode: str, batch_norm: bool) -> nn.Sequential:
 
 
 def as_input(images: np.ndarray, size: int) -> Tensor:
-    """(N, H, H) uint8 to (N, 1, size, size) in 0..1."""
+    """Enlarge (N, H, H) uint8 images to (N, 1, size, size) in 0..1."""
     return torch.from_numpy(enlarged(images, size))[:, None].float() / 255
 
 
 def enlarged(images: np.ndarray, size: int) -> np.ndarray:
-    """(N, H, H) to (N, size, size), black rows and columns added below and at the right."""
+    """Enlarge (N, H, H) to (N, size, size) by black rows at the bottom and columns at the right."""
     more = size - images.shape[-1]
     return np.pad(images, ((0, 0), (0, more), (0, more)))
 
 
 def train(setting: LetterSetting, letters: LetterSet) -> tuple[nn.Module, dict[str, Any]]:
-    """Adam until the validation loss has not fallen for two epochs; the best epoch's weights.
+    """Train with Adam until the validation loss has not fallen for two epochs.
 
-    Weights and the order of pictures depend on the seed alone, not on mode, size or batch norm.
+    Initial weights and the order of the images depend only on the seed.
 
     Returns:
-        The model in eval mode, and ``epochs`` (run), ``best_epoch`` (from 1) and ``val_loss``.
+        The model of the best epoch in evaluation mode, and ``epochs`` (number trained),
+        ``best_epoch`` (counted from 1) and its ``val_loss``.
     """
     torch.manual_seed(setting.seed)
     model = letter_classifier(setting.mode, setting.batch_norm)
@@ -107,10 +108,10 @@ def train(setting: LetterSetting, letters: LetterSet) -> tuple[nn.Module, dict[s
 
 
 def evaluate(model: nn.Module, letters: Letters, size: int) -> dict[str, Any]:
-    """How a model does on pictures.
+    """Test a model on images that are enlarged to ``size`` pixels.
 
     Returns:
-        ``loss`` (mean cross-entropy, nats) and ``correct``, (N,) bool.
+        ``loss``, the mean cross-entropy in nats, and ``correct``, (N,) bool.
     """
     model.eval()
     labels = _labels(letters)
@@ -123,30 +124,32 @@ def evaluate(model: nn.Module, letters: Letters, size: int) -> dict[str, Any]:
 
 
 def shifted(images: np.ndarray, vertical: int, horizontal: int) -> np.ndarray:
-    """Push every letter to a border.
+    """Shift every letter until its ink touches a border.
 
     Args:
         images: (N, H, H) uint8.
-        vertical: -1 up, 1 down, 0 as it is; ``horizontal`` likewise, left and right.
+        vertical: -1 for up, 1 for down, 0 for no shift.
+        horizontal: -1 for left, 1 for right, 0 for no shift.
 
     Returns:
-        As many, the outermost ink in the outermost row or column; what comes in is black.
+        Images of the same shape; new rows and columns are black.
     """
     moved = np.zeros_like(images)
     for source, target in zip(images, moved):
         ink = source >= min(_INK, source.max())
-        dy, dx = (_way(ink.any(axis), way) for axis, way in ((1, vertical), (0, horizontal)))
+        dy, dx = (_shift(ink.any(axis), way) for axis, way in ((1, vertical), (0, horizontal)))
         rows, cols = (slice(max(0, d), len(source) + min(0, d)) for d in (dy, dx))
         back = (slice(max(0, -d), len(source) + min(0, -d)) for d in (dy, dx))
         target[rows, cols] = source[tuple(back)]
     return moved
 
 
-def _way(inked: np.ndarray, way: int) -> int:
-    if not way:
+def _shift(inked: np.ndarray, direction: int) -> int:
+    """Pixels by which ink in these rows or columns, (H,) bool, can move in a direction."""
+    if not direction:
         return 0
-    at = np.flatnonzero(inked)
-    return -int(at[0]) if way < 0 else len(inked) - 1 - int(at[-1])
+    indices = np.flatnonzero(inked)
+    return -int(indices[0]) if direction < 0 else len(inked) - 1 - int(indices[-1])
 
 
 def _labels(letters: Letters) -> Tensor:

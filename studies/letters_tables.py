@@ -1,4 +1,4 @@
-"""The letters study as tables, claims and a figure."""
+"""Tables, claims and a figure of the letters study."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from mindpad_mm.core.intervals import t_interval
 from mindpad_mm.core.tables import Table
 from studies.letters import MODES, SIZES
 
-Model = dict  # what letters.run_one gives
+Model = dict  # a result of letters.run_one
 _NORMS = {False: 'no batch norm', True: 'batch norm'}
 
 
 def letters_markdown(results: dict[str, Any]) -> str:
-    """Everything the study found, as Markdown.
+    """All results of the study as Markdown.
 
     Args:
-        results: Of :func:`studies.letters.run_letters`.
+        results: The results of :func:`studies.letters.run_letters`.
     """
     models = results['models']
-    parts = [_what(results), accuracy_table(models).markdown(), swap_table(models).markdown()]
+    parts = [_summary(results), accuracy_table(models).markdown(), swap_table(models).markdown()]
     parts += [perplexity_table(models).markdown(), shift_table(models).markdown()]
     return '\n'.join([*parts, claims_table(models).markdown()])
 
 
 def accuracy_table(models: Sequence[Model]) -> Table:
-    """Accuracy by size and mode, over seeds and batch norm."""
+    """Accuracy by input size and mode."""
     rows = []
     for size in reversed(SIZES):
         own = _group(models, size=size)
@@ -43,7 +43,7 @@ def accuracy_table(models: Sequence[Model]) -> Table:
 
 
 def swap_table(models: Sequence[Model]) -> Table:
-    """Accuracy by size in training and size in the test."""
+    """Accuracy by input size in training and in the test."""
     rows = [
         [f'trained at {size}']
         + [
@@ -56,7 +56,7 @@ def swap_table(models: Sequence[Model]) -> Table:
 
 
 def perplexity_table(models: Sequence[Model]) -> Table:
-    """Perplexity by batch norm and size."""
+    """Perplexity by batch norm and input size."""
     rows = [
         [_NORMS[norm]]
         + [
@@ -69,7 +69,7 @@ def perplexity_table(models: Sequence[Model]) -> Table:
 
 
 def shift_table(models: Sequence[Model]) -> Table:
-    """Error of letters pushed to the border, by mode, and by batch norm and size."""
+    """Error of letters shifted to the border, by mode, and by batch norm and input size."""
     rows = []
     for name, members in shift_groups(models).items():
         errors = np.array([m['shift_errors'] for m in members])
@@ -77,19 +77,20 @@ def shift_table(models: Sequence[Model]) -> Table:
         corners = errors[:, [0, 0, 2, 2], [0, 2, 0, 2]].mean() * 100
         cells = [errors[:, 1, 1].mean() * 100, *sides, corners]
         rows.append([name, *(f'{value:.1f}' for value in cells), _mean_sd(_excess(members))])
-    columns = ['models', 'not pushed', 'up', 'down', 'left', 'right', 'into corners']
+    columns = ['models', 'not shifted', 'up', 'down', 'left', 'right', 'into corners']
     title = (
-        'Error in % of letters pushed to the border; excess: mean of the pushes minus not pushed'
+        'Error in % of letters shifted to the border; excess: mean of the shifts minus not shifted'
     )
     return Table([*columns, 'excess ± sd'], rows, title)
 
 
 def claims_table(models: Sequence[Model]) -> Table:
-    """The report's claims, each with the paired difference found and its 95 % interval."""
+    """The report's claims, each with the measured paired difference and its 95 % interval."""
     zeros = _pairs(models, 'mode', 'circular', 'zeros')
     norms, sizes = _pairs(models, 'batch_norm', True, False), _pairs(models, 'size', 29, 28)
     trained = [(m, m) for m in _group(models, size=28)]
-    # One difference for each circular model: three with the same model would not be independent.
+    # One difference per circular model, from the mean of the three other modes: differences that
+    # share a model are not independent.
     others = [
         (
             circular,
@@ -130,7 +131,7 @@ def claims_table(models: Sequence[Model]) -> Table:
 
 
 def shift_groups(models: Sequence[Model]) -> dict[str, list[Model]]:
-    """The groups of models whose shift errors are shown."""
+    """The models by mode, and by batch norm and input size."""
     groups = {mode: _group(models, mode=mode) for mode in MODES}
     for norm in (False, True):
         for size in SIZES:
@@ -139,7 +140,7 @@ def shift_groups(models: Sequence[Model]) -> dict[str, list[Model]]:
 
 
 def draw_shifts(models: Sequence[Model], path: Path) -> None:
-    """The nine shift errors of every group as heatmaps, one PNG."""
+    """Save a PNG with the nine shift errors of each group as a heatmap."""
     groups = shift_groups(models)
     errors = {n: np.mean([m['shift_errors'] for m in g], 0) * 100 for n, g in groups.items()}
     figure = Figure((11, 6), layout='constrained')
@@ -182,7 +183,7 @@ def _claim(
 
 
 def _pairs(models: Sequence[Model], field: str, one: Any, other: Any) -> list[tuple[Model, Model]]:
-    """Models that differ in one field alone."""
+    """Pairs of models that differ only in one field: (with value ``one``, with value ``other``)."""
     fields = ('mode', 'batch_norm', 'size', 'seed')
     by_key = {tuple(m[f] for f in fields): m for m in models}
     pairs = []
@@ -228,17 +229,17 @@ def _mean_sd(values: Sequence[float], scale: float = 100, digits: int = 1) -> st
     return f'{array.mean():.{digits}f}{spread}'
 
 
-def _what(results: dict[str, Any]) -> str:
+def _summary(results: dict[str, Any]) -> str:
     source, models = results['source'], results['models']
     counts = ', '.join(f'{number} {part}' for part, number in source['counts'].items())
     seeds = sorted({model['seed'] for model in models})
     fonts = ''
     if 'fonts' in source:
         kinds = ', '.join(f'{len(names)} {part}' for part, names in source['fonts'].items())
-        fonts = f' of {source["faces"]} faces; kinds of fonts, none in two splits: {kinds}'
+        fonts = f' ({source["faces"]} font files; kinds of fonts, none in two splits: {kinds})'
     epochs = np.mean([model['epochs'] for model in models])
     return (
         f'{len(models)} models, seeds {", ".join(map(str, seeds))}. Data: {source["name"]}{fonts}; '
-        f'pictures: {counts}. {epochs:.1f} epochs on average, {results["cpu_seconds"] / 60:.0f} '
-        'minutes of CPU time in all.\n'
+        f'images: {counts}. {epochs:.1f} epochs per model on average, '
+        f'{results["cpu_seconds"] / 60:.0f} minutes of CPU time in total.\n'
     )

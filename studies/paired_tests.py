@@ -1,4 +1,4 @@
-"""How sure a difference between two settings is, of which there are a few trainings each."""
+"""Confidence intervals of the difference between two settings with a few trainings each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VERDICTS = ('higher', 'lower', 'undecided')
 
 
 def summary(values: Sequence[float]) -> dict[str, float | None]:
-    """``mean`` and ``sd`` (n - 1; None of one value) of one figure over the seeds."""
+    """``mean`` and sample standard deviation ``sd`` (None for one value) of a metric over seeds."""
     array = np.asarray(values, float)
     sd = round(float(array.std(ddof=1)), 6) if len(array) > 1 else None
     return {'mean': round(float(array.mean()), 6), 'sd': sd}
@@ -26,22 +26,24 @@ def paired_difference(
     their_draws: np.ndarray | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Ours minus theirs, seed by seed.
+    """Difference of a metric between two settings (ours minus theirs), paired by seed.
 
-    Two intervals, 95 % each: ``seeds``, Student's t over the seeds' differences, says how sure it
-    is for another training on this test set; ``images``, from a bootstrap that draws test images,
-    the same for both, and seeds, the same for both, says how sure it is for another test set as
-    well. Of few seeds, the latter understates what the seeds contribute.
+    There are two 95 % intervals. ``seeds`` is Student's t interval over the differences by seed; it
+    covers other trainings on this test set. ``images`` is a bootstrap interval; each draw resamples
+    the test images and the seeds, in the same way for both settings. It also covers other test sets,
+    but with few seeds it understates the variation between seeds.
 
     Args:
-        ours, theirs: (S,) a figure by seed, in one order.
-        our_draws, their_draws: (S, B) the same figures on resampled test sets; NaN where a draw
-            has nothing to find. Default: no ``images`` interval.
-        seed: Of the draw of seeds.
+        ours: (S,) our values of the metric by seed.
+        theirs: (S,) their values, in the same order of seeds.
+        our_draws: (S, B) our values on resampled test sets; NaN where a draw has no objects.
+        their_draws: (S, B) their values on the same resampled test sets. Default: no ``images``
+            interval.
+        seed: Seed of the resampling of seeds.
 
     Returns:
-        ``mean``; ``by_seed``; ``seeds`` and ``images`` ``[low, high]`` or None; ``verdict``:
-        ``higher`` or ``lower`` where no interval there is holds 0, else ``undecided``.
+        ``mean``; ``by_seed``; ``seeds`` and ``images``, each ``[low, high]`` or None; ``verdict``:
+        ``higher`` or ``lower`` if all available intervals exclude 0, otherwise ``undecided``.
     """
     change = np.subtract(ours, theirs)
     intervals = {'seeds': t_interval(change), 'images': None}
@@ -54,7 +56,7 @@ def paired_difference(
         intervals['images'] = [round(float(low), 6), round(float(high), 6)]
     known = [interval for interval in intervals.values() if interval is not None]
     verdict = 'undecided'
-    # One training says nothing about the next.
+    # A single seed gives no interval over seeds, and so no verdict.
     if intervals['seeds'] is not None:
         if all(low > 0 for low, _ in known):
             verdict = 'higher'

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train 48 small classifiers of letters: four padding modes, even and uneven, batch norm or not."""
+"""Train 48 small classifiers of letters: four padding modes, two sizes, with and without batch norm."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ examples:
   # letters rendered from the fonts of this computer
   python -m studies.run_letters --jobs 2
 
-  # EMNIST, where torchvision has downloaded it
+  # EMNIST, downloaded by torchvision
   python -m studies.run_letters --emnist data/emnist --work-dir work_dirs/study/emnist
 
-models that are in the work dir are not trained again: an interrupted study goes on. Writes
+models in the work dir are not trained again, so the same command continues an interrupted study. Writes
 OUT/letters.json and OUT/letters_shift.png, and the tables into --document.
 """
 
 
-def parse_args() -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -39,19 +39,24 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=[],
         metavar='DIR',
-        help="folders of fonts (default: the system's and those of matplotlib)",
+        help='folders of fonts (default: those of the system and of matplotlib)',
     )
-    add('--seeds', type=int, nargs='+', default=[0, 1, 2], help='of the trainings (0 1 2)')
-    add('--jobs', type=int, default=1, help='models at once, one thread each (%(default)s)')
-    add('--work-dir', type=Path, default=Path('work_dirs/study/letters'), help='%(default)s')
-    add('--out', type=Path, default=Path('docs/results'), help='folder (%(default)s)')
-    add('--document', type=Path, metavar='FILE', help='Markdown file to put the tables into')
-    return parser.parse_args()
+    add('--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds of the trainings (0 1 2)')
+    add('--jobs', type=int, default=1, help='parallel trainings, one thread each (%(default)s)')
+    add('--work-dir', type=Path, default=Path('work_dirs/study/letters'),
+        help='folder of the models (%(default)s)')  # fmt: skip
+    add('--out', type=Path, default=Path('docs/results'), help='output folder (%(default)s)')
+    add('--document', type=Path, metavar='FILE', help='Markdown file to write the tables into')
+    return parser
 
 
-@one_line_errors()
 def main() -> None:
-    args = parse_args()
+    parser = make_parser()
+    with one_line_errors(parser):
+        run(parser.parse_args())
+
+
+def run(args: argparse.Namespace) -> None:
     emnist = args.emnist
     letters = emnist_letters(emnist) if emnist else font_letters(args.fonts, args.work_dir)
     results = run_letters(letters, args.work_dir / 'models', args.seeds, args.jobs)
@@ -60,7 +65,7 @@ def main() -> None:
     text = letters_markdown(results)
     if args.document:
         picture = os.path.relpath(args.out / 'letters_shift.png', args.document.parent)
-        put_section(args.document, 'letters', f'{text}\n![Error of pushed letters]({picture})')
+        put_section(args.document, 'letters', f'{text}\n![Error of shifted letters]({picture})')
     print(text)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train a small SSD for traffic lights in every padding mode, several seeds each, and compare them."""
+"""Train a small SSD for traffic lights in every padding mode, with several seeds, and compare them."""
 
 from __future__ import annotations
 
@@ -19,47 +19,52 @@ EXAMPLE = """\
 examples (from the project's folder; the set is made by `make data/traffic_lights_study/meta.json`):
   python -m studies.run_traffic_lights --photos coco/images --lights crops --jobs 2
 
-  # tables of what is trained so far
+  # tables of the trainings finished so far
   python -m studies.run_traffic_lights --photos coco/images --lights crops --no-train
 
-  # every training tested in every mode
+  # test every training in every mode
   python -m studies.run_traffic_lights --photos coco/images --lights crops --swap
 
-trainings and evaluations that are in the work dir are not done again: an interrupted study goes on.
-Writes OUT/traffic_lights.json (OUT/swap.json with --swap), and the tables into --document.
+results in the work dir are reused, so the same command continues an interrupted study. Writes
+OUT/traffic_lights.json (OUT/swap.json with --swap), and the tables into --document.
 """
 
 
-def parse_args() -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add('--photos', type=Path, required=True, help='folder of the photos of the set')
-    add('--lights', type=Path, required=True, help='folder of the crops of lights of the set')
-    add(
-        '--data', type=Path, default=Path('data/traffic_lights_study'), help='the set (%(default)s)'
-    )
-    add('--seeds', type=int, nargs='+', default=[0, 1, 2], help='of the trainings (0 1 2)')
-    add('--jobs', type=int, default=1, help='trainings at once, one thread each (%(default)s)')
-    add('--no-train', action='store_true', help='evaluate what is trained, and nothing more')
-    add('--swap', action='store_true', help='test every training in every mode; trains nothing')
+    add('--photos', type=Path, required=True, help="folder of the set's photos")
+    add('--lights', type=Path, required=True, help="folder of the set's crops of lights")
+    add('--data', type=Path, default=Path('data/traffic_lights_study'),
+        help='folder of the set (%(default)s)')  # fmt: skip
+    add('--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds of the trainings (0 1 2)')
+    add('--jobs', type=int, default=1, help='parallel trainings, one thread each (%(default)s)')
+    add('--no-train', action='store_true', help='only evaluate the finished trainings')
+    add('--swap', action='store_true', help='only test the finished trainings in every mode')
     add(
         '--recalibrate',
         type=int,
         default=RECALIBRATED,
         metavar='N',
-        help='with --swap, also estimate batch norms anew on N training images (%(default)s)',
+        help='with --swap, also test with batch-norm statistics of N training images; 0: do not '
+        '(%(default)s)',
     )
-    add('--work-dir', type=Path, default=Path('work_dirs/study/traffic_lights'), help='%(default)s')
-    add('--out', type=Path, default=Path('docs/results'), help='folder (%(default)s)')
-    add('--document', type=Path, metavar='FILE', help='Markdown file to put the tables into')
-    return parser.parse_args()
+    add('--work-dir', type=Path, default=Path('work_dirs/study/traffic_lights'),
+        help='folder of the trainings (%(default)s)')  # fmt: skip
+    add('--out', type=Path, default=Path('docs/results'), help='output folder (%(default)s)')
+    add('--document', type=Path, metavar='FILE', help='Markdown file to write the tables into')
+    return parser
 
 
-@one_line_errors()
 def main() -> None:
-    args = parse_args()
+    parser = make_parser()
+    with one_line_errors(parser):
+        run(parser.parse_args())
+
+
+def run(args: argparse.Namespace) -> None:
     study = Study(
         ROOT / 'configs' / 'study', args.work_dir, args.data, args.photos, args.lights, args.seeds
     )

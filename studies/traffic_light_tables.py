@@ -1,4 +1,4 @@
-"""The traffic-light studies as tables."""
+"""Tables and claims of the traffic-light studies."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BORDER = {
     'layers.strided_filter_y': 'y',
 }
 _MIRRORS, _EVEN = ('reflect', 'symmetric'), ('zeros', 'reflect')
-# (claim, as reported, comparison, its modes, figure, expected sign)
+# (claim, reported value, comparison, its modes, metric, expected sign of the difference)
 CLAIMS = (
     ('Mirror padding raises AP.20', '80.2 to 83.2', '128 {} - 128 zeros', _MIRRORS, 'mAP_20', 1),
     ('Mirror padding raises AP.50', '49.6 to 57.0', '128 {} - 128 zeros', _MIRRORS, 'mAP_50', 1),
@@ -51,7 +51,7 @@ CLAIMS = (
         '128 {} - 128 zeros', _MIRRORS, 'scan.blind_fraction', -1,
     ),
     (
-        'Mirror padding takes artifacts off', 'yes',
+        'Mirror padding removes border artifacts', 'yes',
         '128 {} - 128 zeros', _MIRRORS, 'layers.border_bias', -1,
     ),
     (
@@ -71,21 +71,21 @@ CLAIMS = (
 
 
 def traffic_lights_markdown(results: dict[str, Any]) -> str:
-    """Everything the study found, as Markdown.
+    """All results of the study as Markdown.
 
     Args:
-        results: Of :func:`studies.traffic_lights.collect`.
+        results: The results of :func:`studies.traffic_lights.collect`.
     """
     settings = results['settings']
-    parts = [_what(results)]
+    parts = [_summary(results)]
     for title, columns in (
         ('AP on held-out photos and lights, mean ± sd over seeds', AP),
-        ('The scan: a light slid over held-out streets, mean ± sd over seeds', SCAN),
-        ('Border effect on the score by side, beyond the grid; and what the layers show', BORDER),
+        ('Scan of held-out lights on held-out streets, mean ± sd over seeds', SCAN),
+        ('Border effect on the score by side; border bias and filters of the layers', BORDER),
     ):
         rows = [
-            [name, str(figures['seeds']), *(_cell(figures.get(key)) for key in columns)]
-            for name, figures in settings.items()
+            [name, str(summaries['seeds']), *(_cell(summaries.get(key)) for key in columns)]
+            for name, summaries in settings.items()
         ]
         parts.append(Table(['setting', 'seeds', *columns.values()], rows, title).markdown())
     for title, columns in (
@@ -94,8 +94,8 @@ def traffic_lights_markdown(results: dict[str, Any]) -> str:
         ('Border and layers, difference (paired by seed): 95 % interval over seeds', BORDER),
     ):
         rows = [
-            [name, *(_difference_cell(figures.get(key)) for key in columns)]
-            for name, figures in results['differences'].items()
+            [name, *(_difference_cell(differences.get(key)) for key in columns)]
+            for name, differences in results['differences'].items()
         ]
         parts.append(Table(['', *columns.values()], rows, title).markdown())
     parts.append(claims_table(results).markdown())
@@ -103,12 +103,12 @@ def traffic_lights_markdown(results: dict[str, Any]) -> str:
 
 
 def claims_table(results: dict[str, Any]) -> Table:
-    """The claims, each with the difference found, its intervals and the verdict."""
+    """The paper's and the report's claims, each with the measured difference and a verdict."""
     rows = []
     wanted = [(claim, mode) for claim in CLAIMS for mode in claim[3]]
-    for (claim, reported, comparison, _, figure, sign), mode in wanted:
+    for (claim, reported, comparison, _, metric, sign), mode in wanted:
         name = comparison.format(mode)
-        found = results['differences'].get(name, {}).get(figure)
+        found = results['differences'].get(name, {}).get(metric)
         verdict = 'not run yet' if found is None else judge(found['verdict'], sign)
         rows.append([claim, reported, name, _difference_cell(found), verdict])
     return Table(['claim', 'reported', 'comparison', 'found', 'here'], rows, 'The claims')
@@ -122,17 +122,17 @@ def judge(verdict: str, sign: int) -> str:
 
 
 def swap_markdown(results: dict[str, Any]) -> str:
-    """The test-time swap as Markdown.
+    """All results of the swaps as Markdown.
 
     Args:
-        results: Of :func:`studies.swap_matrix.swap_matrix`.
+        results: The results of :func:`studies.swap_matrix.swap_matrix`.
     """
     parts = []
-    for figure in ('mAP', 'mAP_50', 'zone0_mAP'):
+    for metric in ('mAP', 'mAP_50', 'zone0_mAP'):
         for images in sorted({0, results['recalibrate']}):
             cells = [c for c in results['cells'] if c['recalibrated'] == images]
             if cells:
-                parts.append(_matrix(cells, figure, images).markdown())
+                parts.append(_matrix(cells, metric, images).markdown())
     scans = [cell for cell in results['cells'] if 'scan' in cell]
     keys = {key[len('scan.') :]: name for key, name in SCAN.items()}
     rows = [
@@ -147,30 +147,30 @@ def swap_markdown(results: dict[str, Any]) -> str:
         for cell in scans
         if cell['tested'] != 'zeros'
     ]
-    title = 'The scan of zeros-trained detectors, tested in other modes without any training'
+    title = 'Scan of detectors trained in zeros and tested in other modes, without further training'
     parts.append(Table(['', *keys.values()], rows, title).markdown())
     if results['missing']:
         parts.append(f'Not trained yet: {", ".join(results["missing"])}.\n')
     return '\n'.join(parts)
 
 
-def _matrix(cells: Sequence[dict[str, Any]], figure: str, images: int) -> Table:
+def _matrix(cells: Sequence[dict[str, Any]], metric: str, images: int) -> Table:
     by_pair = {(cell['trained'], cell['tested']): cell for cell in cells}
     rows = []
     for trained in MODES:
-        row = [_swap_cell(by_pair.get((trained, tested)), figure) for tested in MODES]
+        row = [_swap_cell(by_pair.get((trained, tested)), metric) for tested in MODES]
         rows.append([f'trained in {trained}', *row])
-    title = f'{AP[figure]}, mean ± sd over seeds; * differs from the same weights in their own mode'
+    title = f'{AP[metric]}, mean ± sd over seeds; * differs from the same weights in their own mode'
     if images:
-        title += f'; batch norms estimated anew on {images} images'
+        title += f'; batch-norm statistics of {images} images'
     return Table(['', *(f'in {mode}' for mode in MODES)], rows, title)
 
 
-def _swap_cell(cell: dict[str, Any] | None, figure: str) -> str:
+def _swap_cell(cell: dict[str, Any] | None, metric: str) -> str:
     if cell is None:
         return '-'
-    decided = cell['differences'][figure]['verdict'] != 'undecided'
-    return _cell(cell['figures'][figure]) + ('*' if decided else '')
+    decided = cell['differences'][metric]['verdict'] != 'undecided'
+    return _cell(cell['figures'][metric]) + ('*' if decided else '')
 
 
 def _cell(found: dict[str, Any] | None) -> str:
@@ -189,7 +189,7 @@ def _difference_cell(found: dict[str, Any] | None) -> str:
     return f'{strong}{found["mean"]:+.3f}{strong} {text}'.strip()
 
 
-def _what(results: dict[str, Any]) -> str:
+def _summary(results: dict[str, Any]) -> str:
     runs = sum(len(by_seed) for by_seed in results['runs'].values())
     text = f'{runs} trainings, seeds {", ".join(map(str, results["seeds"]))}. Bold: decided, see above.'
     cost = results['cpu_seconds']

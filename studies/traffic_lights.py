@@ -1,4 +1,4 @@
-"""What the padding of a small SSD for traffic lights does: several trainings of every setting."""
+"""Effects of padding on a small SSD for traffic lights, with several trainings per setting."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rich.progress import track
 
 from mindpad_mm.core.detector import versions
 from mindpad_mm.core.errors import UserError
-from studies.evaluation import FIGURES, Evaluation, cut_objects
+from studies.evaluation import METRICS, Evaluation, cut_objects
 from studies.paired_tests import paired_difference, summary
 from studies.training import Training, train_all
 
 MODES = ('zeros', 'reflect', 'symmetric', 'replicate', 'circular', 'partial')
-# (input size, mode): all modes where padding is used unevenly, two where it is even.
+# (input size, mode): all modes at 128, where padding is uneven, and two at 129, where it is even.
 SETTINGS = (*((128, mode) for mode in MODES), (129, 'zeros'), (129, 'reflect'))
 REFERENCE = 'zeros'
 DRAWS = 500
-# What is told of a scan: names as of the scan's overall statistics.
-SCAN_FIGURES = (
+# Names of the scan's overall statistics that the study uses.
+SCAN_STATISTICS = (
     'mean', 'blind_fraction', 'zero_fraction', 'worst_row.mean', 'worst_col.mean', 'flicker.max',
     'flicker.mean', 'border_effect.top', 'border_effect.bottom', 'border_effect.left',
     'border_effect.right', 'border_effect.corners', 'grid_phase.share', 'grid_phase.amplitude',
@@ -32,15 +32,15 @@ SCAN_FIGURES = (
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Where the study's parts are.
+    """The study's files and seeds.
 
     Attributes:
         configs: Folder of ``ssd<size>_<mode>_traffic-light.py``.
-        work_dir: Of the trainings, ``<config>/seed<seed>`` each.
-        data: The traffic-light set the configs name, with ``meta.json``.
-        photos: Folder of the photos the set was made of.
-        crops: Folder of the crops of lights.
-        seeds: Of the trainings.
+        work_dir: Folder of the trainings, which are in ``<config>/seed<seed>``.
+        data: Folder of the traffic-light set that the configs name, with ``meta.json``.
+        photos: Folder of the set's photos.
+        crops: Folder of the set's crops of lights.
+        seeds: Seeds of the trainings.
     """
 
     configs: Path
@@ -56,27 +56,26 @@ class Study:
         return Training(config, seed, self.work_dir / config.stem / f'seed{seed}')
 
     def trainings(self) -> list[Training]:
-        """All of them, a seed of every setting before the next seed."""
+        """All trainings: every setting with the first seed, then with the next."""
         return [self.training(*setting, seed) for seed in self.seeds for setting in SETTINGS]
 
     def backgrounds(self) -> list[Path]:
-        """The photos that are scanned: streets that were not trained on.
+        """The photos to scan: three streets of the val split.
 
         Raises:
-            UserError: The set is not there, or was made without them.
+            UserError: The set does not exist, or they are not in its val split.
         """
         wanted = ('000000000064.jpg', '000000000471.jpg', '000000000532.jpg')
         held_out = self._held_out('photos')
         missing = [name for name in wanted if name not in held_out]
         if missing:
-            raise UserError(f'{self.data}: {missing[0]} must be among its photos for val')
+            raise UserError(f'{self.data}: photo {missing[0]} must be in the val split')
         return [self.photos / name for name in wanted]
 
     def scan_options(self) -> dict[str, Any]:
-        """The scan of every training: a red and a green light that were not trained on, 20 px high, on
-        three streets that were not either.
+        """Arguments of the scans: a red and a green light of the val split, 20 px high, on three streets.
 
-        Every third pixel: that meets all phases of grids of 4, 8 and 16 px.
+        A stride of 3 px meets all phases of grids of 4, 8 and 16 px.
         """
         held_out = self._held_out('lights')
         crops = [
@@ -98,33 +97,33 @@ class Study:
             raise UserError(
                 f'{path}: {error.strerror}; make the set with tools/make_traffic_lights.py'
             ) from error
-        return (meta[kind] or {}).get('val', [])  # None where they are drawn
+        return (meta[kind] or {}).get('val', [])  # None if photos or lights are drawn
 
 
 def run_study(study: Study, jobs: int = 1) -> dict[str, Any]:
-    """Train and evaluate all settings. What is done is not done again.
+    """Train and evaluate all settings. Existing results are reused.
 
     Args:
-        study: Its parts.
-        jobs: Trainings at once.
+        study: The study.
+        jobs: Number of parallel trainings.
 
     Returns:
         The results as JSON types, see :func:`collect`.
     """
-    study.scan_options()  # whatever is amiss with the data shows before hours of training
+    study.scan_options()  # report faults of the data before hours of training
     train_all(study.trainings(), jobs)
     return collect(study)
 
 
 def collect(study: Study) -> dict[str, Any]:
-    """Evaluate the trainings that are finished, and compare those of one seed.
+    """Evaluate the finished trainings and compare settings by seed.
 
     Returns:
-        ``runs``: by setting's name (``128 zeros``) and seed, ``figures``, ``scan`` and ``layers``;
-        ``settings``: means and standard deviations over the seeds; ``differences``: to zeros at
-        the same size, and of the even size to the uneven one, see :func:`paired_difference`;
-        ``missing`` trainings; ``cpu_seconds``, the ``mean`` of the ``trainings`` that were not
-        interrupted; ``versions``.
+        ``runs``: setting (``128 zeros``) -> seed -> ``figures`` (the metrics), ``scan`` and
+        ``layers``; ``settings``: means and standard deviations over seeds; ``differences`` of the
+        :func:`comparisons`, see :func:`paired_difference`; ``missing``: trainings that are not
+        finished; ``cpu_seconds``: their ``mean`` over the ``trainings`` that were not interrupted;
+        ``seeds``, ``draws``, ``scan`` arguments and ``versions``.
     """
     options, photos = study.scan_options(), study.backgrounds()
     runs: dict[str, dict[str, Any]] = {}
@@ -138,11 +137,11 @@ def collect(study: Study) -> dict[str, Any]:
             missing.append(f'{name} seed {seed}')
             continue
         evaluation = Evaluation(training)
-        figures, resampled = evaluation.figures(DRAWS)
+        metrics, resampled = evaluation.metrics(DRAWS)
         overall = evaluation.scan(options)['overall']
         runs.setdefault(name, {})[str(seed)] = {
-            'figures': figures,
-            'scan': {k: overall[k]['mean'] for k in SCAN_FIGURES if k in overall},
+            'figures': metrics,
+            'scan': {k: overall[k]['mean'] for k in SCAN_STATISTICS if k in overall},
             'layers': evaluation.layers(photos),
         }
         drawn.setdefault(name, {})[seed] = resampled
@@ -159,18 +158,18 @@ def collect(study: Study) -> dict[str, Any]:
         },
         'seeds': list(study.seeds),
         'draws': DRAWS,
-        'scan': {k: _names(v) for k, v in options.items()},
+        'scan': {k: _file_names(v) for k, v in options.items()},
         'versions': versions(),
     }
 
 
 def setting_name(size: int, mode: str) -> str:
-    """What a setting is called in results."""
+    """Name of a setting in the results."""
     return f'{size} {mode}'
 
 
 def comparisons() -> list[tuple[str, str]]:
-    """(setting, what it is compared with): to zeros at its size, and the even size to the uneven."""
+    """(setting, reference): each mode with zeros at its size, and the even with the uneven size."""
     to_zeros = [((size, mode), (size, REFERENCE)) for size, mode in SETTINGS if mode != REFERENCE]
     to_uneven = [((size, mode), (128, mode)) for size, mode in SETTINGS if size != 128]
     return [(setting_name(*one), setting_name(*other)) for one, other in to_zeros + to_uneven]
@@ -184,7 +183,7 @@ def _differences(
         if not seeds:
             continue
         found: dict[str, Any] = {}
-        for column, name in enumerate(FIGURES):
+        for column, name in enumerate(METRICS):
             values = _values(runs, one, seeds, 'figures', name)
             theirs = _values(runs, other, seeds, 'figures', name)
             if values is None or theirs is None:
@@ -222,8 +221,8 @@ def _key(part: str, name: str) -> str:
     return name if part == 'figures' else f'{part}.{name}'
 
 
-def _names(value: Any) -> Any:
-    """Paths without the folders of one machine."""
+def _file_names(value: Any) -> Any:
+    """Reduce paths to file names; other values stay unchanged."""
     if isinstance(value, (list, tuple)):
-        return [_names(one) for one in value]
+        return [_file_names(one) for one in value]
     return Path(value).name if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Trainings that go on from where they stood, several at once."""
+"""Trainings that can be resumed and run in parallel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.files import save_json
 from mindpad_mm.core.loading import load_config
 
-# What a finished training must share with its config to stand for it.
+# Parts of the config that a training in the work dir must share to be reused.
 _DECISIVE = (
     'model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'randomness',
 )  # fmt: skip
@@ -33,9 +33,9 @@ class Training:
     """One training of one config.
 
     Attributes:
-        config: Path of the config; epochs are its unit.
-        seed: Of weights and order of data.
-        work_dir: Where MMEngine keeps it.
+        config: Path of a config that trains by epoch.
+        seed: Seed of the initial weights and of the order of the data.
+        work_dir: The Runner's work dir.
     """
 
     config: Path
@@ -51,12 +51,12 @@ class Training:
 
     @property
     def epochs(self) -> int:
-        """How many there are to train."""
+        """Number of epochs to train."""
         return self.load().train_cfg.max_epochs
 
     @property
     def epochs_done(self) -> int:
-        """How many of them are in a checkpoint."""
+        """Number of finished epochs, by the last checkpoint."""
         pointer = self.work_dir / 'last_checkpoint'
         if not pointer.is_file():
             return 0
@@ -66,19 +66,19 @@ class Training:
 
     @property
     def checkpoint(self) -> Path:
-        """The weights after the last epoch, whether they are there yet or not."""
+        """Path of the checkpoint of the last epoch; it may not exist yet."""
         return self.work_dir / f'epoch_{self.epochs}.pth'
 
     @property
     def cost(self) -> Path:
-        """``cpu_seconds`` as JSON, of a training that ran without interruption."""
+        """JSON file with ``cpu_seconds``; exists if the training was not interrupted."""
         return self.work_dir / 'cost.json'
 
     def check(self) -> None:
-        """See that what the work dir holds is of this config.
+        """Check that the work dir has no training of another config.
 
         Raises:
-            UserError: It is of another one.
+            UserError: It has one.
         """
         dumped = self.work_dir / self.config.name
         if not dumped.is_file():
@@ -87,12 +87,12 @@ class Training:
         for key in _DECISIVE:
             if theirs.get(key) != ours.get(key):
                 raise UserError(
-                    f'{self.work_dir} holds a training whose {key} differs from that of '
+                    f'{self.work_dir} has a training whose {key} differs from that of '
                     f'{self.config}: move it away'
                 )
 
     def run(self) -> None:
-        """Train what is left to train, with MMEngine's Runner."""
+        """Train the remaining epochs with MMEngine's Runner."""
         cfg = self.load()
         cfg.resume = True
         uninterrupted, start = not self.epochs_done, time.process_time()
@@ -102,19 +102,19 @@ class Training:
 
 
 def train_all(trainings: Sequence[Training], jobs: int = 1) -> None:
-    """Train all that is not trained yet, in the order given.
+    """Run all unfinished trainings, in the given order.
 
-    What a training prints goes to ``console.log`` in its work dir.
+    The output of a training goes to ``console.log`` in its work dir.
 
     Args:
-        trainings: What to train.
-        jobs: Processes at once, one thread each.
+        trainings: The trainings.
+        jobs: Number of parallel processes, one thread each.
 
     Raises:
-        UserError: A work dir holds a training of another config, or ``jobs`` is below 1.
+        UserError: A work dir has a training of another config, or ``jobs`` is below 1.
     """
     if jobs < 1:
-        raise UserError(f'--jobs {jobs}: at least 1')
+        raise UserError(f'`jobs` {jobs}: at least 1')
     for training in trainings:
         training.check()
     left = [t for t in trainings if t.epochs_done < t.epochs]
@@ -125,7 +125,7 @@ def train_all(trainings: Sequence[Training], jobs: int = 1) -> None:
         BarColumn(),
         TextColumn('{task.completed}/{task.total} epochs'),
     )
-    # Spawned: a fork would share the threads of a torch that has already run.
+    # After a fork, torch could hang: its threads are not copied.
     context = multiprocessing.get_context('spawn')
     with (
         Progress(*columns, TimeElapsedColumn()) as progress,
@@ -146,7 +146,7 @@ def train_all(trainings: Sequence[Training], jobs: int = 1) -> None:
 
 
 def _train_in_process(training: Training) -> None:
-    # More than one thread a process slows processes that share their cores.
+    # With more threads, processes that share cores slow each other down.
     torch.set_num_threads(1)
     training.work_dir.mkdir(parents=True, exist_ok=True)
     path = training.work_dir / 'console.log'

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout, installed or not
-from mindpad_mm.cli.train import main
+from mindpad import run
 
 if __name__ == '__main__':
-    main()
+    run('train')

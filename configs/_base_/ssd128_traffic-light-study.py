@@ -1,6 +1,5 @@
-# A detector small enough to be trained many times over on a CPU: the traffic-light detector at 128 px,
-# with SSD's own head, for lights of 10 to 32 px. Every strided layer consumes its padding on one side
-# only.
+# The traffic-light detector for images of 128 px and lights of 10 to 32 px, with SSD's own head. It
+# trains within minutes on a CPU. At this size every strided layer reads its padding on one side only.
 _base_ = './ssdlite256_traffic-light.py'
 
 input_size = 128
@@ -13,13 +12,12 @@ model = dict(
             max_sizes=[10, 17, 28, 50, 80],
         ),
     ),
-    # Anchors that overlap a light a little are hard to tell from its own: learning starts sooner
-    # without them.
+    # Anchors with an IoU from 0.2 to 0.4 are ignored; without them, learning starts earlier.
     train_cfg=dict(assigner=dict(neg_iou_thr=0.2)),
 )
 
 data_root = 'data/traffic_lights_study/'
-# Nothing random: a training that was interrupted goes on as if it had not been.
+# Without random transforms, an interrupted training resumes to the same weights.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
@@ -35,7 +33,7 @@ test_pipeline = [
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
     ),
 ]
-# More and smaller steps: the plateau that comes before learning is so many steps long.
+# A small batch, since learning starts after a number of steps, whatever the batch size.
 train_dataloader = dict(batch_size=4, dataset=dict(data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader

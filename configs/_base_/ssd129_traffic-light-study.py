@@ -1,4 +1,4 @@
-# The same at 129 = 2 * 2^6 + 1 px: every strided layer consumes its padding on both sides.
+# The same for 129 = 2 * 2^6 + 1 px, where every strided layer reads its padding on both sides.
 _base_ = './ssd128_traffic-light-study.py'
 
 input_size = 129

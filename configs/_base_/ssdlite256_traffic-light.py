@@ -1,5 +1,5 @@
 # A small SSDLite for traffic lights of 8 to 64 px in images of 256 px: a quarter-width ResNet-18 with
-# levels at strides 4 to 64. Trained and tested on what tools/make_traffic_lights.py writes.
+# levels at strides 4 to 64, for sets made by tools/make_traffic_lights.py.
 _base_ = 'mmdet::_base_/default_runtime.py'
 custom_imports = dict(imports=['mindpad_mm'], allow_failed_imports=False)
 
@@ -61,7 +61,7 @@ model = dict(
     train_cfg=dict(
         assigner=dict(
             type='MaxIoUAssigner',
-            # Lights are narrow beside the strides: few anchors overlap one by half.
+            # Lights are narrow compared with the strides, so few anchors have an IoU of 0.5.
             pos_iou_thr=0.4,
             neg_iou_thr=0.3,
             min_pos_iou=0.0,

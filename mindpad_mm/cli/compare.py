@@ -27,13 +27,13 @@ examples:
   # three seeds of each setting
   %(prog)s --group zeros work_dirs/zeros_{0,1,2} --group reflect work_dirs/reflect_{0,1,2}
 
-  # one checkpoint under every padding mode, as it is and with recalibrated batch norms
+  # one checkpoint in every padding mode, with its own and with recalibrated batch norms
   %(prog)s ssd300.py:ssd300.pth --modes all --recalibrate 0 500
 
 writes OUT/comparison.json, OUT/comparison.md and OUT/report.html. Results in OUT/cache are reused, so
 the same command continues an interrupted comparison.
 """
-# The settings of the scan that have an option here.
+# Fields of ScanSettings that have an option here.
 SCAN = ('sizes', 'stride', 'label', 'iou_thr', 'engine')
 
 GROUPS = {
@@ -79,10 +79,10 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def entries(args: argparse.Namespace) -> list[Entry]:
-    """The runs, and then the groups.
+    """The runs, followed by the groups.
 
     Raises:
-        UserError: There are not as many names as runs.
+        UserError: The numbers of names and runs differ.
     """
     if args.name and len(args.name) != len(args.runs):
         raise UserError(f'--name gives {len(args.name)} names to {len(args.runs)} runs')
@@ -94,7 +94,7 @@ def entries(args: argparse.Namespace) -> list[Entry]:
 
 
 def scan_options(args: argparse.Namespace) -> dict[str, Any] | None:
-    """The options of the scan that were given; None without ``--scan``.
+    """The given options of the scan; None without ``--scan``.
 
     Raises:
         UserError: Options of the scan were given without ``--scan``.

@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
     if photos:
         info['photos'] = f'{len(photos)} of {len(files)}: {" ".join(args.photos)}'
     if args.checkpoint is None:
-        info['note'] = 'No checkpoint was given: this is about random weights.'
+        info['note'] = 'No checkpoint was given: the weights are random.'
     suite = diagnose(subject, settings, photos, info)
     suite.insist_on([])
     report_diagnosis(suite, out)

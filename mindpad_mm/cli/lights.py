@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'tools/make_traffic_ligh
 
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
-    """The command's options, for :class:`Recipe` and :func:`make_traffic_lights`."""
+    """The command's options: those of :class:`Recipe`, and where to read and write."""
     parser = new_parser(__doc__, EXAMPLES, prog)
     add = parser.add_argument
     add('--out', type=Path, required=True, help='folder to write; must be absent or empty')
@@ -62,7 +62,7 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the set and print what it holds.
+    """Write the set and print its counts.
 
     Raises:
         UserError: An argument is wrong.

@@ -1,4 +1,4 @@
-"""Run the scripts that MMDetection ships, and report a user's mistakes in one line."""
+"""Run MMDetection's own scripts, and report a user's mistakes in one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import mmdet
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import check_model, load_config, users_faults
 
-# Parameters that messages of the library may name -> arguments of MMDetection's scripts.
+# Parameters in messages of the library -> arguments of MMDetection's scripts.
 PARAMETERS = {
     'config': 'config',
     'checkpoint': 'checkpoint',

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar('T')
-# What a field's metadata hands to argparse as it is.
+# Keys of a field's metadata that are passed to argparse unchanged.
 _ARGPARSE_KEYS = ('action', 'choices', 'metavar', 'nargs', 'type')
 
 
@@ -51,7 +51,7 @@ def add_settings(
       ``bool`` is a switch, a list or tuple takes several values, and ``Literal`` has choices.
 
     Args:
-        parser: Where the options are added.
+        parser: The parser, or a group of its arguments.
         settings_class: A dataclass.
         groups: Title of an argument group -> names of its fields. Other fields are added to the
             parser itself. Default: no groups.
@@ -74,7 +74,7 @@ def add_settings(
         if flag is None or (only is not None and name not in only):
             continue
         default = _default(field)
-        # An action of its own decides how values are read.
+        # A field's own action also parses its values.
         keywords = {} if 'action' in field.metadata else _value_keywords(hints[name], default)
         keywords |= {key: field.metadata[key] for key in _ARGPARSE_KEYS if key in field.metadata}
         keywords['help'] = _help(field.metadata.get('help', ''), default)
@@ -133,7 +133,7 @@ def _value_keywords(hint: Any, default: Any) -> dict[str, Any]:
 
 
 def _without_none(hint: Any) -> Any:
-    """``X`` of ``X | None``; any other annotation as it is."""
+    """``X`` for ``X | None``; other annotations unchanged."""
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return hint
     rest = [each for each in typing.get_args(hint) if each is not type(None)]
@@ -141,7 +141,7 @@ def _without_none(hint: Any) -> Any:
 
 
 def _help(text: str, default: Any) -> str:
-    """The help text, followed by the default in parentheses if there is one to show."""
+    """The help text, followed by the default in parentheses, unless that is None, empty or a bool."""
     if '%(default)' in text or isinstance(default, bool) or default is dataclasses.MISSING:
         return text
     if default is None or (isinstance(default, (str, Sequence, Mapping)) and not default):

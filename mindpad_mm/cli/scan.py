@@ -35,7 +35,7 @@ examples:
 
 
 GROUPS = {
-    'what is pasted where': (
+    'object and positions': (
         'from_coco',
         'ann_ids',
         'photo_root',
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'tools/blindspot_scan.py
             launcher=args.launcher,
             settings=settings_from(args, ScanSettings),
         )
-        if result is not None:  # only one of several processes gets the result
+        if result is not None:  # only rank 0 gets the result
             report_scan(result)
 
 

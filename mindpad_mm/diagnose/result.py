@@ -35,4 +35,4 @@ class Diagnosis(abc.ABC):
 
     @abc.abstractmethod
     def advice(self) -> str:
-        """A few sentences: what was found and what to do."""
+        """A few sentences with the findings and a recommendation."""

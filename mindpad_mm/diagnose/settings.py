@@ -17,12 +17,12 @@ class DiagnoseSettings(CheckSettings):
 
     Attributes:
         checks: Keys of :data:`mindpad_mm.diagnose.CHECKS`; None runs all.
-        max_photos: How many photos the command line reads at most. Arrays that are given to
-            ``diagnose`` are all used.
+        max_photos: Maximum number of photos that the command line reads. ``diagnose`` uses all arrays
+            it is given.
 
     Raises:
-        UserError: An unknown check or padding mode, a number out of range, or settings that do not
-            go together.
+        UserError: An unknown check or padding mode, a number out of range, or settings that
+            contradict each other.
     """
 
     checks: Sequence[str] | None = option(

@@ -66,8 +66,8 @@ class Subject:
         """
         if input_size is not None and not 1 <= min(input_size) <= max(input_size) <= _LARGEST:
             raise UserError(
-                f'input size {input_size[0]} x {input_size[1]} is not possible: give pixels, '
-                f'1 to {_LARGEST} a side'
+                f'`input_size` {input_size[0]} x {input_size[1]}: each side must have 1 to {_LARGEST} '
+                'pixels'
             )
         if config.startswith(TORCHVISION):
             model = _classifier(config[len(TORCHVISION) :], checkpoint)

@@ -1,4 +1,4 @@
-"""The detectors that are measured, with weights under which scores differ from place to place."""
+"""MMDetection's detectors for tests and benchmarks, with random weights whose scores vary."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from mindpad_mm.core.loading import load_config, load_detector
 from mindpad_mm.core.scenes import Background, Scene, make_scene
 
 LABEL = 9
-"""``traffic light`` among COCO's classes."""
+"""Index of ``traffic light`` in COCO's classes."""
 
-# The largest output of a settled head: enough for confident scores, too little to saturate them.
+# Largest output of a head after `settle`: large enough for high scores, without saturation.
 _LARGEST_OUTPUT = 5
-# Subtracted from the logits of the classes nobody asks for.
+# Subtracted from the logits of all other classes.
 _HANDICAP = 9.0
 _R18 = {'model.backbone.depth': 18, 'model.neck.in_channels': [64, 128, 256, 512]}
 
 
 @dataclass(frozen=True)
 class Family:
-    """A detector of MMDetection.
+    """A detector of MMDetection or of the zoo.
 
     Attributes:
-        config: One of MMDetection's, or a name in the zoo.
+        config: A config of MMDetection, or a padding mode of the zoo.
         size: Side of the network's input, pixels.
         options: Overrides of the config.
-        whole_maps: Functions that the incremental engine has to run on whole maps; None where
-            they differ between versions.
+        whole_maps: Functions that the incremental engine runs on whole maps; None if this depends on
+            the installed versions.
     """
 
     config: str
@@ -48,7 +48,7 @@ class Family:
 
     @property
     def trained(self) -> bool:
-        """Whether its weights are trained ones, from the zoo."""
+        """Whether its weights are trained (the zoo's)."""
         return self.config in zoo.modes()
 
 
@@ -73,7 +73,12 @@ FAMILIES = {
 
 
 def family_config(name: str, size: int | None = None) -> Config:
-    """The config of a family, its test pipeline reduced to a resize to the family's size, or ``size``."""
+    """The config of a family, with a test pipeline that only resizes.
+
+    Args:
+        name: A key of :data:`FAMILIES`.
+        size: Side of the network's input, pixels. Default: the family's.
+    """
     family = FAMILIES[name]
     size = size or family.size
     if family.trained:
@@ -93,17 +98,17 @@ def family_config(name: str, size: int | None = None) -> Config:
 def family_detector(
     name: str, size: int | None = None, max_per_img: int | None = None, seed: int = 1
 ) -> tuple[nn.Module, Scene]:
-    """A family's detector as a scan runs it, and a drawn scene.
+    """A family's detector, prepared as for a scan, and a drawn scene.
 
     Args:
-        name: Of :data:`FAMILIES`.
-        size: Side of the network's input, pixels; default the family's.
-        max_per_img: Detections to keep of an image; default the config's.
-        seed: Of the drawn street.
+        name: A key of :data:`FAMILIES`.
+        size: Side of the network's input, pixels. Default: the family's.
+        max_per_img: Maximum number of detections per image. Default: the config's.
+        seed: Seed of the drawn street.
 
     Returns:
-        The detector in evaluation mode, its score thresholds lowered as a scan lowers them, with
-        the zoo's weights or settled ones (:func:`settle`, leaning towards :data:`LABEL`).
+        The detector in evaluation mode, with the low score thresholds of a scan. Its weights are the
+        zoo's, or random weights by :func:`settle` that favour :data:`LABEL`.
     """
     config = family_config(name, size)
     config.merge_from_dict(lowered_thresholds(config))
@@ -120,12 +125,12 @@ def family_detector(
 
 
 def family_label(name: str) -> int:
-    """The class that is asked for."""
+    """Index of the class to look for."""
     return 0 if FAMILIES[name].trained else LABEL
 
 
 def random_object(height: int = 32, width: int = 16) -> np.ndarray:
-    """An object of noise, (height, width, 4) uint8 BGRA, opaque but for its first row."""
+    """An object of noise, (height, width, 4) uint8 BGRA, opaque except for its first row."""
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 4)).astype(np.uint8)
     pixels[..., 3] = 255
     pixels[0, :, 3] = 90
@@ -135,18 +140,18 @@ def random_object(height: int = 32, width: int = 16) -> np.ndarray:
 def settle(
     model: nn.Module, scene: Scene, label: int | None = None, least_variance: float = 0.3
 ) -> None:
-    """Give a detector random weights under which scores are neither all alike nor saturated.
+    """Give a detector random weights whose scores vary between positions and are not saturated.
 
-    Batch norms take their statistics from the scene, and each of the head's last convolutions is
-    scaled by what it then gives.
+    Batch norms take their statistics from the scene. Each of the head's last convolutions is scaled
+    to a fixed largest output.
 
     Args:
         model: A detector of any architecture, in evaluation mode; changed in place.
-        scene: What it will look at.
-        label: A class to lean towards: the others' logits are lowered, so that the detections kept
-            of an image are those of this class. Default: none.
-        least_variance: Floor of the batch norms' variances. Over a few cells a variance can come out
-            next to nothing, and would enlarge float rounding; at 1 no norm enlarges it.
+        scene: The scene that the detector will run on.
+        label: A class to favour: the logits of all others are lowered, so that most detections are
+            of this class. Default: none.
+        least_variance: Lower limit of the batch norms' variances. The variance over a few cells can
+            be almost 0, and dividing by it would enlarge rounding errors; 1 prevents this.
     """
     torch.manual_seed(0)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -155,7 +160,7 @@ def settle(
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
     for norm in norms:
-        # Those that end a residual branch begin at 0, and would hide all that the branch does.
+        # The last norm of a residual branch starts at 0, which would disable the branch.
         nn.init.ones_(norm.weight)
         norm.train().momentum = 1.0
     outputs: dict[nn.Module, float] = dict.fromkeys(_last_convs(head), 0.0)
@@ -178,18 +183,18 @@ def settle(
     if label is not None:
         for conv in outputs:
             if conv.bias is not None:
-                # Heads begin with biases that say an object is rare.
+                # The initial biases of heads keep all scores low.
                 nn.init.zeros_(conv.bias)
         _favour(model, label)
 
 
 def dense_head(model: nn.Module) -> nn.Module:
-    """The head over the feature maps: the detector's own, or a two-stage detector's RPN."""
+    """The head on the feature maps: ``bbox_head``, or the RPN of a two-stage detector."""
     return model.bbox_head if hasattr(model, 'bbox_head') else model.rpn_head
 
 
 def _last_convs(head: nn.Module) -> Iterator[nn.Conv2d]:
-    """The convolutions whose outputs are the head's: no norm or activation belongs to them."""
+    """The convolutions whose outputs are the head's: those without a norm or activation."""
     inner = {child for m in head.modules() if isinstance(m, ConvModule) for child in m.modules()}
     inner.add(getattr(head, 'rpn_conv', None))
     for module in head.modules():
@@ -198,18 +203,18 @@ def _last_convs(head: nn.Module) -> Iterator[nn.Conv2d]:
 
 
 def _favour(model: nn.Module, label: int) -> None:
-    """Lower the logits of all classes but one and the background."""
+    """Lower the logits of all classes except ``label`` and the background."""
     if hasattr(model, 'roi_head'):
         head = model.roi_head.bbox_head
         nn.init.normal_(head.fc_cls.weight, std=0.002)
         layers, width, first = [head.fc_cls], head.fc_cls.out_features, 0
     else:
         head = model.bbox_head
-        # Of YOLOv3's attributes, the box and its objectness come first.
+        # YOLOv3 predicts the box and its objectness before the classes.
         width = getattr(head, 'num_attrib', None) or head.cls_out_channels
         first = width - head.num_classes if hasattr(head, 'num_attrib') else 0
         if isinstance(head, FCOSHead):
-            # The distances to a box's sides are exponentials of these, in pixels: boxes of 24.
+            # FCOS predicts logarithms of distances to the sides, pixels: the boxes have about 24.
             nn.init.constant_(head.conv_reg.bias, 2.5)
         layers = [conv for conv in _last_convs(head) if conv.out_channels % width == 0]
     for layer in layers:

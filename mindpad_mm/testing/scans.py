@@ -1,4 +1,4 @@
-"""Finished scans of made-up arrays."""
+"""Finished scans made from given arrays."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ def finished_scan(
     objects: Sequence[dict[str, Any]],
     **info: Any,
 ) -> ScanResult:
-    """A scan of these arrays, with its statistics, saved.
+    """Make and save a scan with these arrays; its statistics are computed.
 
     Args:
-        folder: Of the scan; it holds the pictures already.
+        folder: Output folder of the scan, with its images.
         arrays: In the order of :data:`mindpad_mm.scan.result.ARRAYS`.
-        backgrounds, objects: As in ``scan.json``.
-        info: Other fields of ``scan.json`` that differ from the defaults below.
+        backgrounds: As in ``scan.json``.
+        objects: As in ``scan.json``.
+        info: Other fields of ``scan.json``. Default: those below.
     """
     content = {
         'config': 'config.py', 'checkpoint': 'weights.pth', 'cfg_options': {}, 'label': 'bus',

@@ -1,4 +1,4 @@
-"""Detectors small enough for a test: an untrained SSDLite, and one made of arithmetic."""
+"""Small detectors for tests: an untrained SSDLite, and one whose scores follow a formula."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ test_dataloader = dict(dataset=dict(
 def write_small_ssd(folder: Path) -> Path:
     """Write ``config.py``, ``weights.pth``, ``photo.png`` (64 x 80) and ``light.png``.
 
-    The detector is an untrained SSDLite for 96 x 96 pixels whose scores differ from place to place.
+    The detector is an untrained SSDLite for 96 x 96 pixels whose scores vary between positions.
     """
     (folder / 'config.py').write_text(CONFIG)
     model = load_detector(str(folder / 'config.py'), None)
-    # The config's own start is so small that all scores are alike (and float32 runs out).
+    # The config's initial weights are so small that all scores are equal in float32.
     torch.manual_seed(0)
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -62,10 +62,10 @@ def write_small_ssd(folder: Path) -> Path:
 
 
 class SpotDetector(nn.Module):
-    """Finds white pixels and puts one box around them.
+    """Detects the white pixels of an image as one box.
 
-    Its score is known in closed form: ``(1 + row + 100 * col) / 10000`` of the box's corner, times
-    the scene's least green / 255.
+    The score is ``(1 + row + 100 * col) / 10000`` for a box with its top-left pixel at (row, col),
+    times the smallest green value of the image / 255.
     """
 
     def test_step(self, data):

@@ -1,1 +1,1 @@
-"""Traffic-light detection sets: real crops composed on photos, or drawn from nothing."""
+"""Traffic-light detection sets: real crops pasted into photos, or everything drawn."""

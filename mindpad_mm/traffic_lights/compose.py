@@ -1,6 +1,7 @@
-"""Put one traffic light into one scene: cut out, shrink, match the light of the place, occlude.
+"""Paste one traffic light into one scene: cut out, resize, match the lighting, blend, occlude.
 
-Pictures are BGR, float32 in 0..255, ``[height, width, 3]``; cut-outs are BGRA with straight alpha.
+Scenes are BGR, float32 in 0..255, ``[height, width, 3]``; cut-outs are BGRA, and their colours are not
+multiplied by alpha.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-# Below this alpha a pixel no longer shows the object; the box is the extent of what does show.
+# Smallest alpha of a visible pixel. The box of an object is the extent of its visible pixels.
 VISIBLE = 32
 
 
 def cut_out(crop: np.ndarray) -> np.ndarray:
-    """Separate a light from the background that its tight crop still shows in the corners.
+    """Separate a light from the background in the corners of its tight crop.
 
-    GrabCut with the crop's middle as foreground. Where it finds nothing plausible (housing and sky
-    of one colour), the crop keeps its rectangle with rounded corners.
+    GrabCut runs with the middle of the crop as foreground. If its result is implausible (housing and
+    sky have the same colour), the light is taken to be a rectangle with rounded corners.
 
     Args:
-        crop: uint8 BGR ``[h, w, 3]``, or BGRA, whose alpha is then taken as it is.
+        crop: uint8 BGR ``[h, w, 3]``, or BGRA, whose alpha is kept.
 
     Returns:
         uint8 BGRA, as large as the visible part of the crop.
@@ -32,7 +33,7 @@ def cut_out(crop: np.ndarray) -> np.ndarray:
     mask = np.full((h, w), cv2.GC_PR_BGD, np.uint8)
     mask[:, max(1, int(0.12 * w)) : min(w - 1, int(np.ceil(0.88 * w)))] = cv2.GC_PR_FGD
     mask[int(0.1 * h) : int(0.9 * h), int(0.35 * w) : int(np.ceil(0.65 * w))] = cv2.GC_FGD
-    cv2.setRNGSeed(0)  # GrabCut clusters colours at random: one crop, one cut-out
+    cv2.setRNGSeed(0)  # GrabCut's clusters are random; the same crop must give the same cut-out
     cv2.grabCut(crop, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
     front = ((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8)
     front = cv2.morphologyEx(front, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
@@ -41,7 +42,7 @@ def cut_out(crop: np.ndarray) -> np.ndarray:
     front = (labels == labels[h // 2, w // 2]) & (front > 0)
     alpha = cv2.GaussianBlur(front.astype(np.float32) * 255, (0, 0), max(0.5, 0.025 * w))
     spans = front.any(1).mean() > 0.75 and front.any(0).mean() > 0.45
-    # A housing fills its box row by row; a ragged shape is GrabCut following the sky.
+    # A housing is about as wide in every row; a ragged shape means that GrabCut followed the sky.
     widths = front.sum(1)[front.any(1)]
     if not (spans and 0.35 < front.mean() < 0.97 and np.percentile(widths, 15) > 0.33 * w):
         alpha = _soft_rectangle(h, w) * 255
@@ -49,7 +50,7 @@ def cut_out(crop: np.ndarray) -> np.ndarray:
 
 
 def _soft_rectangle(h: int, w: int) -> np.ndarray:
-    """Alpha in 0..1, ``[h, w]``: the middle 80 % of the width, round corners, a soft edge."""
+    """Alpha in 0..1, ``[h, w]``: 80 % of the width, with rounded corners and a soft edge."""
     ys = np.abs(np.arange(h) + 0.5 - h / 2)[:, None] - 0.47 * h + 0.2 * w
     xs = np.abs(np.arange(w) + 0.5 - w / 2)[None] - 0.2 * w
     distance = 0.2 * w - np.hypot(ys.clip(0), xs.clip(0))
@@ -57,28 +58,35 @@ def _soft_rectangle(h: int, w: int) -> np.ndarray:
 
 
 def trim(bgra: np.ndarray) -> np.ndarray:
-    """The smallest part of a cut-out that holds all its visible pixels (alpha >= VISIBLE)."""
+    """Crop a cut-out to its visible pixels (alpha >= VISIBLE) and clear the alpha of the others."""
     visible = bgra[..., 3] >= VISIBLE
     rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
     if not len(rows):
-        raise ValueError('a cut-out without one visible pixel cannot be placed')
+        raise ValueError('the cut-out has no visible pixel')
     trimmed = bgra[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
     trimmed[trimmed[..., 3] < VISIBLE, 3] = 0
     return trimmed
 
 
 def resize(bgra: np.ndarray, height: int, widest: int, rng: np.random.Generator) -> np.ndarray:
-    """Scale a cut-out to ``height`` pixels, its width within 10 % of its proportion; maybe mirror.
+    """Scale a cut-out, change its aspect ratio by up to 10 %, and mirror it half the time.
 
-    Lower than asked where it would else be wider than ``widest``. The result is trimmed to what is
-    visible, so it may also miss a pixel.
+    Args:
+        bgra: uint8 cut-out ``[h, w, 4]``.
+        height: Height to scale to, pixels. The result is lower if it would be wider than
+            ``widest``, and can be about a pixel lower after trimming.
+        widest: Maximum width, pixels.
+        rng: Random numbers.
+
+    Returns:
+        uint8 BGRA, trimmed to its visible pixels.
     """
     proportion = bgra.shape[1] / bgra.shape[0] * rng.uniform(0.9, 1.1)
     height = max(3, min(height, int(widest / proportion)))
     width = min(widest, max(3, round(height * proportion)))
     shrinks = height < bgra.shape[0]
     out = bgra.astype(np.float32)
-    out[..., :3] *= out[..., 3:] / 255  # colours under alpha 0 must not bleed in
+    out[..., :3] *= out[..., 3:] / 255  # colours of transparent pixels must not bleed in
     out = cv2.resize(
         out, (width, height), None, 0, 0, cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     )
@@ -89,19 +97,20 @@ def resize(bgra: np.ndarray, height: int, widest: int, rng: np.random.Generator)
 
 
 def match(bgra: np.ndarray, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give a cut-out the light of the place: brightness, colour cast, haze, sharpness.
+    """Match a cut-out to the scene around it: brightness, colour cast, haze, sharpness.
 
     Args:
         bgra: uint8 cut-out ``[h, w, 4]``.
-        place: float32 BGR of the scene around the spot, any size.
+        place: float32 BGR, the scene around the cut-out's position, of any size.
+        rng: Random numbers.
 
     Returns:
-        float32 BGRA of the same shape, alpha untouched.
+        float32 BGRA of the same shape, with unchanged alpha.
     """
     alpha = bgra[..., 3:].astype(np.float32)
     colour = bgra[..., :3].astype(np.float32)
     around = place.reshape(-1, 3).mean(0)
-    # Lamps shine by themselves: the scene's light matters less to saturated bright pixels.
+    # Lit lamps are bright and saturated; the scene's lighting affects them less.
     peak = colour.max(2, keepdims=True)
     lamp = ((peak - colour.min(2, keepdims=True)) / 120).clip(0, 1) * (peak > 120)
     ambient = (around.mean() + 50) / (np.median(colour) + 90)
@@ -117,7 +126,7 @@ def match(bgra: np.ndarray, place: np.ndarray, rng: np.random.Generator) -> np.n
 
 
 def blend(scene: np.ndarray, bgra: np.ndarray, top: int, left: int) -> None:
-    """Lay a cut-out over ``scene``, in place, its upper left pixel at (top, left)."""
+    """Paste a cut-out into ``scene``, in place, its top-left pixel at (top, left)."""
     h, w = bgra.shape[:2]
     window = scene[top : top + h, left : left + w]
     window += (bgra[..., 3:].astype(np.float32) / 255) * (bgra[..., :3] - window)
@@ -132,11 +141,11 @@ def surroundings(scene: np.ndarray, top: int, left: int, h: int, w: int) -> np.n
 def occlude(
     scene: np.ndarray, bgra: np.ndarray, top: int, left: int, rng: np.random.Generator
 ) -> float:
-    """Hide a part of a light just laid at (top, left) behind a pole, leaves or a piece of scene.
+    """Hide part of a light at (top, left) behind a pole, leaves or a piece of the scene, in place.
 
     Returns:
-        The share of the light's visible pixels now hidden, 0..0.5. Where the drawn occluder would
-        hide more, nothing is drawn and 0 returned.
+        Hidden share of the light's visible pixels, 0..0.5. An occluder that would hide more is not
+        drawn; 0 is returned.
     """
     h, w = bgra.shape[:2]
     shape = _OCCLUDERS[rng.integers(len(_OCCLUDERS))]
@@ -192,8 +201,7 @@ def _leaves(
 def _piece(
     scene: np.ndarray, h: int, w: int, top: int, left: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A piece of the same scene slides in front from one side."""
-    pad = 0
+    """A piece of the same scene covers the object from one side."""
     cover = np.zeros((h, w), np.float32)
     share = rng.uniform(0.15, 0.5)
     if rng.random() < 0.5:
@@ -202,8 +210,8 @@ def _piece(
         cover[:, : max(1, round(share * w))] = 1
     if rng.random() < 0.5:
         cover = cover[::-1, ::-1]
-    y = rng.integers(0, scene.shape[0] - h - 2 * pad + 1)
-    x = rng.integers(0, scene.shape[1] - w - 2 * pad + 1)
+    y = rng.integers(0, scene.shape[0] - h + 1)
+    x = rng.integers(0, scene.shape[1] - w + 1)
     soft = cv2.GaussianBlur(np.ascontiguousarray(cover), (0, 0), 0.6)
     return soft, scene[y : y + h, x : x + w].copy()
 
@@ -212,9 +220,9 @@ _OCCLUDERS: tuple[Callable, ...] = (_pole, _leaves, _piece)
 
 
 def develop(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What a camera does to the whole picture: exposure, white balance, blur, noise.
+    """Apply a camera's exposure, white balance, blur and noise to a scene with its lights.
 
-    Scene and lights go through it together, so noise and sharpness do not give the lights away.
+    Scene and lights get the same noise and sharpness, so that these do not give the lights away.
 
     Returns:
         uint8 BGR of the same shape.

@@ -20,26 +20,27 @@ SPLITS = ('train', 'val')
 
 @dataclass
 class Recipe:
-    """The settings of a set: all that decides its bytes, besides the photos and crops.
+    """The settings of a set. With the photos and crops, they determine every byte of it.
 
     Attributes:
-        num_train, num_val: Images of each split.
+        num_train: Number of training images.
+        num_val: Number of validation images.
         size: Side of the square images, pixels, at least 32.
-        min_size: Height of the smallest lights, pixels; the largest are a quarter of ``size`` high (or
-            ``min_size``, if that is larger). The logarithm of the heights is uniform.
+        min_size: Height of the smallest lights, pixels. The largest are a quarter of ``size`` high (or
+            ``min_size``, if that is larger). The logarithm of the height is uniform.
         negatives: Share of images without a light, 0..1.
         occluded: Share of lights that are partly hidden, 0..1.
-        distractors: Mean number of distractors in an image, 0..1000.
+        distractors: Mean number of distractors per image, 0..1000.
         drawn: Share of images that are drawn even if photos or crops are given, 0..1.
-        val_fraction: Share of the photos and of the crops kept for the val split, between 0 and 1.
-        seed: At least 0.
+        val_fraction: Share of the photos and of the crops in the val split, between 0 and 1.
+        seed: Seed of everything random, at least 0.
 
     Raises:
-        UserError: A value is not possible.
+        UserError: A value is out of range.
     """
 
     num_train: int = option(600, 'training images', flag='--num-images')
-    # The command line takes a quarter of the training images by default.
+    # The command line has an option of its own, with a quarter of `num_train` as default.
     num_val: int = option(150, 'validation images', flag=None)
     size: int = option(256, 'side of the images, pixels')
     min_size: int = option(8, 'height of the smallest lights, pixels')
@@ -73,7 +74,14 @@ class Recipe:
 
 @dataclass
 class Placed:
-    """One labelled light: its box's corner and its visible mask within the box, ``[h, w]`` bool."""
+    """One labelled light.
+
+    Attributes:
+        top, left: Top-left pixel of its box.
+        mask: ``[h, w]`` bool, its visible pixels within the box.
+        occluded: Hidden share of these pixels, 0..0.5.
+        crop: Name of its crop.
+    """
 
     top: int
     left: int
@@ -83,17 +91,17 @@ class Placed:
 
 
 def has_turn(index: int, share: float) -> bool:
-    """Whether an index is among a share of all, spread evenly: every run has its part."""
+    """Whether ``index`` belongs to a share (0..1) of all indices that is spread evenly."""
     return int((index + 1) * share + 1e-9) > int(index * share + 1e-9)
 
 
 def compose_image(
     recipe: Recipe, split: str, index: int, scenes: Scenes, lights: Lights
 ) -> tuple[np.ndarray, list[Placed], str]:
-    """Make image ``index`` of a split; it depends on nothing but the arguments.
+    """Make image ``index`` of a split; it depends only on the arguments.
 
     Returns:
-        The picture (uint8 BGR ``[size, size, 3]``), its lights, the photo's name.
+        The image (uint8 BGR ``[size, size, 3]``), its lights, and the name of the photo.
     """
     rng = np.random.default_rng([recipe.seed, SPLITS.index(split), index])
     scene, photo = scenes.draw(recipe.size, rng)
@@ -129,7 +137,7 @@ def _height(recipe: Recipe, rng: np.random.Generator) -> int:
 
 
 def _position(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tuple[int, int]:
-    """A box's (top, left), uniform over all places where the box lies fully inside."""
+    """(top, left) of a box, uniform over all positions where it lies inside the image."""
     top, left = (int(rng.integers(0, size - side + 1)) for side in shape[:2])
     return top, left
 
@@ -137,7 +145,10 @@ def _position(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tu
 def _free_position(
     shape: tuple[int, ...], size: int, placed: list[Placed], rng: np.random.Generator
 ) -> tuple[int, int] | None:
-    """A position clear of the lights already there by half their sizes (occluders reach so far)."""
+    """A position that keeps half a light's height from the other lights; None if none is found.
+
+    Occluders can reach that far beyond a light.
+    """
     h, w = shape[:2]
     for _ in range(30):
         top, left = _position(shape, size, rng)
@@ -161,8 +172,10 @@ def _lay(
 
 
 def outline(mask: np.ndarray, top: int, left: int) -> list[float]:
-    """The COCO polygon ``[x, y, ...]`` along the pixel edges of a mask, down its left side, up its
-    right; dents within a row are filled. Its extent is the box of the mask."""
+    """COCO polygon ``[x, y, ...]`` along the pixel edges of a mask; gaps within a row are filled.
+
+    Its extent is the box of the mask.
+    """
     left_side, right_side = [], []
     for row in np.flatnonzero(mask.any(1)):
         columns = np.flatnonzero(mask[row])
@@ -174,8 +187,7 @@ def outline(mask: np.ndarray, top: int, left: int) -> list[float]:
 
 
 def annotation(light: Placed, size: int, image_id: int, annotation_id: int) -> dict:
-    """A light's COCO annotation. Box and polygon are those of the whole light, also of the part
-    hidden by an occluder; ``occluded`` says what share that is."""
+    """COCO annotation of a light. Box and polygon include the part hidden by an occluder."""
     polygon = outline(light.mask, light.top, light.left)
     runs = mask_utils.frPyObjects([polygon], size, size)
     return {
@@ -192,19 +204,19 @@ def annotation(light: Placed, size: int, image_id: int, annotation_id: int) -> d
 
 
 def divide(names: list[str], val_fraction: float, keep_out: set[str], seed: int) -> dict:
-    """Deal names to the splits at random, group by group (a group is a subfolder).
+    """Assign names to the splits at random, each subfolder in the same proportion.
 
     Args:
-        names: relative paths.
-        val_fraction: share of each group that goes to ``val``.
-        keep_out: file names that must not be trained on: they go to ``val`` in any case.
-        seed: of the deal.
+        names: Relative paths.
+        val_fraction: Share of each subfolder that goes to ``val``.
+        keep_out: File names that must not be trained on; they go to ``val``.
+        seed: Seed of the random order.
 
     Returns:
-        ``{'train': [...], 'val': [...]}``, sorted, disjoint.
+        ``{'train': [...], 'val': [...]}``, sorted and disjoint.
 
     Raises:
-        UserError: a split would be empty, or ``keep_out`` names a file that is not there.
+        UserError: A split would be empty, or ``keep_out`` names a file that is not in ``names``.
     """
     missing = sorted(keep_out - {Path(name).name for name in names})
     if missing:
@@ -224,6 +236,6 @@ def divide(names: list[str], val_fraction: float, keep_out: set[str], seed: int)
     for part, members in split.items():
         if not members:
             raise UserError(
-                f'{len(names)} pictures are too few to give {part} any of its own: add pictures'
+                f'{len(names)} images are too few to give some to the {part} split: add images'
             )
     return {part: sorted(members) for part, members in split.items()}

@@ -1,7 +1,7 @@
-"""Things that look like traffic lights and are none: each returns a BGRA cut-out, straight alpha.
+"""Objects that resemble traffic lights, as BGRA cut-outs.
 
-They are drawn large, then go the same way into the scene as the lights do, so that neither a pasted
-edge nor a bright red spot is proof of a traffic light.
+They are pasted into the scene like the lights, so that neither a pasted edge nor a bright red spot
+identifies a traffic light.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import numpy as np
 
 from mindpad_mm.core.drawing import smooth_noise
 
-_SIDE = 64  # the size things are drawn at, before they are scaled down
+_SIDE = 64  # height of the drawn cut-outs, pixels; they are scaled down later
 
 
 def distractor(scene: np.ndarray, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One distractor.
+    """Make one distractor of a random kind.
 
     Args:
         scene: float32 BGR ``[H, W, 3]``, each side at least 16; decoys are cut from it.
-        light: a light's cut-out (BGRA uint8) that lends decoys their outline.
-        rng: chooses the kind and its looks.
+        light: uint8 BGRA cut-out of a light; decoys take its outline.
+        rng: Random numbers.
 
     Returns:
         uint8 BGRA.
@@ -36,7 +36,7 @@ def _canvas(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _join(colour: np.ndarray, alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Weather the paint and join it with its alpha (0..1)."""
+    """Add dirt to the colours and join them with alpha (0..1)."""
     dirt = 1 + 0.08 * smooth_noise(*alpha.shape, 4, rng)[..., None]
     bgr = (colour * dirt).clip(0, 255)
     return np.dstack([bgr, alpha.clip(0, 1) * 255]).round().astype(np.uint8)
@@ -68,7 +68,7 @@ def _round_sign(rng: np.random.Generator) -> np.ndarray:
 
 
 def _plate(rng: np.random.Generator) -> np.ndarray:
-    """A street sign or poster: a coloured plate with rows of marks."""
+    """A street sign or poster: a coloured rectangle with rows of marks."""
     colour, alpha = _canvas(_SIDE, int(_SIDE * rng.uniform(0.4, 1.8)))
     alpha[:] = 1
     colour[:] = _bright(rng)
@@ -96,7 +96,7 @@ def _street_lamp(rng: np.random.Generator) -> np.ndarray:
 
 
 def _tail_light(rng: np.random.Generator) -> np.ndarray:
-    """A car's red or amber lamp cluster: stacked lenses without a housing around each."""
+    """A car's tail light: red or amber, without a housing around each lamp."""
     width = int(_SIDE * rng.uniform(0.4, 1.4))
     colour, alpha = _canvas(_SIDE, width)
     cv2.ellipse(alpha, (width // 2, 32), (width // 2 - 1, 31), 0, 0, 360, 1.0, -1, cv2.LINE_AA)
@@ -110,20 +110,20 @@ def _tail_light(rng: np.random.Generator) -> np.ndarray:
 
 
 def _dark_box(rng: np.random.Generator) -> np.ndarray:
-    """A dark upright box as high as a light: speaker, camera, shutter; lamps unlike a signal's."""
+    """A dark upright box as high as a light: plain, or with a loudspeaker, slats or a lit window."""
     width = int(_SIDE * rng.uniform(0.3, 0.6))
     colour, alpha = _canvas(_SIDE, width)
     alpha[:] = 1
     colour[:] = rng.uniform(12, 75)
     kind = rng.integers(4)
-    if kind == 1:  # grey rings: a loudspeaker
+    if kind == 1:  # a loudspeaker: grey rings
         for y in rng.choice([12, 32, 52], 2, replace=False):
             grey = float(rng.uniform(20, 150))
             cv2.circle(colour, (width // 2, int(y)), int(width * 0.36), (grey,) * 3, 2, cv2.LINE_AA)
     elif kind == 2:  # slats
         for y in range(6, _SIDE - 4, int(rng.integers(6, 12))):
             cv2.line(colour, (3, y), (width - 4, y), (float(rng.uniform(60, 130)),) * 3, 2)
-    elif kind == 3:  # a lit window, square and pale
+    elif kind == 3:  # a lit window
         x, y = int(width * 0.2), int(rng.integers(6, 30))
         pale = (150 * rng.uniform(0.6, 1.4), 215.0, 235.0)
         cv2.rectangle(colour, (x, y), (width - x, y + int(rng.integers(10, 28))), pale, -1)
@@ -131,7 +131,7 @@ def _dark_box(rng: np.random.Generator) -> np.ndarray:
 
 
 def _decoy(scene: np.ndarray, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A piece of the scene in the outline of a light, half of them with one bright spot."""
+    """A piece of the scene with the outline of a light, half the time with one bright spot."""
     h, w = scene.shape[:2]
     ph, pw = int(rng.integers(8, h // 2 + 1)), int(rng.integers(8, w // 2 + 1))
     y, x = int(rng.integers(0, h - ph + 1)), int(rng.integers(0, w - pw + 1))

@@ -1,4 +1,4 @@
-"""Where scenes and lights come from: folders of pictures, or the drawing routines."""
+"""Sources of scenes and lights: folders of images, or the drawing functions."""
 
 from __future__ import annotations
 
@@ -17,34 +17,42 @@ from mindpad_mm.traffic_lights.compose import VISIBLE, cut_out
 _SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
 
 
-def list_pictures(folder: Path, what: str) -> list[str]:
-    """Names, relative to ``folder`` and sorted, of the pictures in it and in its subfolders.
+def image_names(folder: Path, parameter: str) -> list[str]:
+    """Relative paths of the images in a folder and its subfolders, sorted.
+
+    Args:
+        folder: The folder.
+        parameter: Name of the parameter that gave the folder, for error messages.
 
     Raises:
-        UserError: no such folder, or no picture in it.
+        UserError: The folder does not exist or has no images.
     """
     if not folder.is_dir():
-        raise UserError(f'--{what} {folder}: no such folder')
+        raise UserError(f'`{parameter}` {folder}: no such folder')
     files = (file for file in folder.rglob('*') if file.suffix.lower() in _SUFFIXES)
     names = sorted(file.relative_to(folder).as_posix() for file in files)
     if not names:
-        raise UserError(f'--{what} {folder}: no picture ({", ".join(sorted(_SUFFIXES))}) in it')
+        raise UserError(f'`{parameter}` {folder}: no image ({", ".join(sorted(_SUFFIXES))}) in it')
     return names
 
 
-def read_picture(file: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """Read uint8 BGR (or what ``flags`` ask). Raises :class:`UserError` where it cannot."""
+def read_image_file(file: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """Read an image with OpenCV; by default as uint8 BGR.
+
+    Raises:
+        UserError: OpenCV cannot read it.
+    """
     picture = cv2.imread(str(file), flags)
     if picture is None:
-        raise UserError(f'{file}: cannot be read as a picture; repair or remove it')
+        raise UserError(f'{file}: cannot be read as an image; repair or remove it')
     return picture
 
 
-def check_picture(file: Path) -> None:
-    """See that a picture is whole: OpenCV fills what a torn file lacks with grey, without a word.
+def check_image(file: Path) -> None:
+    """Check that an image file is complete. OpenCV silently fills the missing part with grey.
 
     Raises:
-        UserError: it is torn, or no picture.
+        UserError: It is truncated, or not an image.
     """
     try:
         with Image.open(file) as picture:
@@ -54,27 +62,28 @@ def check_picture(file: Path) -> None:
 
 
 def read_crop(file: Path) -> np.ndarray:
-    """Read a crop of a light: uint8 BGR, or BGRA where the file has an alpha channel.
+    """Read a crop of a light: uint8 BGR, or BGRA if the file has an alpha channel.
 
     Raises:
-        UserError: not readable, not of 8 bit, below 6 pixels a side, or fully transparent.
+        UserError: The file cannot be read, has not 8 bits per channel, is smaller than 6 x 6 pixels,
+            or is fully transparent.
     """
-    check_picture(file)
-    crop = read_picture(file, cv2.IMREAD_UNCHANGED)
+    check_image(file)
+    crop = read_image_file(file, cv2.IMREAD_UNCHANGED)
     if crop.ndim == 2:
         crop = cv2.cvtColor(crop, cv2.COLOR_GRAY2BGR)
     if crop.dtype != np.uint8 or min(crop.shape[:2]) < 6:
-        raise UserError(f'{file}: a crop needs 8 bit a channel and at least 6 pixels a side')
+        raise UserError(f'{file}: a crop needs 8 bits per channel and at least 6 x 6 pixels')
     if crop.shape[2] == 4 and crop[..., 3].max() < VISIBLE:
         raise UserError(f'{file}: fully transparent; remove it')
     return crop
 
 
 def photos_with_lights(annotations: Path) -> set[str]:
-    """File names of the photos in which a COCO file marks a ``traffic light``.
+    """File names of the photos that have a ``traffic light`` in a COCO annotation file.
 
     Raises:
-        UserError: the file is missing or no COCO annotation file.
+        UserError: The file is missing or not a COCO annotation file.
     """
     try:
         coco = json.loads(annotations.read_text())
@@ -88,32 +97,40 @@ def photos_with_lights(annotations: Path) -> set[str]:
 
 
 class Scenes:
-    """Scenes of one split: random crops of its photos, or drawn streets if ``names`` is None."""
+    """Scenes of one split: random crops of photos, or drawn streets.
+
+    Args:
+        folder: Folder of the photos.
+        names: Paths of the split's photos, relative to ``folder``. None: streets are drawn.
+    """
 
     def __init__(self, folder: Path | None, names: list[str] | None) -> None:
         self.folder, self.names = folder, names
 
     def draw(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, str]:
-        """One scene, float32 BGR ``[size, size, 3]``, and the photo's name (``drawn`` if none)."""
+        """One scene, float32 BGR ``[size, size, 3]``, and the name of its photo (or ``drawn``)."""
         if self.names is None:
             return draw_street(size, size, rng).astype(np.float32), 'drawn'
         name = self.names[rng.integers(len(self.names))]
-        photo = read_picture(self.folder / name)
+        photo = read_image_file(self.folder / name)
         short = min(photo.shape[:2])
         side = max(1, round(short * rng.uniform(0.5, 1.0)))
         y = rng.integers(0, photo.shape[0] - side + 1)
         x = rng.integers(0, photo.shape[1] - side + 1)
-        how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-        scene = cv2.resize(photo[y : y + side, x : x + side], (size, size), None, 0, 0, how)
+        method = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+        scene = cv2.resize(photo[y : y + side, x : x + side], (size, size), None, 0, 0, method)
         if rng.random() < 0.5:
             scene = scene[:, ::-1]
         return scene.astype(np.float32), name
 
 
 class Lights:
-    """Lights of one split: cut-outs of its crops, or drawn lights if ``names`` is None.
+    """Lights of one split: cut-outs of crops, or drawn lights.
 
-    Crops are grouped by subfolder (red, yellow, green) and the groups are drawn equally often.
+    Args:
+        folder: Folder of the crops. None: lights are drawn. Its subfolders (red, yellow, green) are
+            used equally often.
+        names: Paths of the split's crops, relative to ``folder``.
     """
 
     def __init__(self, folder: Path | None, names: list[str] | None) -> None:
@@ -127,9 +144,9 @@ class Lights:
         return cut_out(read_crop(self.folder / name))
 
     def draw(self, height: int, rng: np.random.Generator) -> tuple[np.ndarray, str]:
-        """One uint8 BGRA cut-out, and the crop's name (``drawn/<lit>`` if none).
+        """One uint8 BGRA cut-out, and the name of its crop (or ``drawn/<lit>``).
 
-        Drawn lights are ``height`` pixels high; cut-outs of crops keep the crop's own size.
+        Drawn lights are ``height`` pixels high, at least 16; cut-outs have the size of their crop.
         """
         if self.folder is None:
             lit = random_lit(rng)

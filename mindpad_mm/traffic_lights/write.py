@@ -25,11 +25,11 @@ from mindpad_mm.traffic_lights.dataset import (
 from mindpad_mm.traffic_lights.sources import (
     Lights,
     Scenes,
-    check_picture,
-    list_pictures,
+    check_image,
+    image_names,
     photos_with_lights,
     read_crop,
-    read_picture,
+    read_image_file,
 )
 
 _META = 'meta.json'
@@ -48,24 +48,26 @@ def make_traffic_lights(
     """Compose a traffic-light detection set and write it in COCO format.
 
     Args:
-        out: folder to write; must be absent or empty, unless ``overwrite``.
-        recipe: sizes, numbers, shares and the seed.
-        photos: folder of photos for the scenes; None draws streets.
-        lights: folder of tight crops of lights (subfolders are drawn equally often); None draws
-            lights.
-        photo_annotations: COCO file of the photos; those with a ``traffic light`` are left out, as
-            their lights would go unlabelled. None looks for ``../annotations/instances.json``.
-        val_photos: file names of photos that must not be trained on; they go to ``val``, or
-            nowhere if they hold a traffic light.
-        overwrite: replace a set that this function made before. Other folders are never touched.
+        out: Folder to write; must not exist or be empty, unless ``overwrite`` is set.
+        recipe: The settings.
+        photos: Folder of photos for the scenes. Default: streets are drawn.
+        lights: Folder of tight crops of lights, used equally often from each subfolder. Default:
+            lights are drawn.
+        photo_annotations: COCO file of the photos. Photos with a ``traffic light`` are left out, since
+            that light would not be labelled. Default: ``../annotations/instances.json``, if it
+            exists.
+        val_photos: File names of photos that must not be trained on. They go to ``val``, or are left
+            out if they have a traffic light.
+        overwrite: Replace a set that this function has made. Other folders are never changed.
 
     Returns:
-        What ``meta.json`` holds: ``recipe``, ``photos`` and ``lights`` (names a split, None if
-        drawn), ``skipped_photos``, ``counts`` (images, negatives, lights, occluded a split).
+        The content of ``meta.json``: ``recipe``; ``photos`` and ``lights``, the names by split, or
+        None if drawn; ``skipped_photos``; ``counts`` of images, negatives, lights and occluded
+        lights by split.
 
     Raises:
-        UserError: a folder missing, empty or not writable, a picture that cannot be read, too few
-            pictures to split, ``out`` in use.
+        UserError: A folder is missing, empty or not writable; an image cannot be read; there are too
+            few images to split; or ``out`` is not empty.
     """
     if val_photos and photos is None:
         raise UserError('`val_photos` needs `photos`')
@@ -73,7 +75,7 @@ def make_traffic_lights(
         raise UserError('`photo_annotations` needs `photos`')
     photo_split, skipped, lit = None, [], set()
     if photos is not None:
-        names = list_pictures(photos, 'photos')
+        names = image_names(photos, 'photos')
         beside = photos.resolve().parent / 'annotations' / 'instances.json'
         if photo_annotations is None and beside.is_file():
             photo_annotations = beside
@@ -82,12 +84,13 @@ def make_traffic_lights(
             skipped = [name for name in names if Path(name).name in lit]
             names = [name for name in names if Path(name).name not in lit]
         for name in names:
-            check_picture(photos / name)
-            read_picture(photos / name, cv2.IMREAD_REDUCED_COLOR_8)  # OpenCV knows fewer formats
+            check_image(photos / name)
+            # OpenCV reads fewer formats than Pillow.
+            read_image_file(photos / name, cv2.IMREAD_REDUCED_COLOR_8)
         photo_split = divide(names, recipe.val_fraction, set(val_photos) - lit, recipe.seed)
     light_split = None
     if lights is not None:
-        names = list_pictures(lights, 'lights')
+        names = image_names(lights, 'lights')
         for name in names:
             read_crop(lights / name)
         light_split = divide(names, recipe.val_fraction, set(), recipe.seed)
@@ -101,7 +104,7 @@ def make_traffic_lights(
         'skipped_photos': skipped,
         'counts': {},
     }
-    # First of all, so that an interrupted set is recognised as ours and can be overwritten.
+    # Written first, so that an interrupted set is recognised and can be overwritten.
     save_json(out / _META, meta)
     for split, number in zip(SPLITS, (recipe.num_train, recipe.num_val)):
         scenes = Scenes(photos, photo_split and photo_split[split])
@@ -112,11 +115,11 @@ def make_traffic_lights(
 
 
 def prepare_folder(out: Path, overwrite: bool) -> None:
-    """Make ``out``, or empty it of an earlier set if ``overwrite``.
+    """Create the folder ``out``, or remove an earlier set from it if ``overwrite`` is set.
 
     Raises:
-        UserError: it is a file, not writable, or holds something (without ``overwrite``: anything;
-            with it: anything but a set of ours).
+        UserError: ``out`` is a file, is not writable, or is neither empty nor an earlier set that may
+            be overwritten.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f'`out` {out}: is a file; name a folder')

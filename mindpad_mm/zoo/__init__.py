@@ -1,4 +1,4 @@
-"""The shipped checkpoints: small SSDs, alike within a family but for their padding. See MODEL_CARD.md."""
+"""The shipped checkpoints: small SSDs that differ only in padding within a family. See MODEL_CARD.md."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from mindpad_mm.core.errors import UserError
 
 _FOLDER = Path(__file__).parent
 _CONFIGS = _FOLDER.parent / '.mim' / 'configs'
-# Where the configs of a family are. The first is the one for all who ask for no other.
+# Family -> folder of its configs.
 FAMILIES = {'ssdlite256': 'traffic_light', 'ssd128': 'study'}
-_FIRST = next(iter(FAMILIES))
 
 
-def modes(family: str = _FIRST) -> list[str]:
-    """The padding modes there is a checkpoint for, ``zeros`` first.
+def modes(family: str = 'ssdlite256') -> list[str]:
+    """The padding modes with a checkpoint, ``zeros`` first.
+
+    Args:
+        family: A key of :data:`FAMILIES`.
 
     Raises:
         UserError: The zoo has no such family.
@@ -26,11 +28,15 @@ def modes(family: str = _FIRST) -> list[str]:
     return sorted(found, key=lambda mode: (mode != 'zeros', mode))
 
 
-def model_files(mode: str, family: str = _FIRST) -> tuple[Path, Path]:
-    """The config and the checkpoint of a mode.
+def model_files(mode: str, family: str = 'ssdlite256') -> tuple[Path, Path]:
+    """The config and the checkpoint of a padding mode.
+
+    Args:
+        mode: Padding mode.
+        family: A key of :data:`FAMILIES`.
 
     Raises:
-        UserError: The zoo has none.
+        UserError: The zoo has no such family, or no checkpoint of the mode in it.
     """
     if mode not in modes(family):
         raise UserError(f'the zoo has no {family} {mode!r}; it has {", ".join(modes(family))}')

@@ -1,4 +1,4 @@
-"""The main job on the shipped checkpoints: where each goes blind, and its mAP, side by side."""
+"""Compare the shipped checkpoints: a scan of each, and its mAP."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from mindpad_mm.traffic_lights.write import make_traffic_lights
 
 
 def run_demo(out: Path, stride: int, num_images: int) -> list[dict[str, Any]]:
-    """Scan and test every checkpoint of the zoo on drawn streets, and print the table.
+    """Scan and test the ``ssdlite256`` checkpoints on drawn streets, and print a table.
 
-    A scan or a set that is complete in ``out`` already is used again.
+    Complete scans and a complete test set in ``out`` are used again.
 
     Args:
-        out: Folder for the scans, the test set, ``demo.json`` and ``report.html``, in which the
-            scans stand side by side.
-        stride: Pixels between the positions of a scan.
-        num_images: Drawn images to measure mAP on.
+        out: Folder for the scans, the test set, ``demo.json`` and ``report.html``, which shows the
+            scans side by side.
+        stride: Pixels between positions of a scan.
+        num_images: Number of drawn images to measure mAP on.
 
     Returns:
-        A row of figures a checkpoint, as in ``demo.json``.
+        One row per checkpoint, as in ``demo.json``: mAP, AP.50, and the scan's mean score, blind
+        fraction and worst strip.
 
     Raises:
-        UserError: A number is not possible, or ``out`` holds something else.
+        UserError: A number is out of range, or ``out`` has other content.
     """
     if num_images < 1:
         raise UserError(f'`num_images` {num_images}: at least 1')
@@ -64,21 +65,21 @@ def run_demo(out: Path, stride: int, num_images: int) -> list[dict[str, Any]]:
 
 
 def _is_made(meta: Path, recipe: Recipe) -> bool:
-    """Whether the set of this recipe is there to its end."""
+    """Whether a complete set of this recipe exists."""
     made = json.loads(meta.read_text('utf-8')) if meta.is_file() else {}
     return made.get('recipe') == asdict(recipe) and set(made['counts']) == set(SPLITS)
 
 
 def _row(mode: str, scan: ScanResult, metrics: dict[str, float]) -> dict[str, Any]:
-    (figures,) = scan.info.statistics['maps']
-    strips = {name: figures[name] for name in ('worst_row', 'worst_col')}
+    (statistics,) = scan.info.statistics['maps']
+    strips = {name: statistics[name] for name in ('worst_row', 'worst_col')}
     worst = min(strips, key=lambda name: strips[name]['mean'])
     return {
         'padding': mode,
         'mAP': metrics['coco/bbox_mAP'],
         'AP.50': metrics['coco/bbox_mAP_50'],
-        'mean score': figures['mean'],
-        'blind fraction': figures['blind_fraction'],
+        'mean score': statistics['mean'],
+        'blind fraction': statistics['blind_fraction'],
         'worst strip': {'axis': worst[len('worst_') :], **strips[worst]},
         'report': str(scan.folder / 'report.html'),
     }

@@ -1,4 +1,4 @@
-"""A Runner's checkpoint made fit to ship."""
+"""Reduce a training checkpoint to what is distributed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ _META = ('dataset_meta', 'epoch', 'iter', 'seed', 'mmengine_version')
 
 
 def publish(checkpoint: str | Path, out: str | Path, half: bool = False) -> None:
-    """Keep a checkpoint's weights and what describes them; drop the optimizer and the run's paths.
+    """Keep a checkpoint's weights and classes; drop the optimizer, and the config with its paths.
 
     Args:
-        checkpoint: What a Runner saved.
+        checkpoint: Checkpoint of an MMEngine Runner.
         out: File to write.
-        half: Store kernels in half precision; a model that loads them has them in its own again.
+        half: Store convolution kernels in half precision. Loading converts them to the model's
+            precision.
 
     Raises:
         UserError: ``checkpoint`` cannot be read.

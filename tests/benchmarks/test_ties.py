@@ -51,7 +51,7 @@ class Head(nn.Module):
 
 
 class Detector(nn.Module):
-    """Holds the head; of its two candidates only the first is on the object."""
+    """A detector with this head; only the first of its two candidates is on the object."""
 
     def __init__(self):
         super().__init__()

@@ -55,9 +55,9 @@ def test_a_line_three_deviations_off_has_index_three_on_its_side_alone():
     maps[:, :, :, -1] += 3
     bias = border_bias(maps)
     assert bias['right'] == pytest.approx(3, abs=0.1)
-    # What chance explains is taken off.
+    # The sampling variance of the steps is subtracted.
     assert max(bias[side] for side in ('top', 'bottom', 'left')) < 0.02
-    # In its own units: loud channels and silent ones change nothing.
+    # The index does not depend on the scale of the responses, nor on constant channels.
     loud = torch.cat([1000 * maps, torch.zeros_like(maps)], 1)
     assert border_bias(loud) == pytest.approx(bias)
 
@@ -79,7 +79,7 @@ def test_the_distance_of_samples_is_scipys_also_with_ties(n, m, values, seed):
 
 
 def counter(mode):
-    """A network whose second map counts real cells under the window: it knows where it stands."""
+    """A network whose second map has the number of cells inside the map under each window."""
     model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 2, 3, padding=1, bias=False))
     with torch.no_grad():
         model[0].weight.mul_(0.01)
@@ -94,7 +94,7 @@ def counter(mode):
     )
 
 
-def test_the_channel_that_knows_the_border_is_counted_and_no_other():
+def test_only_the_padding_aware_channel_is_counted():
     result = check_artifacts(counter('zeros'), modes=['reflect'])
     assert [layer.aware for layer in result.responses['zeros']] == [0, 1]
     assert [layer.aware for layer in result.responses['reflect']] == [0, 0]
@@ -119,20 +119,20 @@ def zoo_result():
     return check_artifacts(subject, modes=['reflect', 'circular'], layers=layers)
 
 
-def test_a_trained_detector_knows_its_border_by_zeros_and_by_no_continuation(zoo_result):
+def test_a_trained_detector_has_border_bias_with_zeros_but_not_with_reflect_or_circular(zoo_result):
     zeros, reflect, circular = (zoo_result.summary(m) for m in ('zeros', 'reflect', 'circular'))
     assert zeros['mean'] > 0.5 > 0.3 > reflect['mean']
     assert zeros['aware'] > zeros['channels'] / 2
     assert reflect['aware'] < zeros['channels'] / 50
-    # Random images go on as circular padding does: no place is the border.
+    # Random images are periodic, so circular padding continues them exactly.
     assert circular['mean'] < 0.2
     assert circular['aware'] == 0
-    # One-sided padding: the strided, even-sized first layer of a stage does not see the far side.
+    # Uneven padding: the strided first layer of a stage does not read it at the bottom and right.
     bias = next(r for r in zoo_result.responses['zeros'] if r.name.endswith('layer3.0.conv1')).bias
     assert bias['random']['bottom'] < bias['random']['top'] / 2
 
 
-def test_figures_table_picture_and_advice_agree(zoo_result):
+def test_numbers_table_figure_and_advice_agree(zoo_result):
     data = json.loads(json.dumps(zoo_result.to_json()))
     layers = data['modes']['zeros']['layers']
     assert [layer['name'] for layer in layers] == [r.name for r in zoo_result.responses['zeros']]
@@ -143,7 +143,7 @@ def test_figures_table_picture_and_advice_agree(zoo_result):
     assert picture.getvalue().startswith(b'\x89PNG')
 
 
-def test_a_network_in_which_nothing_pads_is_looked_at_in_no_other_mode():
+def test_a_network_without_padding_is_not_compared_with_other_modes():
     subject = Subject(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)).eval(), (24, 24))
     result = check_artifacts(subject)
     assert list(result.responses) == ['none']

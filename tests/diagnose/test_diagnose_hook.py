@@ -24,7 +24,7 @@ SIZE = (24, 32)
 
 
 class Net(BaseModel):
-    """With all that training moves or draws: batch norm's statistics, dropout, a frozen stage."""
+    """A network with batch norm, dropout and a frozen stage, which the hook must not affect."""
 
     def __init__(self):
         super().__init__()
@@ -45,7 +45,7 @@ class Net(BaseModel):
 
 
 class Watch(Hook):
-    """Keeps what a batch and the modules' modes are at every iteration."""
+    """Stores the batch and the modes of the modules at every iteration."""
 
     priority = 'VERY_LOW'
 
@@ -103,7 +103,7 @@ def test_training_is_the_same_with_and_without(tmp_path):
     ours, theirs = with_hook.model.state_dict(), without.model.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
     assert 'train/border_bias' in with_hook.message_hub.log_scalars
-    # The frozen stage is frozen still, the rest trains.
+    # The frozen stage is still in evaluation mode, and the other modules are in training mode.
     assert not with_hook.model.frozen.training
     assert with_hook.model.head.training
 
@@ -129,7 +129,7 @@ def test_scalars_arrive_at_local_and_tensorboard_backends(tmp_path):
         assert [event.step for event in board.Scalars(name)] == [2, 4]
         values = [event.value for event in board.Scalars(name)]
         assert values == pytest.approx([logged[step][name] for step in (2, 4)])
-    # The text log has the mean beside the loss.
+    # The text log shows the mean next to the loss.
     (text,) = (tmp_path / 'run').glob('*/*.log')
     assert 'border_bias: ' in text.read_text()
 

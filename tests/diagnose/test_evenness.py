@@ -33,7 +33,7 @@ def layers_of(module, *size):
 
 
 def touched(size, before, after, kernel, stride, dilation, results):
-    """How far beyond the map the first and the last cell under a window lie, (before it, after it)."""
+    """Cells by which windows reach beyond the map, (before, after)."""
     under = {
         window * stride + tap * dilation - before
         for window in range(results)
@@ -65,7 +65,7 @@ def test_a_convolution_consumes_what_its_windows_touch(size, geometry):
     expected = touched(size, padding, padding, kernel, stride, dilation, results)
     assert found.slide.results == (results, results)
     assert found.consumed[:2] == found.consumed[2:] == expected
-    # The paper's own condition.
+    # The condition of the paper.
     consumed = stride * (results - 1) + dilation * (kernel - 1) + 1
     assert all(found.even) == (size + 2 * padding == consumed)
     assert found.unused == (0, size + 2 * padding - consumed) * 2
@@ -187,8 +187,8 @@ def test_sizes_of_a_usual_network_follow_the_papers_rule():
     assert 'widths 289, 321' in found.advice()
 
 
-def test_where_no_size_is_even_it_says_how_far_one_gets():
-    # One wants odd maps, the other, on the same map, even ones.
+def test_without_an_even_size_the_best_size_is_reported():
+    # The first layer is even on odd maps, the second on even maps of the same size.
     class Both(nn.Module):
         def __init__(self):
             super().__init__()
@@ -202,9 +202,9 @@ def test_where_no_size_is_even_it_says_how_far_one_gets():
     assert 'No height or width of 20 to 72 is even throughout' in found.advice()
 
 
-def test_an_axis_alone_without_an_even_size_is_the_one_that_is_spoken_of():
+def test_only_the_axis_without_an_even_size_is_reported():
     class Sideways(nn.Module):
-        """Its widths must be even, and odd; its heights odd."""
+        """Even heights are found; along the width, the two layers contradict each other."""
 
         def __init__(self):
             super().__init__()
@@ -221,7 +221,7 @@ def test_an_axis_alone_without_an_even_size_is_the_one_that_is_spoken_of():
 
 
 class Fastidious(nn.Module):
-    """It refuses heights other than 4 a + 2, as those do whose patches or branches must fit."""
+    """A network that only accepts heights of 4 a + 2, as patches or branches can require."""
 
     def __init__(self):
         super().__init__()
@@ -236,9 +236,9 @@ class Fastidious(nn.Module):
         return result
 
 
-def test_a_size_at_which_the_network_does_not_run_is_not_spoken_of():
+def test_sizes_at_which_the_network_cannot_run_are_not_suggested():
     found = check_evenness(Subject(Fastidious(), (42, 42)))
-    # Multiples of 8 get one layer further before an uneven one, and those of 8 a + 4 are even throughout.
+    # At multiples of 8 one more layer is even, and at 8 a + 4 all are; but both are refused.
     assert 'No height or width of 21 to 74 at which it runs is even throughout' in found.advice()
     assert 'at 42 the first 1 of 3 strided layers are' in found.advice()
     found.plot()
@@ -255,7 +255,7 @@ def test_an_input_that_the_network_refuses_is_one_clear_line():
     assert check_evenness(Subject(vit.eval(), (64, 64))).is_even
 
 
-def test_the_pipelines_ratio_and_the_divisor_are_spoken_of(tmp_path):
+def test_advice_mentions_the_aspect_ratio_and_the_divisor(tmp_path):
     (tmp_path / 'config.py').write_text(
         "_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'\n"
         "custom_imports = dict(imports=['mindpad_mm'])\n"
@@ -265,12 +265,12 @@ def test_the_pipelines_ratio_and_the_divisor_are_spoken_of(tmp_path):
         'keep_ratio=False',
         "type='Pad'",
         'pad_size_divisor=1',
-        'AnchorGenerator goes by',
+        'AnchorGenerator depends on',
     ):
         assert words in found.advice()
 
 
-def test_table_picture_and_json_agree():
+def test_table_figure_and_json_agree():
     config, checkpoint = model_files('zeros')
     found = check_evenness(Subject.load(str(config), str(checkpoint)), radius=2)
     written = json.loads(json.dumps(found.to_json()))

@@ -1,4 +1,4 @@
-"""Asymmetry of filters with known asymmetry."""
+"""The asymmetry of filters equals known values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_mirror_images_are_symmetric_and_their_negatives_are_not():
     assert asymmetry(ramp, 0) == 0
     assert asymmetry(ramp.T, 0) == 1
     assert asymmetry(ramp + ramp.T, 0) == asymmetry(ramp + ramp.T, 1)
-    # 1 2 3: its mirror image differs by 2 at either end, of 6 in all.
+    # 1 2 3 and its mirror image differ by 2 at both ends: 4 / (2 * 6).
     assert asymmetry(np.array([[1.0, 2, 3]]), 1) == pytest.approx(4 / 12)
 
 
@@ -51,7 +51,7 @@ def test_filters_without_a_preference_exceed_chance_one_time_in_twenty():
 
 
 class TwoStrided(nn.Module):
-    """One convolution that pads unevenly at even sizes, and one that does not at any of them."""
+    """At even sizes, one convolution pads unevenly along both axes and one only along y."""
 
     def __init__(self):
         super().__init__()
@@ -65,7 +65,7 @@ class TwoStrided(nn.Module):
 
 @pytest.fixture
 def leaning():
-    """Both lean to the right."""
+    """The filters of both convolutions are asymmetric along x."""
     torch.manual_seed(0)
     model = TwoStrided()
     for layer in (model.uneven, model.even):
@@ -81,7 +81,7 @@ def test_filters_are_flagged_where_they_lean_and_padding_is_uneven(leaning):
     assert uneven.flagged
     assert uneven.leaning == (False, True)
     assert uneven.uneven == (True, True)
-    # Its own rows are read at one side only, but along y it has nothing to lean with.
+    # It pads unevenly along y, where its kernel has one cell and cannot be asymmetric.
     assert even.y is None
     assert even.leaning == (False, True)
     assert not even.flagged
@@ -110,7 +110,7 @@ def test_the_mean_filter_is_over_all_channels():
     np.testing.assert_allclose(found.mean, expected, rtol=1e-12)
 
 
-def test_table_picture_and_json_agree(leaning):
+def test_table_figure_and_json_agree(leaning):
     found = check_filters(Subject(leaning, (20, 20), 'two'))
     written = json.loads(json.dumps(found.to_json()))['layers']
     assert [layer['layer'] for layer in written] == [row[0] for row in found.table().rows]

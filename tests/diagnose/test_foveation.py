@@ -28,7 +28,7 @@ NUMPY = {'reflect': 'reflect', 'symmetric': 'symmetric', 'replicate': 'edge', 'c
 
 
 def one_by_one(size, kernel, mode, padding, stride, dilation):
-    """Walk over all windows and taps of a padded map whose cells know where they come from."""
+    """Count the reads of each cell by a loop over all windows and taps of a map of cell indices."""
     rows, cols = size
     names = np.arange(rows * cols).reshape(size)
     if mode in NUMPY:
@@ -90,7 +90,7 @@ def test_a_pair_of_modes_counts_each_axis_by_its_own():
 
 
 def linearised(model):
-    """The same network, its convolutions all ones, one channel, nothing at one place done."""
+    """The same network with one channel, all weights 1 and no pointwise functions."""
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.ones_(layer.weight)
@@ -100,7 +100,7 @@ def linearised(model):
 
 
 class Branches(nn.Module):
-    """Strides, dilation, a residual sum, an average pooling, a branch, and resizing."""
+    """A network with strides, dilation, a residual sum, average pooling, a branch and resizing."""
 
     def __init__(self):
         super().__init__()
@@ -163,11 +163,11 @@ def chain(depth, kernel=3):
     )
 
 
-def test_counts_are_whole_where_floats_and_64_bits_end():
+def test_counts_are_exact_beyond_64_bits():
     size = 9, 11
     usage = pixel_usage(ShapeRunner(Subject(chain(30), size)).run(size))
     assert usage.counts.dtype == object
-    # One axis at a time, in Python's integers.
+    # Expected counts in Python's integers, one axis at a time.
     axes = []
     for cells in size:
         counts = [1] * cells
@@ -190,7 +190,7 @@ def test_disparity_grows_with_depth_and_shrinks_with_size():
     assert by_depth[0] < by_depth[-1]
 
     def share(side):
-        """Of the image, used less than nine tenths of the most."""
+        """Share of the pixels that are used less than 0.9 times as often as the most used one."""
         counts = pixel_usage(ShapeRunner(Subject(chain(8), (side, side))).run((side, side))).counts
         return (counts < 0.9 * counts.max()).mean()
 
@@ -225,14 +225,14 @@ def test_branches_of_other_sizes_meet_centre_on_centre():
     np.testing.assert_array_equal(pixel_usage(run((6, 6), FULL)).counts, np.full((6, 6), 10))
 
 
-def test_the_figures_of_vgg19_up_to_its_last_convolution():
+def test_the_published_numbers_of_vgg19_up_to_its_last_convolution():
     with torch.device('meta'):  # nothing but shapes is wanted
         model = torchvision.models.vgg19()
     found = check_foveation(Subject(model, (224, 224), 'vgg19'), upto='features.34')
     disparity = {s.label: s.usage.disparity for s in found.schemes if s.usage is not None}
     assert found.own.label == 'zeros (as it is)'
     assert disparity['circular'] == disparity['symmetric'] == 1
-    # Maps that grow are odd at times, and the pooling leaves out a row.
+    # With full padding some maps are odd, and pooling skips their last row.
     assert 1 < disparity['full'] < 1.01
     assert disparity['zeros (as it is)'] > disparity['reflect'] > disparity['partial'] > 1
     assert found.own.usage.counts.max() < 9**16
@@ -243,7 +243,7 @@ def test_the_figures_of_vgg19_up_to_its_last_convolution():
     assert 'too small' in valid.problem
 
 
-def test_a_lattice_of_strides_is_smoothed_away_and_the_border_is_not():
+def test_smoothing_removes_the_pattern_of_strides_and_keeps_the_border():
     lattice = Usage(np.tile([[1, 2], [2, 4]], (8, 8)))
     assert lattice.disparity == 4
     assert lattice.smooth_disparity(2) == pytest.approx(1)
@@ -260,7 +260,7 @@ def test_sides_tell_which_border_is_used_less():
     assert Usage(counts).sides() == pytest.approx((1, 0.5, 2, 1))
 
 
-def test_table_picture_and_json_agree():
+def test_table_figure_and_json_agree():
     model = nn.Sequential(nn.Conv2d(3, 2, 3, 2, 1), nn.Conv2d(2, 2, 3, 1, 1))
     found = check_foveation(Subject(model, (20, 24), 'two layers'))
     written = json.loads(json.dumps(found.to_json()))
@@ -290,7 +290,7 @@ def test_a_network_of_several_modes_is_counted_as_it_is_too():
     np.testing.assert_array_equal(found.own.usage.counts, expected)
 
 
-def test_advice_says_what_is_not_used_and_names_a_mode_only_where_there_is_one():
+def test_advice_counts_unused_pixels_and_names_the_mode_if_there_is_one():
     sparse = nn.Sequential(nn.Conv2d(3, 1, 3, 1, 1), nn.MaxPool2d(1, 2))
     advice = check_foveation(Subject(sparse, (9, 9)), modes=['zeros']).advice()
     assert 'With zeros padding the most used pixel is used' in advice
@@ -304,16 +304,16 @@ def test_advice_says_what_is_not_used_and_names_a_mode_only_where_there_is_one()
     assert advice.startswith('As it is, the most used pixel')
 
 
-def test_a_network_that_refuses_larger_maps_is_told_to_under_full_padding():
+def test_advice_says_that_the_network_cannot_run_with_full_padding():
     patches = torchvision.models.VisionTransformer(32, 16, 1, 1, 8, 8).eval()
     found = check_foveation(Subject(patches, (32, 32), 'torchvision:patches'))
     assert [scheme.usage is None for scheme in found.schemes] == [False, True]
     assert 'With full padding it cannot run: shape ' in found.advice()
 
 
-def test_a_network_that_divides_by_its_maps_is_told_to_refuse_those_that_vanish():
+def test_advice_says_that_the_network_cannot_run_without_padding():
     class Merges(nn.Module):
-        """As NAS-FPN's cells do: a larger map is pooled by its ratio to a smaller one."""
+        """Pools a larger map by its ratio to a smaller one, like the cells of NAS-FPN."""
 
         def __init__(self):
             super().__init__()
@@ -344,7 +344,7 @@ class Rolls(nn.Module):
         return self.conv(x.roll(1, 2))
 
 
-def test_what_cannot_be_counted_is_one_clear_line():
+def test_networks_that_cannot_be_counted_are_one_clear_line():
     with pytest.raises(UserError, match=r'cannot be counted through .*roll'):
         check_foveation(Subject(Rolls(), (8, 8)))
     with pytest.raises(UserError, match=r"no convolution or pooling 'neck'; it runs 0, 1"):

@@ -76,7 +76,7 @@ def test_every_layer_of_torchvisions_classifiers_is_seen_once(name):
     assert list(found) == list(found.values())
 
 
-def test_what_cannot_be_seen_is_said_in_one_line_and_no_hook_stays_behind():
+def test_errors_are_one_line_and_leave_no_hooks():
     subject = Subject(
         nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(8, 1)), (4, 4), 'net'
     )
@@ -125,10 +125,10 @@ def test_a_photo_covers_any_window_at_its_own_aspect(height, width, window_heigh
 def test_random_images_have_no_border_and_the_spectrum_of_photos():
     images = np.stack(random_images((96, 96), 24, 0)).astype(float)
     assert np.array_equal(random_images((96, 96), 2, 0)[1], images[1])
-    # A seam would show as a larger step from the last column to the first than anywhere else.
+    # If the noise were not periodic, the step from the last column to the first would be larger.
     steps = np.abs(np.diff(images, axis=2, append=images[:, :, :1])).mean((0, 1, 3))
     assert steps[-1] < steps.mean() + 4 * steps.std()
     power = np.square(np.abs(np.fft.rfft(images - images.mean((1, 2), keepdims=True), axis=2)))
     power = power.mean((0, 1, 3))
-    # Power along a line of a two-dimensional 1 / f field falls as 1 / f: halved, not flat.
+    # The power along a line of a two-dimensional 1 / f field falls as 1 / f.
     assert 1.5 < power[6:10].mean() / power[14:18].mean() < 3

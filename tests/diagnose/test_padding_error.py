@@ -1,4 +1,4 @@
-"""The deviation is zero where padding is exact or out of reach; elsewhere it equals its definition."""
+"""The deviation equals its definition; it is zero if padding is exact or out of reach."""
 
 from __future__ import annotations
 
@@ -125,8 +125,8 @@ def test_layers_that_cannot_be_compared_are_named():
     result = check_padding_error(Subject(model, (32, 32)), modes=['zeros'], margin=16)
     assert [layer.name for layer in result.layers] == ['0', '3', '6']
     assert result.left_out == {
-        '9': 'its map of 2 x 2 cells is all border',
-        '13': 'its map of 1 x 1 cells is all border',
+        '9': 'its map of 2 x 2 cells has no interior',
+        '13': 'its map of 1 x 1 cells has no interior',
     }
 
 
@@ -146,7 +146,7 @@ def test_layers_that_cannot_be_compared_are_named():
     ],
     ids=['small photo', 'mode', 'nothing pads', 'fine', 'one size only'],
 )
-def test_what_a_user_can_mend_is_said_in_one_line(model, photos, modes, message):
+def test_errors_of_the_user_are_one_line(model, photos, modes, message):
     subject = Subject(model, (32, 32))
     if message is None:
         check_padding_error(subject, photos, modes, margin=16)
@@ -173,12 +173,12 @@ def test_on_real_photos_zeros_deviate_more_than_any_mirror(zoo):
     assert result.ranking()[-1] == 'zeros'
     deep = next(layer for layer in result.layers if layer.name == 'backbone.layer3.1.conv2')
     rings = deep.rings('zeros')
-    # Deep into the image, and then gone.
+    # The deviation reaches far into the image, but not everywhere.
     assert rings[0] > 0.5 > 0.1 > rings[4] > 1e-4
     assert 32 <= deep.reach('zeros') <= 80
 
 
-def test_figures_table_picture_and_advice_agree_on_drawn_streets(zoo):
+def test_numbers_table_figure_and_advice_agree_on_drawn_streets(zoo):
     result = check_padding_error(zoo, layers=['backbone.*'])
     assert set(result.modes) >= {
         'zeros',

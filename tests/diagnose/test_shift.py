@@ -30,7 +30,7 @@ SIZE = (40, 48)
 
 
 class Whereabouts(nn.Module):
-    """A classifier that says where the light is: logit 0 is its mean place along an axis, 0..1."""
+    """A classifier whose logit 0 is the mean position of the light along an axis, 0..1."""
 
     def __init__(self, axis):
         super().__init__()
@@ -90,7 +90,9 @@ sides = st.integers(1, 12)
 
 
 @given(st.data(), sides, sides, sides, sides, sides, sides)
-def test_what_a_frame_shows_of_the_object_is_what_is_painted_in_it(data, height, width, h, w, y, x):
+def test_the_visible_box_is_that_of_the_objects_pixels_in_the_frame(
+    data, height, width, h, w, y, x
+):
     frame = (height, width)
     scene = np.zeros((max(2 * height, y + h), max(2 * width, x + w), 3), np.uint8)
     scene[y : y + h, x : x + w] = 1
@@ -139,7 +141,7 @@ def test_a_detectors_score_is_what_mmdetection_says_of_the_same_pixels(zoo, foll
     assert subject.model.bbox_head.test_cfg == before
 
 
-def test_figures_table_picture_and_advice_agree(followed):
+def test_numbers_table_figure_and_advice_agree(followed):
     data = json.loads(json.dumps(followed.to_json()))
     assert list(data['tracks']) == [row[0] for row in followed.table().rows]
     for track in data['tracks'].values():
@@ -172,7 +174,7 @@ def test_an_annotated_object_is_followed_in_its_own_photo_as_far_as_it_reaches(t
     subject = Subject(Whereabouts(1), SIZE)
     result = check_shift(subject, from_coco=ann_file, ann_id=7, label='0', step=1)
     assert result.box == (8, 6)
-    # 70 - 48 columns to spare, the frame starting at 33 - 24.
+    # The frame starts at column 33 - 24 and can move over 70 - 48 columns.
     assert result.tracks['right'].shifts[-1] == 9
     assert result.tracks['left'].shifts[-1] == 70 - 48 - 9
     row, column = result.place
@@ -182,7 +184,7 @@ def test_an_annotated_object_is_followed_in_its_own_photo_as_far_as_it_reaches(t
     assert result.to_json()['nine']['top left'] is None
 
 
-def test_what_a_user_can_mend_is_said_in_one_line(tmp_path, zoo):
+def test_errors_of_the_user_are_one_line(tmp_path, zoo):
     ann_file = annotations(tmp_path)
     places = Subject(Whereabouts(1), SIZE)
     for subject, arguments, message in (
@@ -213,7 +215,7 @@ def test_what_a_user_can_mend_is_said_in_one_line(tmp_path, zoo):
         ((100, 10, 5, 5), r'annotation 7 lies outside its photo: \[100, 10, 5, 5\]'),
     ],
 )
-def test_an_annotated_object_that_cannot_be_followed_is_told(tmp_path, box, message):
+def test_an_unsuitable_annotation_is_an_error(tmp_path, box, message):
     with pytest.raises(UserError, match=message):
         check_shift(
             Subject(Whereabouts(1), SIZE), from_coco=annotations(tmp_path, box), ann_id=7, label='0'
@@ -227,7 +229,7 @@ def test_an_annotated_box_ends_with_its_photo(tmp_path):
     assert result.statistics('left')['min'] > 0
 
 
-def test_a_size_that_the_classifier_refuses_is_told():
+def test_a_size_that_the_classifier_refuses_is_an_error():
     class Refuses(Whereabouts):
         def forward(self, x):
             raise AssertionError(f'wrong size {tuple(x.shape[-2:])}')
@@ -236,7 +238,7 @@ def test_a_size_that_the_classifier_refuses_is_told():
         check_shift(Subject(Refuses(0), SIZE), [DARK], LAMP, 8, label='0')
 
 
-def test_of_an_object_that_the_network_does_not_know_nothing_is_claimed():
+def test_advice_says_that_the_network_does_not_know_the_object():
     subject = Subject.load('torchvision:mobilenet_v2', input_size=(64, 64))
     result = check_shift(subject, [DARK], step=40)
     assert 'does not know the object' in result.advice()

@@ -33,7 +33,7 @@ def test_a_detectors_input_and_head_outputs_are_those_of_mmdetection(zoo):
     expected = zoo.model.data_preprocessor({'inputs': inputs})['inputs']
     batch = zoo.preprocess(images)
     torch.testing.assert_close(batch, expected, rtol=0, atol=0)
-    # The same order of the pixels in memory, for the same order of the sums.
+    # The same memory format, so that sums are rounded in the same order.
     expected = expected.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         for ours, theirs in zip(zoo.dense(batch), zoo.model(expected, mode='tensor')):
@@ -79,7 +79,7 @@ def test_a_mode_is_tried_without_a_second_copy_of_the_weights(zoo):
         ('sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py', 'neck'),
     ],
 )
-def test_of_heads_that_do_not_slide_only_what_comes_before_is_run(config, last, tmp_path):
+def test_heads_that_are_not_dense_are_not_run(config, last, tmp_path):
     path = tmp_path / 'config.py'
     path.write_text(f"_base_ = 'mmdet::{config}'")
     subject = Subject.load(str(path), input_size=(96, 128))

@@ -1,4 +1,4 @@
-"""All checks in one run: what is run, written and printed."""
+"""All checks in one run: their order, files, output and errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Counted(Diagnosis):
 
 @pytest.fixture
 def counting(monkeypatch):
-    """The checks, and one of a user's own."""
+    """The registered checks with an additional one."""
     monkeypatch.setitem(
         CHECKS, 'counted', lambda _, settings, photos: Counted(photos, settings.seed)
     )
@@ -98,13 +98,13 @@ def test_tables_and_advice_are_printed_as_they_are(subject, counting):
     assert text.rstrip().endswith('Take [more] photos.')
 
 
-def test_a_mistake_is_told_before_anything_runs(subject, monkeypatch):
+def test_wrong_settings_are_reported_before_anything_runs(subject, monkeypatch):
     monkeypatch.setitem(CHECKS, 'evenness', None)
     with pytest.raises(UserError, match="no check 'eveness'; choose from evenness, artifacts"):
         diagnose(subject, DiagnoseSettings(checks=['evenness', 'eveness']))
 
 
-def test_a_folder_that_cannot_be_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot make folder'):
         make_folder(tmp_path / 'file')
@@ -133,7 +133,7 @@ def test_a_check_that_is_not_possible_does_not_stop_the_others(
         suite.insist_on(['counted', 'evenness'])
 
 
-def test_where_nothing_is_possible_it_is_an_error_whoever_asked(subject, monkeypatch):
+def test_it_is_an_error_if_no_check_is_possible(subject, monkeypatch):
     monkeypatch.setitem(CHECKS, 'evenness', refuse)
     with pytest.raises(UserError, match='it has no light'):
         diagnose(subject, DiagnoseSettings(checks=['evenness'])).insist_on([])
@@ -156,7 +156,7 @@ def test_modes_reach_the_checks_that_compare_them(subject):
         ),
     )
     assert [*suite.diagnoses['artifacts'].responses] == ['zeros', 'circular', 'partial']
-    # With the mode the network has, or there would be nothing to recommend a change from.
+    # The network's own mode is included, because the advice compares with it.
     assert suite.diagnoses['padding_error'].modes == ['zeros', 'circular', 'partial']
     labels = [scheme.label for scheme in suite.diagnoses['foveation'].schemes]
     assert labels == ['as it is', 'circular', 'partial', 'valid', 'full']

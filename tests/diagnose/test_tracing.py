@@ -19,7 +19,7 @@ SLIDING = nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d
 
 
 def maps_of(model, run):
-    """Layer, size of its input and of its result, as hooks on the layers see them."""
+    """Name, input size and output size of each call of a layer, recorded by hooks."""
     seen = []
 
     def hook(name):
@@ -88,7 +88,7 @@ def test_layers_that_run_twice_are_told_apart():
 
 
 class Pooled(nn.Sequential):
-    """Pools to a given size as functions with names for their arguments."""
+    """Calls adaptive pooling functions with keyword arguments."""
 
     def forward(self, x):
         x = F.adaptive_max_pool2d(self[0](x), output_size=(5, 4), return_indices=False)

@@ -1,4 +1,4 @@
-"""A real browser to open pages in: headless Chromium, spoken to over its DevTools protocol."""
+"""Headless Chromium for tests of pages, controlled over its DevTools protocol."""
 
 from __future__ import annotations
 
@@ -29,12 +29,17 @@ _PATIENCE = 30.0
 
 
 def find_chromium() -> str | None:
-    """The browser's program; None where there is none."""
+    """Path of the browser; None if none is installed."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 class Browser:
-    """One tab. ``requests`` are the addresses it asked for, ``errors`` what its scripts threw."""
+    """A browser with one tab.
+
+    Attributes:
+        requests: URLs that the page requested.
+        errors: Exceptions of its scripts.
+    """
 
     def __init__(self, program: str, profile: Path) -> None:
         self.process = subprocess.Popen(
@@ -61,7 +66,7 @@ class Browser:
             raise
 
     def _port(self, file: Path) -> list[str]:
-        """Port and path, which the browser writes down once it listens."""
+        """Port and path of the protocol, from a file that the browser writes when it is ready."""
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end and self.process.poll() is None:
             lines = file.read_text().split() if file.exists() else []
@@ -71,7 +76,7 @@ class Browser:
         raise RuntimeError('the browser did not start')
 
     def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """Call a method of the protocol and wait for its answer."""
+        """Call a method of the protocol and return its result."""
         number = next(self._numbers)
         message = {'id': number, 'method': method, 'params': params}
         if self.session:
@@ -92,7 +97,7 @@ class Browser:
             self.errors.append(details.get('exception', {}).get('description', details['text']))
 
     def run(self, expression: str) -> Any:
-        """The value of a JavaScript expression; promises are waited for."""
+        """Value of a JavaScript expression; promises are awaited."""
         answer = self.send(
             'Runtime.evaluate', expression=expression, returnByValue=True, awaitPromise=True
         )
@@ -100,7 +105,7 @@ class Browser:
         return answer['result'].get('value')
 
     def wait_for(self, expression: str) -> Any:
-        """The expression's value once it is true."""
+        """Wait until a JavaScript expression is true, and return its value."""
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
             value = self.run(expression)
@@ -124,16 +129,16 @@ class Browser:
         self.wait_for(f'location.href === "{page.as_uri()}" && document.readyState === "complete"')
 
     def mouse(self, x: float, y: float, kind: str = 'mouseMoved', **more: Any) -> None:
-        """A real mouse event at a point of the window."""
+        """Send a mouse event at a point of the window."""
         self.send('Input.dispatchMouseEvent', type=kind, x=x, y=y, **more)
 
     def key(self, name: str, modifiers: int = 0) -> None:
-        """Press and release a key; modifiers: 8 is Shift."""
+        """Press and release a key. Modifiers: 8 for Shift."""
         for kind in ('keyDown', 'keyUp'):
             self.send('Input.dispatchKeyEvent', type=kind, key=name, code=name, modifiers=modifiers)
 
     def close(self) -> None:
-        """End the browser."""
+        """Close the browser."""
         self.socket.close()
         self.process.terminate()
         try:

@@ -1,4 +1,4 @@
-"""Tables and page of a comparison made up by hand."""
+"""Tables and page of a comparison with given values."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def test_values_come_with_their_deviation_and_differences_with_their_interval(co
     assert cells(changes, 'zones, variance')[1] == '+0.0100 [-0.0100, +0.0300]'
 
 
-def test_what_is_undefined_everywhere_has_no_row(comparison):
+def test_metrics_that_are_undefined_everywhere_have_no_row(comparison):
     names = dict(metric_names(comparison))
     rows = [row[0] for row in comparison_tables(comparison)[0].rows]
     assert set(names.values()) - set(rows) == {'mAP zone 4, centre'}
 
 
-def test_page_tells_what_is_sure_and_takes_names_as_text(comparison):
+def test_page_marks_decided_differences_and_escapes_names(comparison):
     report_comparison(comparison)
     page = (comparison.folder / 'report.html').read_text(encoding='utf-8')
     listed = re.findall('<li><b>(.*?)</b>: (.*)</li>', page)
@@ -84,7 +84,7 @@ def test_a_single_run_is_shown_without_differences(comparison):
     assert (comparison.folder / 'report.html').read_text().count('data:image/png') == 1
 
 
-def test_without_any_interval_nothing_is_said_to_be_told_apart_or_not(comparison):
+def test_without_intervals_no_difference_is_judged(comparison):
     for name in comparison.entries[1].differences:
         for one in comparison.entries[1:]:
             one.differences[name] = Metric(0.01)

@@ -1,4 +1,4 @@
-"""What a page carries is what the scan holds."""
+"""The data in a page equal those of the scan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A diagnosis's page holds every check, and nothing that has to be loaded."""
+"""The page of a diagnosis shows every check and loads no other files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: what one points at is what scan.npz holds."""
+"""The page of a scan in a browser shows the values of scan.npz."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scans(make_scan):
 
 @pytest.fixture(scope='module')
 def pages(scans, tmp_path_factory):
-    """Files: the page of the first scan, and that of both."""
+    """Files: the page of one scan, and the page of two scans."""
     folder = tmp_path_factory.mktemp('pages')
     write_page(scans[:1], folder / 'one.html')
     write_page(scans, folder / 'both.html')
@@ -47,7 +47,7 @@ def open_page(browser, page, **window):
 
 @pytest.fixture
 def scan(browser, scans, pages):
-    """The scan whose page is open, at its first scene, object and size."""
+    """The scan of the open page, which shows its first scene, object and size."""
     if not browser.run(f'location.href === "{pages[0].as_uri()}"'):
         open_page(browser, pages[0])
     browser.mouse(0, 0)
@@ -77,7 +77,7 @@ def stored(scan):
 
 
 def point_at(browser, selector, scan, row, col):
-    """Move the mouse onto a position of a map, found by where its axes lie on the screen."""
+    """Move the mouse to a position of a map; its screen coordinates follow from the map's axes."""
     area = f"document.querySelector('{selector} .nsewdrag')"
     browser.run(f'{area}.scrollIntoView({{block: "center", behavior: "instant"}})')
     x, y, width, height = browser.run(
@@ -97,7 +97,7 @@ def readout(browser):
 
 
 def said(browser, scan, row, col):
-    """The readout's lines on the scores, once it is about this position."""
+    """Lines of scores in the readout, as soon as it shows this position."""
     title = f'Row {scan.rows[row]}, column {scan.cols[col]}'
     text = browser.wait_for(
         f'(t => t.startsWith("{title}\\n") && t)(document.getElementById("readout").textContent)'
@@ -106,7 +106,7 @@ def said(browser, scan, row, col):
 
 
 def unflagged(scan, background=0, obj=0, size=0):
-    """A position well inside that is flagged in no scene."""
+    """A position far from the borders that is not flagged in any scene."""
     free = ~scan.flags[:, obj, size].any(0)
     return next((r, c) for r in range(5, 12) for c in range(7, 20) if free[r, c])
 
@@ -127,7 +127,7 @@ def test_hovering_reads_the_score_and_the_iou_that_the_file_holds(browser, scan)
     assert f'row {scan.rows[row]}, column {scan.cols[col]}' in label
     y, x = scan.rows[row], scan.cols[col]
     assert f'pasted box {x}, {y} to {x + 6}, {y + 10}\n' in readout(browser)
-    # The recipe follows: it recomputes what is looked at.
+    # The command shown below recomputes the shown position.
     recipe = browser.run('document.querySelector("pre").textContent')
     assert f'row, col = {scan.rows[row]}, {scan.cols[col]}' in recipe
 
@@ -176,7 +176,7 @@ def test_selectors_choose_scene_object_and_size(browser, scan):
     assert readout(browser).startswith('Row 24, column 54\n')
 
 
-def test_flagged_positions_are_said_to_be(browser, scan):
+def test_flagged_positions_are_marked(browser, scan):
     row, col = np.argwhere(scan.flags[0, 0, 0])[0]
     browser.run(f'moveTo({scan.rows[row]}, {scan.cols[col]})')
     assert 'flagged' in said(browser, scan, row, col)[0]
@@ -198,7 +198,7 @@ def test_scans_side_by_side_tell_the_change_and_its_interval(browser, scans, pag
     assert here == pytest.approx((other - first)[0, row, col], abs=2e-4)
 
 
-def test_only_changes_that_are_sure_are_left_where_asked(browser, scans, pages):
+def test_uncertain_changes_can_be_hidden(browser, scans, pages):
     open_page(browser, pages[1])
     drawn = (
         '[...document.querySelector(\'[data-mean="0"]\').data[0].z].map(r => [...r].map(isFinite))'

@@ -27,7 +27,7 @@ def test_page_loads_nothing_from_elsewhere(page):
     assert all(source.startswith('data:') for source in sources)
 
 
-def test_page_gives_the_figures_and_what_was_run(scan, page):
+def test_page_shows_the_statistics_and_the_settings(scan, page):
     text = without_scripts(page)
     overall = scan.info.statistics['overall']
     assert f'{overall["mean"]["mean"]:.3f}' in text

@@ -19,7 +19,7 @@ def drawn_lights(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def tiny_config(drawn_lights, tmp_path_factory):
-    """A config of the study on the tiny set, two epochs of two steps."""
+    """A config of the study for the tiny set, with two epochs of two steps."""
     path = tmp_path_factory.mktemp('config') / 'ssd128_zeros_traffic-light.py'
     path.write_text(
         textwrap.dedent(f"""

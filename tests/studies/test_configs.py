@@ -1,4 +1,4 @@
-"""The study's configs differ in what they are named after, and in nothing else."""
+"""The study's configs differ only in size and padding mode, as their names say."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_strided_layers_use_their_padding_evenly_at_129_and_none_does_at_128(siz
                 value[axis] if isinstance(value, tuple) else value
                 for value in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
             )
-            # A 1 x 1 kernel has no padding that it could use unevenly; what it leaves out counts.
+            # A 1 x 1 kernel has no padding; it is uneven if it skips the last row or column.
             used = stride * (output.shape[2 + axis] - 1) + dilation * (kernel - 1) + 1
             equations.append(inputs[0].shape[2 + axis] + 2 * pad == used)
 

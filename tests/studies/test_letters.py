@@ -23,7 +23,7 @@ from studies.letters_tables import claims_table, draw_shifts, letters_markdown
 
 @pytest.fixture(scope='module')
 def blocks():
-    """26 'letters' a network learns at once: a block at one of 26 places."""
+    """A set of 26 easy "letters": a block at one of 26 places."""
 
     def make(copies):
         images = np.zeros((26 * copies, 28, 28), np.uint8)
@@ -62,7 +62,7 @@ def test_one_seed_gives_every_mode_the_same_initial_weights():
         assert all(torch.equal(v, weights('zeros')[k]) for k, v in weights(mode).items())
 
 
-def test_the_even_input_is_the_picture_with_a_black_row_and_column():
+def test_the_even_input_is_the_image_with_a_black_row_and_column():
     image = np.random.default_rng(0).integers(1, 256, (1, 28, 28), dtype=np.uint8)
     even = as_input(image, 29)[0, 0]
     assert torch.equal(even[:28, :28], torch.from_numpy(image[0]) / 255)
@@ -71,7 +71,7 @@ def test_the_even_input_is_the_picture_with_a_black_row_and_column():
 
 @pytest.mark.parametrize('dy', [-1, 0, 1])
 @pytest.mark.parametrize('dx', [-1, 0, 1])
-def test_a_pushed_letter_touches_the_border_and_is_otherwise_the_same(dy, dx):
+def test_a_shifted_letter_touches_the_border_and_is_otherwise_the_same(dy, dx):
     image = np.zeros((28, 28), np.uint8)
     image[9:14, 5:21] = np.random.default_rng(1).integers(100, 256, (5, 16))
     (pushed,) = shifted(image[None], dy, dx)
@@ -89,7 +89,7 @@ def test_training_learns_and_repeats_itself(blocks):
     assert info['val_loss'] < 0.8 * np.log(26)
 
 
-def test_models_that_are_there_are_not_trained_again(blocks, tmp_path, monkeypatch):
+def test_finished_models_are_not_trained_again(blocks, tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'MODES', ('zeros',))
     first = run_letters(blocks, tmp_path, seeds=[0])
     assert len(first['models']) == 4
@@ -100,7 +100,7 @@ def test_models_that_are_there_are_not_trained_again(blocks, tmp_path, monkeypat
 
 
 def test_claims_are_judged_by_paired_differences():
-    """Made up: even inputs a point better in every pair, circular neither better nor worse."""
+    """In the made-up results, 29 px is one point better in every pair, and circular equals zeros."""
     rng = np.random.default_rng(0)
     models = []
     for setting in settings():

@@ -1,4 +1,4 @@
-"""Letters: the same bytes for the same seed, no font in two splits, EMNIST as torchvision reads it."""
+"""Letters are reproducible, no font is in two splits, and EMNIST is read upright from 0."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COUNTS = (52, 26, 26)
 
 @pytest.fixture(scope='module')
 def fonts(tmp_path_factory):
-    """Five kinds of fonts, made of the one that matplotlib brings in any installation."""
+    """Six kinds of fonts that come with matplotlib, a symbol font and a broken file."""
     import matplotlib
 
     source = f'{matplotlib.get_data_path()}/fonts/ttf'
@@ -73,7 +73,7 @@ def test_letters_are_kept_and_not_drawn_again(fonts, tmp_path, monkeypatch):
     assert np.array_equal(drawn.test.images, kept.test.images)
 
 
-def test_too_few_fonts_are_told(tmp_path):
+def test_too_few_fonts_are_an_error(tmp_path):
     with pytest.raises(UserError, match='at least 5'):
         font_letters([tmp_path])
     with pytest.raises(UserError, match='no such folder'):
@@ -86,7 +86,7 @@ def test_emnist_stands_upright_and_counts_from_a(tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, (16, 28, 28), dtype=np.uint8)
     for part in ('train', 'test'):
         base = f'emnist-letters-{part}'
-        # EMNIST's files hold each picture transposed, and the labels 1 to 26.
+        # EMNIST's files have transposed images and labels from 1 to 26.
         _idx(raw / f'{base}-images-idx3-ubyte', pictures.transpose(0, 2, 1))
         _idx(raw / f'{base}-labels-idx1-ubyte', np.arange(1, 17, dtype=np.uint8))
     letters = emnist_letters(tmp_path)
@@ -98,7 +98,7 @@ def test_emnist_stands_upright_and_counts_from_a(tmp_path):
     assert sorted(both) == list(range(16))
 
 
-def test_absent_emnist_is_told(tmp_path):
+def test_absent_emnist_is_an_error(tmp_path):
     with pytest.raises(UserError, match='no EMNIST there'):
         emnist_letters(tmp_path)
 

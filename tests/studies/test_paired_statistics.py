@@ -1,4 +1,4 @@
-"""Intervals of differences, against scipy's paired t-test and by hand."""
+"""Intervals of differences agree with scipy's paired t-test and with values computed by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_interval_over_seeds_is_that_of_the_paired_t_test(pairs):
 
 def test_draws_are_paired_by_image_and_by_seed():
     rng = np.random.default_rng(0)
-    theirs = rng.random((3, 200))  # what images and seeds do to both
+    theirs = rng.random((3, 200))  # variation by seed and image that both settings share
     found = paired_difference([0.5] * 3, [0.4] * 3, theirs + 0.1, theirs)
     assert found['images'] == pytest.approx([0.1, 0.1], abs=1e-6)
     apart = paired_difference([0.5] * 3, [0.4] * 3, theirs[::-1] + 0.1, theirs)

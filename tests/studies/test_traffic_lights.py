@@ -1,4 +1,4 @@
-"""The traffic-light study's tables, from numbers made up here, and what its tool says of bad input."""
+"""The traffic-light study's tables of made-up numbers, and its messages about wrong input."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_the_swap_matrix_has_a_row_and_a_column_a_mode():
 
 def test_a_set_without_the_scanned_photos_is_refused(drawn_lights, tmp_path):
     study = Study(ROOT / 'configs' / 'study', tmp_path, drawn_lights, tmp_path, tmp_path)
-    with pytest.raises(UserError, match='among its photos for val'):
+    with pytest.raises(UserError, match='must be in the val split'):
         study.backgrounds()
 
 

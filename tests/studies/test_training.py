@@ -1,4 +1,4 @@
-"""Trainings go on from where they stood."""
+"""Interrupted trainings resume to the same weights, and finished ones are reused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from studies.training import Training, train_all
 
 
 class Kill(Hook):
-    """What a user's Ctrl-C does in the second epoch."""
+    """Raise KeyboardInterrupt in the second epoch, like Ctrl-C."""
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.epoch == 1 and batch_idx == 1:
@@ -44,7 +44,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(whole, tmp_path, monke
     broken.run()
     assert broken.epochs_done == broken.epochs == 2
     assert json.loads(whole.cost.read_text())['cpu_seconds'] > 0
-    assert not broken.cost.exists()  # what the part before took is not known
+    assert not broken.cost.exists()  # the time before the interruption is not known
     once = weights(whole)
     assert all(torch.equal(value, once[name]) for name, value in weights(broken).items())
 
@@ -56,7 +56,7 @@ def test_another_seed_ends_in_other_weights(whole, tmp_path):
     assert not torch.equal(weights(other)[name], weights(whole)[name])
 
 
-def test_what_is_trained_is_not_trained_again(whole, monkeypatch):
+def test_finished_trainings_are_not_run_again(whole, monkeypatch):
     monkeypatch.setattr(module, 'ProcessPoolExecutor', None)  # nothing may be started
     train_all([whole], jobs=2)
 

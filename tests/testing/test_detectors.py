@@ -1,4 +1,4 @@
-"""Detectors without trained weights, fit to be measured on."""
+"""Random weights by `settle` give varied scores."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""tools/blindspot_report.py writes pages of finished scans and reports mistakes in one line."""
+"""tools/blindspot_report.py writes pages of finished scans and reports errors in one line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(monkeypatch):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Two finished scans of one scene, without their pictures."""
+    """Two finished scans of the same blank scene."""
     for name, score in (('zeros', 0.5), ('reflect', 0.75)):
         folder = tmp_path / name
         folder.mkdir()

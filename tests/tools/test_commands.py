@@ -1,4 +1,4 @@
-"""The console command ``mindpad``, and the scripts in tools/ that do the same."""
+"""The console command ``mindpad`` and the scripts in tools/."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mindpad_mm import cli
+import mindpad
 from mindpad_mm.core.errors import UserError
 
 TOOLS = Path(__file__).parents[2] / 'tools'
@@ -35,23 +35,23 @@ def run_script(monkeypatch, name, *arguments):
 
 
 def test_help_lists_every_command_in_a_line(capsys):
-    status, text, _ = output(capsys, lambda: cli.main(['--help']))
+    status, text, _ = output(capsys, lambda: mindpad.main(['--help']))
     assert status == 0
-    for name, summary in cli.COMMANDS.items():
+    for name, summary in mindpad.COMMANDS.items():
         assert any(line.split() == [name, *summary.split()] for line in text.splitlines())
-    assert set(cli.COMMANDS) == set(SCRIPTS.values())
+    assert set(mindpad.COMMANDS) == set(SCRIPTS.values())
 
 
 @pytest.mark.parametrize('arguments', [[], ['scam'], ['--scan']])
 def test_without_a_command_that_exists_the_usage_is_shown(capsys, arguments):
-    status, _, text = output(capsys, lambda: cli.main(arguments))
+    status, _, text = output(capsys, lambda: mindpad.main(arguments))
     assert status == 2
     assert text.startswith('usage: mindpad [-h] COMMAND ...')
 
 
 @pytest.mark.parametrize(('script', 'command'), SCRIPTS.items())
 def test_a_command_and_its_script_have_the_same_help(monkeypatch, capsys, script, command):
-    status, text, _ = output(capsys, lambda: cli.main([command, '--help']))
+    status, text, _ = output(capsys, lambda: mindpad.main([command, '--help']))
     assert status == 0
     assert text.startswith(f'usage: mindpad {command} [-h]')
     assert f'  mindpad {command} ' in text
@@ -77,12 +77,12 @@ def test_a_mistake_names_the_option_and_not_the_parameter(monkeypatch, capsys):
     module = importlib.import_module('mindpad_mm.cli.scan')
     monkeypatch.setattr(module, 'blindspot_scan', scan)
     arguments = ['scan', 'c.py', 'c.pth', '--size', '3', '--ann-id', '5', '--from-coco', 'x.json']
-    status, _, error = output(capsys, lambda: cli.main(arguments))
+    status, _, error = output(capsys, lambda: mindpad.main(arguments))
     assert (status, error) == (2, 'error: --size 3, --ann-id 5\n')
 
 
 def test_processes_of_torchrun_need_the_launcher(monkeypatch, capsys):
     monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'none')
-    status, _, error = output(capsys, lambda: cli.main(['scan', 'c.py', 'c.pth']))
+    status, _, error = output(capsys, lambda: mindpad.main(['scan', 'c.py', 'c.pth']))
     assert status == 2
     assert 'add --launcher pytorch' in error

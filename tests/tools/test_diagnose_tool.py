@@ -1,4 +1,4 @@
-"""tools/diagnose.py, as a user runs it."""
+"""Output and errors of tools/diagnose.py."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_a_classifier_needs_nothing_but_its_name(monkeypatch, capsys, tmp_path):
         (['torchvision:resnet81'], "no classifier 'resnet81'"),
         (['torchvision:resnet18', '--checks', 'foveate'], "no check 'foveate'; choose from"),
         (['torchvision:resnet18', '--photos', 'gone.jpg'], "photo 'gone.jpg' does not exist"),
-        (['torchvision:resnet18', '--input-size', '0', '9'], 'input size 0 x 9'),
-        (['torchvision:resnet18', '--input-size', '9', '9000'], '1 to 8192 a side'),
+        (['torchvision:resnet18', '--input-size', '0', '9'], '--input-size 0 x 9'),
+        (['torchvision:resnet18', '--input-size', '9', '9000'], 'each side must have 1 to 8192'),
         (['torchvision:resnet18', '--max-photos', '0'], '0: it must be at least 1'),
         (['torchvision:resnet18', '--modes', 'mirror'], "unknown padding mode 'mirror'"),
         (['torchvision:resnet18', '--checks', 'shift', '--label', 'dog'], "not 'dog'"),

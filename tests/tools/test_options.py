@@ -1,4 +1,4 @@
-"""Options that are made from a dataclass of settings."""
+"""Command-line options generated from a settings dataclass."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_every_option_is_read_as_its_field_says(parser):
         '--label x --internal 3',
     ],
 )
-def test_what_a_field_cannot_be_is_an_error_of_the_parser(parser, arguments, capsys):
+def test_invalid_values_are_errors_of_the_parser(parser, arguments, capsys):
     with pytest.raises(SystemExit) as left:
         parser.parse_args(arguments.split())
     assert left.value.code == 2
@@ -122,6 +122,6 @@ def test_some_fields_without_defaults_leave_only_what_was_given():
     assert 'longer side (32 48)' in parser.format_help()
 
 
-def test_a_field_that_is_not_there_is_named():
+def test_an_unknown_field_is_an_error():
     with pytest.raises(ValueError, match='Settings has no field size'):
         add_settings(argparse.ArgumentParser(), Settings, {'the object': ['size']})

@@ -21,7 +21,7 @@ def test_a_pasted_light_changes_exactly_the_pixels_of_its_box(height, seed):
     rng = np.random.default_rng(seed)
     light = compose.resize(draw_light(64, 'green', seed), height, 80, rng)
     top, left = _position(light.shape, 80, rng)
-    # A scene no light can equal: any pixel laid over it changes it.
+    # No light has this colour, so every pasted pixel changes the scene.
     before = np.full((80, 80, 3), -500, np.float32)
     after = before.copy()
     compose.blend(after, light.astype(np.float32), top, left)
@@ -42,7 +42,7 @@ def test_an_occluder_hides_the_share_it_reports_and_never_most_of_the_light(heig
     assert 0 <= hidden <= 0.5
     window = np.s_[top : top + light.shape[0], left : left + light.shape[1]]
     changed = (scene[window] != before[window]).any(2)[light[..., 3] >= compose.VISIBLE].mean()
-    assert changed >= hidden - 0.1  # a piece of scene may by chance equal what it hides
+    assert changed >= hidden - 0.1  # a piece of scene can equal the pixels it hides by chance
 
 
 def test_a_cut_out_drops_the_sky_and_keeps_the_housing():
@@ -69,7 +69,7 @@ def test_any_crop_can_be_cut_out_and_its_cut_out_is_tight(h, w, value, noisy):
     assert np.array_equal(cut, compose.cut_out(crop))
 
 
-def test_the_light_of_the_place_darkens_and_brightens_a_light():
+def test_lights_are_matched_to_dark_and_bright_surroundings():
     light = draw_light(40, 'red', 0)
     dark = np.full((20, 20, 3), 15, np.float32)
     bright = np.full((20, 20, 3), 230, np.float32)

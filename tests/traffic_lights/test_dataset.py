@@ -98,7 +98,7 @@ def test_the_share_of_negatives_is_the_one_asked_for(share):
     assert empty == round(40 * share)
 
 
-def test_a_deal_is_disjoint_complete_fair_by_group_and_depends_on_the_seed():
+def test_a_split_is_disjoint_complete_even_by_group_and_depends_on_the_seed():
     names = [f'{colour}/{k:03d}.jpg' for colour in ('green', 'red') for k in range(40)]
     deal = divide(names, 0.25, {'007.jpg'}, seed=3)
     assert not set(deal['train']) & set(deal['val'])
@@ -126,6 +126,6 @@ def test_a_deal_is_disjoint_complete_fair_by_group_and_depends_on_the_seed():
         ('seed', -1, '`seed` -1'),
     ],
 )
-def test_a_recipe_out_of_range_names_option_and_value(field, value, option):
+def test_a_recipe_out_of_range_names_parameter_and_value(field, value, option):
     with pytest.raises(UserError, match=option):
         Recipe(**{field: value})

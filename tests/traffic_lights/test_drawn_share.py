@@ -1,4 +1,4 @@
-"""--drawn: a share of images is drawn although there are photos, and the rest stays as it was."""
+"""With --drawn, a share of the images is drawn and the others do not change."""
 
 import json
 

@@ -27,7 +27,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Five photos (one with a traffic light, says its annotation file) and six crops."""
+    """Five photos, one of them annotated with a traffic light, and six crops."""
     photos, lights = tmp_path / 'coco' / 'images', tmp_path / 'lights'
     photos.mkdir(parents=True)
     for k in range(5):
@@ -35,7 +35,7 @@ def pictures(tmp_path):
     for k in range(6):
         colour = ('red', 'green')[k % 2]
         (lights / colour).mkdir(parents=True, exist_ok=True)
-        # Both colours hold files of the same names: only the path tells them apart.
+        # The file names are the same for both colours; only the paths differ.
         cv2.imwrite(str(lights / colour / f'{k // 2}.png'), draw_light(40, colour, k))
     coco = {
         'images': [{'id': 9, 'file_name': '3.png'}, {'id': 8, 'file_name': '2.png'}],
@@ -126,7 +126,7 @@ def test_bad_input_is_named(tmp_path, pictures):
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'file').write_text('x')
     fails('no such folder', photos=tmp_path / 'nowhere')
-    fails('no picture', lights=tmp_path / 'empty')
+    fails('no image', lights=tmp_path / 'empty')
     fails('is a file', out=tmp_path / 'file')
     fails('cannot be written', out=tmp_path / 'file' / 'out')
     fails('not a COCO', photos=pictures['photos'], photo_annotations=tmp_path / 'file')
@@ -170,7 +170,7 @@ def test_real_crops_on_real_photos_leave_out_the_photos_with_lights(tmp_path):
 
 
 @pytest.mark.parametrize('what', ['photos', 'lights'])
-def test_a_torn_picture_is_refused_and_not_filled_with_grey(tmp_path, pictures, what):
+def test_a_truncated_image_is_refused_and_not_filled_with_grey(tmp_path, pictures, what):
     file = sorted(pictures[what].rglob('*.png'))[0].with_name('torn.jpg')
     cv2.imwrite(str(file), draw_street(70, 90, 7))
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])

@@ -1,4 +1,4 @@
-"""make demo's table holds what the scans and MMDetection's own metric say."""
+"""The table of `make demo` has the numbers of the scans and of MMDetection's metric."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_running_again_uses_what_is_there_and_prints_the_same(demo, capsys):
 
 @pytest.fixture
 def sizes(monkeypatch, tmp_path):
-    """Runs the demo without its scans and tests; gives the number of images of its set."""
+    """Run the demo without scans and tests; return the number of images of its set."""
     monkeypatch.setattr(zoo, 'modes', lambda: [])
     monkeypatch.setattr(demo_module, 'write_page', lambda *args: None)
 
@@ -72,6 +72,6 @@ def test_a_complete_set_is_kept_and_an_interrupted_one_is_made_again(sizes, tmp_
     assert sizes(2) == 2
 
 
-def test_no_images_to_measure_on_is_told(sizes):
+def test_zero_images_are_an_error(sizes):
     with pytest.raises(UserError, match='`num_images` 0: at least 1'):
         sizes(0)

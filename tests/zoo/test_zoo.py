@@ -1,4 +1,4 @@
-"""The shipped checkpoints are what their names and the model card say."""
+"""The shipped checkpoints match their names and the model card."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def test_the_configs_differ_in_the_padding_alone(family):
     assert all(config == configs[0] for config in configs)
 
 
-def test_an_unknown_mode_is_told_what_there_is():
+def test_an_unknown_mode_or_family_is_an_error_that_lists_the_known_ones():
     with pytest.raises(UserError, match='zeros, reflect'):
         zoo.model_files('nope')
     with pytest.raises(UserError, match='ssdlite256, ssd128'):

@@ -142,35 +142,35 @@ class Artifacts(Diagnosis):
     def advice(self) -> str:
         own = self.summary(self.own)
         if own['mean'] is None:
-            return 'No layer has a map of 3 x 3 cells or more: there is no border to look at.'
+            return 'No layer has a map of 3 x 3 cells or more, so no border can be measured.'
         text = (
-            f'With {self.own} padding, border lines stand {own["mean"]:.2f} standard deviations '
-            f'from the interior on average, at most {own["largest"]:.2f} ({own["layer"]}, '
-            f'{own["side"]}); {own["first"]:.2f} in the first third of the layers, '
-            f'{own["last"]:.2f} in the last. '
+            f'With {self.own} padding, the outermost rows and columns differ by {own["mean"]:.2f} '
+            f'standard deviations from the interior on average, at most by {own["largest"]:.2f} '
+            f'({own["layer"]}, {own["side"]}); by {own["first"]:.2f} in the first third of the '
+            f'layers and by {own["last"]:.2f} in the last. '
         )
         if own['channels']:
             share = own['aware'] / own['channels']
             text += (
-                f'{own["aware"]} of {own["channels"]} channels ({share:.0%}) tell the border from '
-                'the interior by their response alone. '
+                f'{own["aware"]} of {own["channels"]} channels ({share:.0%}) are padding-aware: their '
+                'responses alone separate border and interior. '
             )
         for mode in list(self.responses)[1:]:
             other = self.summary(mode)
             change = other['mean'] / own['mean'] - 1 if own['mean'] else 0.0
             text += (
-                f'Padded by {mode} without retraining, the same weights show {other["mean"]:.2f} '
-                f'({change:+.0%}) and {other["aware"]} such channels. '
+                f'With {mode} padding and the same weights, the average is {other["mean"]:.2f} '
+                f'({change:+.0%}), with {other["aware"]} padding-aware channels. '
             )
         means = {mode: self.summary(mode)['mean'] for mode in self.responses}
         best = min(means, key=means.get)
         if best != self.own and means[best] < _WORTHWHILE * own['mean']:
             text += (
-                f'Most of these lines are {self.own} padding and go with it. Whether {best} also comes '
-                'near what photos continue with, the padding error tells. '
+                f'Most of the difference is due to {self.own} padding. How well {best} continues photos '
+                'beyond the border is measured by the check padding_error. '
             )
         elif best == self.own and len(means) > 1:
-            text += f'Of the modes tried, {best} leaves the faintest lines. '
+            text += f'Of these modes, {best} has the smallest difference. '
         return text.strip()
 
 

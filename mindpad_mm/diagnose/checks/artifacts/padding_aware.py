@@ -1,4 +1,4 @@
-"""Padding-aware channels: their response alone tells border cells from interior cells.
+"""Padding-aware channels: their responses alone separate border cells from interior cells.
 
 Garcia-Gasulla et al., Padding Aware Neurons, 2023 (arXiv 2309.08048) found such filters in every
 trained network they examined. The criterion used here is our own.

@@ -146,20 +146,20 @@ class Evenness(Diagnosis):
     def advice(self) -> str:
         size = by_text(self.input_size)
         if not self.layers:
-            text = 'No layer is strided: nothing can pad unevenly.'
+            text = 'No layer is strided, so no padding is uneven.'
         elif self.is_even:
-            text = f'At {size} every strided layer consumes its padding alike on both sides.'
+            text = f'At {size} every strided layer reads the same padding on both sides.'
         else:
             shown = ', '.join(layer.slide.layer for layer in self.uneven[:3])
             more = ', ...' if len(self.uneven) > 3 else ''
             text = (
-                f'At {size}, strided layers that consume more padding on one side than on the other: '
-                f'{len(self.uneven)} of {len(self.layers)} ({shown}{more}). The border that gets less '
-                'is read less, and filters learned there can come to lean to one side. '
+                f'At {size}, strided layers that read more padding on one side than on the other: '
+                f'{len(self.uneven)} of {len(self.layers)} ({shown}{more}). Pixels at the other side '
+                'are used less, and training can make the filters asymmetric. '
                 f'{self._sizes()}'
             )
         if self.lost:
-            text += f' Not followed: {", ".join(self.lost[:5])}.'
+            text += f' Not traced: {", ".join(self.lost[:5])}.'
         return text
 
     def _sizes(self) -> str:
@@ -179,7 +179,7 @@ class Evenness(Diagnosis):
             text.append(f'{name} {sizes}' + (f' ({rule})' if rule else ''))
         if text[0].replace('heights', '') == text[1].replace('widths', ''):
             text = [text[0].replace('heights', 'heights and widths')]
-        return f'Even throughout nearby: {"; ".join(text)}. {self.how}'
+        return f'Nearby sizes without uneven padding: {"; ".join(text)}. {self.how}'
 
     def _none_even(self, axis: int) -> str:
         sizes, until = self.search.sizes[axis], self.search.even_until[axis]

@@ -25,23 +25,23 @@ def resizing_advice(
     text += f' (width first; now {now})' if now else ' (width first)'
     if any(step.get('keep_ratio') for step in steps):
         text += (
-            ' and keep_ratio=False, or let it keep the ratio and follow it by '
-            f"dict(type='Pad', size=({width}, {height})): otherwise each photo has its own size"
+            ' and keep_ratio=False, or add '
+            f"dict(type='Pad', size=({width}, {height})) after it: otherwise sizes differ between photos"
         )
     sentences = [
-        f'{text}; a variable for it in an inherited config does not reach the pipelines there.'
+        f'{text}; overriding a variable of a base config does not change the pipelines there.'
     ]
     preprocessor = cfg.model.get('data_preprocessor') or {}
     divisor = preprocessor.get('pad_size_divisor', 1)
     if divisor > 1 and (height % divisor or width % divisor):
         sentences.append(
-            f'Set model.data_preprocessor.pad_size_divisor=1 (now {divisor}), which would pad it on.'
+            f'Set model.data_preprocessor.pad_size_divisor=1 (now {divisor}, which would add padding).'
         )
     seen = tuple(-(-side // divisor) * divisor for side in old)
     if seen != old:
         sentences.append(
-            f'As it is, images of {old[0]} x {old[1]} are padded on: --input-size {seen[0]} {seen[1]} '
-            'is what the network sees.'
+            f'Now images of {old[0]} x {old[1]} are padded to {seen[0]} x {seen[1]}: diagnose the '
+            'network at that input size.'
         )
     return ' '.join([*sentences, *_anchors(cfg, runner, old, new)])
 
@@ -66,23 +66,23 @@ def _anchors(
     generators = [head.get('anchor_generator') for head in heads if isinstance(head, dict)]
     for anchors in filter(None, generators):
         if anchors.get('type') != 'SSDAnchorGenerator':
-            yield f'{anchors.get("type")} goes by strides, which stay as they are.'
+            yield f'{anchors.get("type")} depends on the strides, which do not change.'
             continue
         strides = _new_strides(anchors['strides'], runner, old, new)
         if strides != list(anchors['strides']):
             yield f'Set anchor_generator.strides={strides}.'
         if anchors.get('min_sizes') is None:
             yield (
-                f'Keep anchor_generator.input_size={anchors.get("input_size", 300)}: it stands for a set '
-                'of anchor sizes in pixels, and SSDAnchorGenerator knows no other than 300 and 512 '
-                '(or write min_sizes and max_sizes).'
+                f'Keep anchor_generator.input_size={anchors.get("input_size", 300)}: it selects a set of '
+                'anchor sizes, and SSDAnchorGenerator has sets only for 300 and 512 (or set min_sizes '
+                'and max_sizes).'
             )
 
 
 def _new_strides(
     strides: list[int], runner: ShapeRunner, old: tuple[int, int], new: tuple[int, int]
 ) -> list[int]:
-    """The strides at the new size; those that are input size / map size change with it."""
+    """The anchor strides at the new size; those equal to input size / map size change with it."""
     before, after = (runner.run(size).outputs[: len(strides)] for size in (old, new))
     result = []
     for stride, level, resized in zip(strides, before, after):

@@ -86,7 +86,7 @@ class FilterAsymmetry(Diagnosis):
         for layer in self.layers:
             values = (layer.x, layer.chance_x), (layer.y, layer.chance_y)
             lean = ' and '.join(a for a, leans in zip('yx', layer.leaning) if leans)
-            verdict = f'lean along {lean}' if lean else ''
+            verdict = f'asymmetric along {lean}' if lean else ''
             rows.append(
                 [
                     layer.layer,
@@ -127,19 +127,19 @@ class FilterAsymmetry(Diagnosis):
         if flagged:
             names = ', '.join(flagged[:4]) + (', ...' if len(flagged) > 4 else '')
             text = (
-                f'Convolutions that pad unevenly and whose filters lean to one side along that axis: '
+                f'Convolutions that pad unevenly and have asymmetric filters along that axis: '
                 f'{len(flagged)} of {len(uneven)} ({names}). '
             )
             if self.leaning_by_chance() < _UNLIKELY:
-                text += 'That is more than by chance: train at a size that is even throughout.'
+                text += 'These are more than by chance: train at a size without uneven padding.'
             else:
-                text += 'So few can be chance.'
+                text += 'This can be due to chance.'
         elif uneven:
             count = '1 convolution pads' if len(uneven) == 1 else f'{len(uneven)} convolutions pad'
-            text = f'{count} unevenly; no filters there lean to one side more than by chance.'
+            text = f'{count} unevenly; no filters there are more asymmetric than by chance.'
         else:
             text = 'No convolution pads unevenly at this size.'
         return (
-            f'{text} {"Among the others, filters" if uneven else "Filters"} lean in {leaning} of '
-            f'{len(others)}; along either axis one in twenty would by chance.'
+            f'{text} {"Of the other convolutions" if uneven else "Of all convolutions"}, {leaning} of '
+            f'{len(others)} have asymmetric filters; one in twenty per axis is expected by chance.'
         )

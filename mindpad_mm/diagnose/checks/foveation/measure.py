@@ -104,7 +104,7 @@ class Foveation(Diagnosis):
         input_size: (height, width), pixels.
         upto: The layer whose output was counted; None for the network's output.
         schemes: One for each padding.
-        own: The one that stands for the network as it is.
+        own: The one with the network's own padding.
     """
 
     check: ClassVar[str] = 'foveation'
@@ -175,7 +175,7 @@ class Foveation(Diagnosis):
         usage = self.own.usage
         sides = dict(zip(SIDES, usage.sides()))
         weakest = min(sides, key=sides.get)
-        # "zeros (as it is)", or "as it is" where layers differ or none pads.
+        # "zeros (as it is)", or "as it is" if the modes of layers differ or no layer pads.
         mode = self.own.label.replace('as it is', '').rstrip(' ()')
         text = f'With {mode} padding' if mode else 'As it is,'
         if usage.unused:
@@ -191,8 +191,8 @@ class Foveation(Diagnosis):
         ]
         if differ:
             text += (
-                f' Opposite sides differ, {", ".join(differ)}, as they do where strided layers pad '
-                'unevenly: see there.'
+                f' Opposite sides differ: {", ".join(differ)}. Uneven padding of strided layers can '
+                'cause this, see the check evenness.'
             )
         text += ''.join(
             f' {_SCHEMES.get(scheme.label, f"With {scheme.label}")} it cannot run: '
@@ -210,10 +210,9 @@ class Foveation(Diagnosis):
         if own is not None and others[best] < 0.8 * own:
             alike = ', '.join(name for name in others if others[name] < 1.01 * others[best])
             text += (
-                f' The image is used most evenly with {alike} padding: smoothed over the stride, '
-                f'{number_text(others[best])} instead of {number_text(own)}. '
-                'That is not to say that what it puts beyond the border is like the photo there: '
-                'see the padding error.'
+                f' The image is used most evenly with {alike} padding: smoothed over the stride, the '
+                f'ratio is {number_text(others[best])} instead of {number_text(own)}. How well a mode '
+                'continues photos beyond the border is measured by the check padding_error.'
             )
         return text
 

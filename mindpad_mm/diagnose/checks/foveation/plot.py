@@ -25,7 +25,7 @@ def draw_foveation(
         input_size: (height, width), pixels.
         upto: The layer whose output was counted; None for the output of the network.
         schemes: One for each padding; those on which the network cannot run are left out.
-        own: The one that stands for the network as it is.
+        own: The one with the network's own padding.
     """
     shown = [scheme for scheme in schemes if scheme.usage is not None]
     rows = -(-len(shown) // _COLUMNS)

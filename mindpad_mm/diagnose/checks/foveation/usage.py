@@ -133,9 +133,7 @@ def pixel_usage(trace: Trace, outputs: Sequence[Field] | None = None) -> Usage:
         UserError: The network calls a function whose reads are not known.
     """
     if trace.lost:
-        raise UserError(
-            f'uses cannot be counted: what {trace.lost[0]} reads could not be followed to the input'
-        )
+        raise UserError(f'uses cannot be counted: the input of {trace.lost[0]} could not be traced')
     pending: dict[Field, Usage] = {}
     for field in trace.outputs if outputs is None else outputs:
         _add(pending, field, Usage(np.ones(field.size, np.int64)))
@@ -147,7 +145,7 @@ def pixel_usage(trace: Trace, outputs: Sequence[Field] | None = None) -> Usage:
             break
         if field.unknown:
             raise UserError(
-                f'uses cannot be counted through {field.unknown}: what its results read is not known'
+                f'uses cannot be counted through {field.unknown}: it is not known which cells it reads'
             )
         usage = pending.pop(field)
         for parent, rows, cols in field.reads:

@@ -75,6 +75,6 @@ def aligned_margin(
         if step > _MOST_STEP:
             break
     raise UserError(
-        f'the maps of {subject.name} do not grow evenly with its input, so that the cells of a crop '
-        'and of the photo around it cannot be compared'
+        f'the maps of {subject.name} do not grow in proportion to its input, so the cells of a crop '
+        'cannot be compared with those of the photo around it'
     )

@@ -111,7 +111,7 @@ class DeviationSums:
             mean, square = torch.stack(self.moments[name]).mean(0)
             variance = float((square - mean.square()).clamp(min=0).sum())
             if variance <= np.finfo(np.float32).tiny:
-                left_out[name] = 'it answers the same everywhere'
+                left_out[name] = 'its maps are constant'
                 continue
             stacks = {mode: np.stack(self.squares[mode, name]) / variance for mode in modes}
             ring = np.ones(stacks[modes[0]].shape[1:], bool)

@@ -165,37 +165,39 @@ class PaddingError(Diagnosis):
         what = f'{len(self.scales)} {"drawn street" if self.drawn else "photo"}'
         what += 's' if len(self.scales) > 1 else ''
         text = (
-            f'On {what}, {best} padding is nearest to what really continues '
-            f'beyond the border ({self.score(best):.2f} standard deviations on the outermost cells), '
-            f'{worst} furthest ({self.score(worst):.2f}). '
+            f'On {what}, {best} padding is nearest to the real continuation '
+            f'beyond the border ({self.score(best):.2f} standard deviations in the outermost cells), '
+            f'{worst} is furthest ({self.score(worst):.2f}). '
         )
         equals = [mode for mode in ranking[1:] if not self._clear(best, mode)]
         if equals:
-            text += f'On so few, {" and ".join(equals)} cannot be told from {best}. '
+            text += f'These images do not separate {" and ".join(equals)} from {best}. '
         if self.own in ranking:
             text += self._recommendation(best)
         if self.inside(best) > NOTICEABLE:
             text += (
-                f'The innermost cells still deviate by {self.inside(best):.2f}: on small maps padding '
-                'reaches everywhere, or some layer sees the whole image at once. '
+                f'The innermost cells still deviate by {self.inside(best):.2f}: padding reaches all '
+                'cells of small maps, or some layer reads the whole image. '
             )
         if self.drawn:
-            text += 'Give photos of your own: the ranking is of the data as much as of the network.'
+            text += (
+                'Use your own photos: the ranking depends on the data as well as on the network.'
+            )
         return text.strip()
 
     def _recommendation(self, best: str) -> str:
         if best == self.own or not self._clear(best, self.own):
-            return f'The network has {self.own}: on these there is no reason to change it. '
+            return f'The network has {self.own}: these images give no reason to change it. '
         share = 1 - self.score(best) / self.score(self.own)
         if share < _WORTHWHILE:
             return (
-                f'The network has {self.own} ({self.score(self.own):.2f}); {best} would take away '
-                f'{share:.0%} of the deviation: hardly worth training again. '
+                f'The network has {self.own} ({self.score(self.own):.2f}); {best} would reduce the '
+                f'deviation by {share:.0%}, which is hardly worth another training. '
             )
         return (
-            f'The network has {self.own} ({self.score(self.own):.2f}); {best} would take away '
-            f"{share:.0%} of the deviation: train it with padding_cfg=dict(mode='{best}') and "
-            'compare, for the weights at hand are used to what they were trained with. '
+            f'The network has {self.own} ({self.score(self.own):.2f}); {best} would reduce the '
+            f"deviation by {share:.0%}: train with padding_cfg=dict(mode='{best}') and compare. "
+            'Without training, weights often do worse in a mode that they were not trained in. '
         )
 
     def _clear(self, better: str, worse: str) -> bool:
@@ -243,7 +245,7 @@ def check_padding_error(
     bare = Subject(without_numbers(subject.model), subject.input_size, subject.name)
     shapes = visit_maps(bare, blank(bare, 0), map_size, layers)
     left_out = {
-        name: f'its map of {h} x {w} cells is all border'
+        name: f'its map of {h} x {w} cells has no interior'
         for name, (h, w) in shapes.items()
         if min(h, w) < SMALLEST
     }

@@ -17,7 +17,7 @@ from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.tables import Table
 from mindpad_mm.diagnose.cannot_run import cannot_run_errors
 from mindpad_mm.diagnose.checks.shift.plot import draw_shift
-from mindpad_mm.diagnose.checks.shift.response import Response, find_response
+from mindpad_mm.diagnose.checks.shift.response import Response, find_response, is_detector
 from mindpad_mm.diagnose.checks.shift.scene import ShiftScene, annotated_scene, pasted_scene
 from mindpad_mm.diagnose.checks.shift.track import (
     COLUMNS,
@@ -35,7 +35,7 @@ SHIFTS = 32
 """Maximum number of shifts per direction by default."""
 SCENES = 3
 UNKNOWN = 0.05
-"""If all responses are lower, the network does not know the object."""
+"""If all responses are lower, the network does not recognise the object."""
 
 
 @dataclass
@@ -147,9 +147,9 @@ class ShiftResponse(Diagnosis):
         most = max(float(track.scores.max()) for track in self.tracks.values())
         if most < UNKNOWN:
             return (
-                f'Wherever the scene stands, the {self.kind} of {self.label} stays below {UNKNOWN}: '
-                'the network does not know the object, and there is nothing to follow. Give it its '
-                'weights, or an object and a class that it knows.'
+                f'The {self.kind} of {self.label} is below {UNKNOWN} at all shifts: the network does not '
+                'know the object, so the shifts show nothing. Use a trained checkpoint, or an object '
+                'and a class that the network knows.'
             )
         statistics = {direction: self.statistics(direction) for direction in self.tracks}
         lowest = min(statistics, key=lambda direction: statistics[direction]['min'])
@@ -158,35 +158,35 @@ class ShiftResponse(Diagnosis):
         text = f'The {self.kind} of {self.label} is {self.start:.{digits}f} before any shift and '
         if statistics[lowest]['min_shift']:
             text += (
-                f'falls to {statistics[lowest]["min"]:.{digits}f} as the scene moves {lowest} by '
-                f'{statistics[lowest]["min_shift"]} px, the object still fully inside'
+                f'falls to {statistics[lowest]["min"]:.{digits}f} when the scene has moved {lowest} by '
+                f'{statistics[lowest]["min_shift"]} px, with the object still fully inside'
             )
         else:
-            text += 'never less while the object is fully inside'
+            text += 'is never lower while the object is fully inside'
         change = statistics[jump]['flicker']
-        text += f'; from one shift to the next it changes by up to {change:.{digits}f} ({jump}). '
+        text += f'; between neighbouring shifts it changes by up to {change:.{digits}f} ({jump}). '
         both = [s for s in statistics.values() if s['near'] is not None and s['far'] is not None]
         if both:
             near, far = (float(np.mean([s[key] for s in both])) for key in ('near', 'far'))
-            text += f'Close to the border it is {near:.{digits}f} on average, '
-            text += f'further in {far:.{digits}f}. '
+            text += f'On average it is {near:.{digits}f} close to the border '
+            text += f'and {far:.{digits}f} further inside. '
             if far - near > 0.1 * far:
                 text += (
-                    'It loses at the border, where padding stands in for the surroundings: the '
-                    'padding error tells which mode stands in best. '
+                    'It is lower near the border, where padding replaces the surroundings: the check '
+                    'padding_error shows which mode is closest to them. '
                 )
             flicker = max(s['flicker_far'] for s in both)
             if flicker > 0.25 * far:
                 text += (
-                    f'Far from the border it still changes by up to {flicker:.2f} from one shift to '
-                    'the next: that is sampling, the phase of the grid, and no padding will cure it. '
+                    f'Far from the border it still changes by up to {flicker:.2f} between neighbouring '
+                    'shifts. This is due to the sampling grid of the strides; no padding mode avoids it. '
                 )
         nine = self.nine_mean()
         if not np.isnan(nine).all():
             y, x = np.unravel_index(np.nanargmin(nine), nine.shape)
             text += (
-                f'Of the nine places over {len(self.nine)} scenes, {ROWS[y]} {COLUMNS[x]} answers '
-                f'least ({nine[y, x]:.{digits}f}; centre {nine[1, 1]:.{digits}f}).'
+                f'Of the nine places (mean over {len(self.nine)} scenes), the {self.kind} is lowest at '
+                f'{ROWS[y]} {COLUMNS[x]} ({nine[y, x]:.{digits}f}; centre {nine[1, 1]:.{digits}f}).'
             )
         return text.strip()
 
@@ -241,11 +241,11 @@ def check_shift(
         raise UserError('an annotated object needs both `from_coco` and `ann_id`')
     if from_coco is not None:
         scene, name = annotated_scene(Path(from_coco), ann_id, photo_root, subject.input_size)
-        scenes, label = [scene], label or (name if _is_detector(subject) else None)
+        scenes, label = [scene], label or (name if is_detector(subject) else None)
     else:
-        size = size or min(subject.input_size) // (8 if _is_detector(subject) else 3)
+        size = size or min(subject.input_size) // (8 if is_detector(subject) else 3)
         pixels = (obj or ScanObject.drawn(seed)).resized(size)
-        # Drawn at about the size they are used at, so that things in them are as large as in photos.
+        # Streets are drawn at about the size of the scene, so that they need little scaling.
         street = tuple(2 * (side + size) for side in subject.input_size)
         backgrounds = photos_or_streets(photos, street, SCENES, seed)[:SCENES]
         scenes = [pasted_scene(photo, pixels, subject.input_size) for photo in backgrounds]
@@ -257,7 +257,7 @@ def check_shift(
     if step is None:
         step = math.ceil((max(subject.input_size) // 2 + max(first.box[2:])) / SHIFTS)
         step += 1 - step % 2
-    # First the four directions in the first scene, then the nine places in each scene.
+    # The four directions in the first scene, and the nine places in each scene.
     tracks, nine = {}, []
     for work in steps([*DIRECTIONS, *scenes], 'directions and scenes'):
         if isinstance(work, ShiftScene):
@@ -278,10 +278,6 @@ def check_shift(
     )
 
 
-def _is_detector(subject: Subject) -> bool:
-    return hasattr(subject.model, 'extract_feat') and hasattr(subject.model, 'test_step')
-
-
 def _responses(
     scene: ShiftScene, respond: Response, corners: Sequence[tuple[int, int]]
 ) -> np.ndarray:
@@ -295,7 +291,7 @@ def _track(scene: ShiftScene, respond: Response, vector: tuple[int, int], step: 
     corners = []
     shift = 0
     while True:
-        # The scene moves one way when the frame moves the other.
+        # The scene moves in the opposite direction of the frame.
         corner = (top - vector[0] * shift, left - vector[1] * shift)
         if not scene.holds(*corner) or scene.visible(*corner) is None:
             break
@@ -307,7 +303,7 @@ def _track(scene: ShiftScene, respond: Response, vector: tuple[int, int], step: 
 
 
 def _nine(scene: ShiftScene, respond: Response) -> np.ndarray:
-    answers = np.full((3, 3), np.nan)
+    responses = np.full((3, 3), np.nan)
     y, x, height, width = scene.box
     places = [
         (row, column, y - place_y, x - place_x)
@@ -317,8 +313,8 @@ def _nine(scene: ShiftScene, respond: Response) -> np.ndarray:
     held = [place for place in places if scene.holds(*place[2:])]
     scores = _responses(scene, respond, [place[2:] for place in held])
     for (row, column, *_), score in zip(held, scores):
-        answers[row, column] = score
-    return answers
+        responses[row, column] = score
+    return responses
 
 
 def _three_places(extent: int, box: int) -> tuple[int, int, int]:

@@ -121,7 +121,7 @@ class ClassProbability(Response):
         if not isinstance(scores, Tensor) or scores.ndim != 2:
             raise UserError(
                 f'{self.subject.name} is neither a detector of MMDetection nor a classifier with '
-                '(N, classes) scores: there is no response to follow along a shift'
+                '(N, classes) scores, so the shift check has no response to measure'
             )
         return scores.float().softmax(1)
 
@@ -133,9 +133,14 @@ def find_response(
     subject: Subject, label: str | None, iou_thr: float, example: np.ndarray
 ) -> Response:
     """A :class:`DetectorScore` for detectors, else a :class:`ClassProbability`."""
-    if hasattr(subject.model, 'extract_feat') and hasattr(subject.model, 'test_step'):
+    if is_detector(subject):
         return DetectorScore(subject, label, iou_thr)
     return ClassProbability(subject, label, example)
+
+
+def is_detector(subject: Subject) -> bool:
+    """Whether the network has the interface of MMDetection's detectors."""
+    return hasattr(subject.model, 'extract_feat') and hasattr(subject.model, 'test_step')
 
 
 def _lower_thresholds(test_cfg: Any) -> None:
