@@ -68,10 +68,10 @@ class Photo:
         return hashlib.sha256(content).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """All but the pixels."""
-        return {
-            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != 'given'
-        }
+        """All but the pixels, as JSON types."""
+        values = dataclasses.asdict(dataclasses.replace(self, given=None))
+        del values['given']
+        return {**values, 'size': list(self.size), 'window': list(self.window)}
 
 
 @dataclass(frozen=True)
