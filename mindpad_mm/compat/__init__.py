@@ -1,7 +1,7 @@
-"""Every workaround for an upstream fault, in one room, one file each.
+"""Workarounds for upstream faults, one file each.
 
-:func:`apply` runs them all, once, before anything imports ``mmdet``. Each workaround is one
-function that returns True if it acted and False if it stepped aside, the fault not being there.
+:func:`apply` runs each once, before anything imports ``mmdet``. A workaround is a function that returns
+True if it was applied, and False if the fault is not there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .mmcv_ops import mmcv_ops
 from .pkg_resources import pkg_resources
 from .ssd_head import ssd_head_loss_cls
 
-# In this order: nothing may import mmdet before mmcv has its operators.
+# In this order, because mmdet cannot be imported before mmcv has its operators.
 _WORKAROUNDS: tuple[Callable[[], bool], ...] = (
     mmcv_ops,
     compiled_ops_memory_format,
@@ -30,7 +30,7 @@ _APPLIED: dict[str, bool] = {}
 
 
 def apply() -> None:
-    """Run every workaround. Calling it again does nothing.
+    """Run all workarounds. A second call does nothing.
 
     Raises:
         UserError: mmcv is not installed.
@@ -41,5 +41,5 @@ def apply() -> None:
 
 
 def status() -> dict[str, bool]:
-    """Name of each workaround -> whether it acted (True) or stepped aside (False)."""
+    """For each workaround that was run, by name, whether it was applied (True) or not needed (False)."""
     return dict(_APPLIED)

@@ -1,4 +1,4 @@
-"""Checkpoints: load those MMDetection writes, and never run what is in them."""
+"""Loads MMDetection's checkpoints without running code from them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from mindpad_mm.core.errors import UserError, one_line
 
 
 def checkpoint_loading() -> bool:
-    """Load the checkpoints MMDetection writes, and nothing that runs code.
+    """Make mmengine load all checkpoints by :func:`load_checkpoint_file`.
 
-    torch >= 2.6 loads weights only and so refuses the ``HistoryBuffer`` and numpy values in every
-    checkpoint of a Runner; older torch runs whatever a checkpoint asks for, as do mmengine's
-    downloads on any torch. Local files and downloads (``http://``, ``torchvision://``,
-    ``open-mmlab://``, ``mmcls://``) now go through :func:`load_checkpoint_file`. Never steps
-    aside: no mmengine release has cured it.
+    torch >= 2.6 loads only weights, so it refuses the ``HistoryBuffer`` and numpy values in every
+    checkpoint of a Runner. Older torch, and mmengine's downloads with any torch, run any code that a
+    checkpoint contains. This covers local files and downloads (``http://``, ``torchvision://``,
+    ``open-mmlab://``, ``mmcls://``). It is always applied: all mmengine releases have the fault.
 
     Upstream: open-mmlab/mmengine#1650, open-mmlab/mmengine#1655.
     """
@@ -37,29 +36,29 @@ def checkpoint_loading() -> bool:
             [(value, name) for name, value in _runner_globals().items()]
         )
     CheckpointLoader.register_scheme('', load_from_local, force=True)
-    # mmengine's loaders for all the remote schemes end in this function.
+    # mmengine's loaders for all remote schemes call this function.
     checkpoint.load_url = load_url
     return True
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict:
-    """Loader of local files for mmengine, whose log wants this name."""
+    """Loads local files for mmengine, which logs the name of this function."""
     return load_checkpoint_file(filename, map_location)
 
 
 def load_url(
     url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True
 ) -> dict:
-    """Download a checkpoint to torch's cache unless it is there, and load it safely.
+    """Download a checkpoint, unless it is in the cache, and load it by :func:`load_checkpoint_file`.
 
     Args:
-        url: where it is.
-        model_dir: folder to keep it in; default ``<torch.hub.get_dir()>/checkpoints``.
-        map_location: as in ``torch.load``.
-        progress: show a progress bar.
+        url: Address of the checkpoint.
+        model_dir: Folder of the download. Default: ``<torch.hub.get_dir()>/checkpoints``.
+        map_location: As in ``torch.load``.
+        progress: Whether to show a progress bar. Default: True.
 
     Raises:
-        UserError: it cannot be downloaded, or see :func:`load_checkpoint_file`.
+        UserError: It cannot be downloaded or loaded.
     """
     model_dir = model_dir or osp.join(torch.hub.get_dir(), 'checkpoints')
     os.makedirs(model_dir, exist_ok=True)
@@ -73,18 +72,18 @@ def load_url(
 
 
 def load_checkpoint_file(filename: str, map_location: Any = None) -> dict:
-    """Read a torch checkpoint without running code that may be in it.
+    """Load a torch checkpoint without running code from it.
 
     Args:
-        filename: a local path, ``~`` allowed.
-        map_location: as in ``torch.load``.
+        filename: A local path, ``~`` allowed.
+        map_location: As in ``torch.load``.
 
     Returns:
-        The checkpoint: a Runner's dict, or a bare state dict.
+        The checkpoint: the dict that a Runner saves, or a state dict.
 
     Raises:
-        UserError: there is no such file, it is truncated or no checkpoint, or it holds an object
-            that is neither a weight nor what a Runner writes (and could run code when loaded).
+        UserError: The file does not exist, is truncated or is not a checkpoint, or it contains an
+            object that is neither a tensor nor written by a Runner, and could run code when loaded.
     """
     path = osp.expanduser(filename)
     if not osp.isfile(path):
@@ -98,14 +97,14 @@ def load_checkpoint_file(filename: str, map_location: Any = None) -> dict:
         refused = re.search(r'GLOBAL `?([\w.]+)', str(error))
         if refused:
             raise UserError(
-                f'checkpoint {filename} is refused: it holds {refused.group(1)}, which is no '
-                'weight and could run any code; if you trust its origin, save its state_dict alone'
+                f'checkpoint {filename} is refused: it holds {refused.group(1)}, which is not '
+                'a weight and could run any code; if you trust its origin, save only its state_dict'
             ) from None
         # torch's text for an UnpicklingError is a page of advice to load it unsafely.
         unpickling = isinstance(error, pickle.UnpicklingError)
         reason = 'UnpicklingError' if unpickling else one_line(error)
         raise UserError(
-            f'checkpoint {filename} cannot be read, it may be truncated or not a torch checkpoint '
+            f'checkpoint {filename} cannot be read; it may be truncated or not a torch checkpoint '
             f'({reason})'
         ) from error
     if not isinstance(loaded, dict):
@@ -115,7 +114,7 @@ def load_checkpoint_file(filename: str, map_location: Any = None) -> dict:
     return loaded
 
 
-# What torch and pickle raise on bytes that are no checkpoint.
+# What torch and pickle raise for a file that is not a checkpoint.
 _UNREADABLE = (
     pickle.UnpicklingError,
     struct.error,
@@ -133,18 +132,18 @@ _UNREADABLE = (
 
 
 def _torch_loads_weights_only() -> bool:
-    # Before 2.6 weights_only had holes (CVE-2025-32434) and does not accept HistoryBuffer.
+    # Before torch 2.6, weights_only was unsafe (CVE-2025-32434) and does not accept HistoryBuffer.
     return tuple(int(part) for part in torch.__version__.split('.')[:2]) >= (2, 6)
 
 
 @functools.cache
 def _runner_globals() -> dict[str, Any]:
-    """Name in the file -> object, for what a Runner's checkpoint holds beside weights."""
+    """The objects besides weights that a Runner's checkpoint needs, by their name in the file."""
     from mmengine.logging import HistoryBuffer
 
     def statistic(owner: Any, name: str) -> Any:
-        # A HistoryBuffer names its statistics in the file as getattr(HistoryBuffer, 'mean'). The
-        # real getattr would lead from any of these objects to any code.
+        # A HistoryBuffer saves its statistics as getattr(HistoryBuffer, 'mean'). The real getattr could
+        # get from any of these objects to any code.
         if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
             raise pickle.UnpicklingError(f'GLOBAL builtins.getattr is not allowed to read {name}')
         return getattr(owner, name)
@@ -165,14 +164,14 @@ def _runner_globals() -> dict[str, Any]:
     for module in {multiarray, 'numpy.core.multiarray', 'numpy._core.multiarray'}:
         allowed.update({f'{module}.{name}': function for name, function in functions.items()})
     for code in '?bhilqBHILQefdFD':
-        # weights_only asks for the class of a dtype, which the file does not name.
+        # weights_only also needs the class of a dtype, which the file does not name.
         dtype_class = type(np.dtype(code))
         allowed[f'{dtype_class.__module__}.{dtype_class.__qualname__}'] = dtype_class
     return allowed
 
 
 def _restricted_torch_load(path: str, map_location: Any) -> Any:
-    """``torch.load`` for torch < 2.6 that knows only weights and :func:`_runner_globals`."""
+    """``torch.load`` for torch < 2.6 that accepts only weights and :func:`_runner_globals`."""
     from torch import serialization
     from torch._weights_only_unpickler import _get_allowed_globals
 
@@ -190,7 +189,7 @@ def _restricted_torch_load(path: str, map_location: Any) -> Any:
     with open(path, 'rb') as file:
         if serialization._is_zipfile(file):
             with serialization._open_zipfile_reader(path) as archive:
-                # torch.load would hand it to torch.jit.load, which loads programs.
+                # torch.load would pass it to torch.jit.load, which loads programs.
                 if serialization._is_torchscript_zip(archive):
                     raise pickle.UnpicklingError('it is a TorchScript program, not weights')
     return torch.load(path, map_location=map_location, pickle_module=restricted)

@@ -1,4 +1,4 @@
-"""MMDetection's detectors by heatmaps take no map in channels_last."""
+"""MMDetection's heatmap detectors fail on channels_last maps."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 
 
 def heatmap_memory_format() -> bool:
-    """Let CenterNet and CornerNet predict from maps in channels_last in mmdet 3.3.0.
+    """Let CenterNet and CornerNet of mmdet 3.3.0 predict from channels_last maps.
 
-    ``get_topk_from_heatmap`` takes a ``view`` that only a contiguous map has. Steps aside where it
-    does not.
+    ``get_topk_from_heatmap`` calls ``view`` on a map, which fails unless the map is contiguous. Not
+    applied if a call on a channels_last map works.
 
-    Upstream: in mmdet's ``models/utils/gaussian_target.py``; we know of no issue.
+    Upstream: ``models/utils/gaussian_target.py`` of mmdet; no issue is known.
     """
     importlib.import_module('mmdet.models.dense_heads')
     from mmdet.models.utils.gaussian_target import get_topk_from_heatmap as stock
@@ -33,7 +33,7 @@ def heatmap_memory_format() -> bool:
     def get_topk_from_heatmap(scores: Tensor, k: int = 20) -> Any:
         return stock(scores.contiguous(), k)
 
-    # Those that use it hold it by name.
+    # The modules that use the function import it by name.
     for name, module in list(sys.modules.items()):
         if name.startswith('mmdet.') and getattr(module, stock.__name__, None) is stock:
             setattr(module, stock.__name__, get_topk_from_heatmap)

@@ -1,4 +1,4 @@
-"""mmengine starts no distributed job without a GPU for every process."""
+"""mmengine cannot start more distributed processes than there are GPUs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _STARTERS = ('_init_dist_pytorch', '_init_dist_mpi', '_init_dist_slurm')
 def init_dist_without_gpus() -> bool:
     """Let ``mmengine.dist.init_dist`` start more processes over gloo than there are GPUs.
 
-    mmengine 0.10.7 selects the GPU of the local rank whatever the backend, which raises where
-    there is no such GPU. Over gloo, which needs none, one that is not there is not selected;
-    other backends are left alone.
+    With every backend, mmengine 0.10.7 selects the GPU of the local rank, which fails if there is no
+    such GPU. gloo needs none, so with gloo a missing GPU is not selected. Other backends are not
+    changed.
 
-    Upstream: in mmengine's ``dist/utils.py``; we know of no issue.
+    Upstream: ``dist/utils.py`` of mmengine; no issue is known.
     """
     from mmengine.dist import utils
 

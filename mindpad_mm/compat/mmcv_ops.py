@@ -1,4 +1,4 @@
-"""mmcv-lite has no compiled operators, and mmdet cannot be imported without."""
+"""mmcv-lite has no compiled operators, and mmdet cannot be imported without them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ _INSTALL_FULL_MMCV = (
 def mmcv_ops() -> bool:
     """Let ``import mmdet`` work on mmcv-lite, which lacks the compiled module ``mmcv._ext``.
 
-    ``nms`` and average ``roi_align`` go through torchvision; any other op is a callable that raises
-    one clear line. Steps aside where a real ``mmcv._ext`` exists.
+    ``nms`` and average ``roi_align`` use torchvision. All other operators raise a :class:`UserError`
+    when called. Not applied if a real ``mmcv._ext`` exists.
 
     Upstream: open-mmlab/mmdetection#11763, open-mmlab/mmcv#3096, open-mmlab/mmcv#3310.
+
+    Raises:
+        UserError: mmcv is not installed, or its compiled operators do not load.
     """
     try:
         compiled = importlib.util.find_spec('mmcv._ext') is not None
@@ -43,49 +46,50 @@ def mmcv_ops() -> bool:
         except ImportError as error:
             raise UserError(
                 f'the compiled ops of mmcv do not load with torch {torch.__version__} ({error}): '
-                'they were built for another; pip install "setuptools<81" (mmcv is built with '
+                'they were built for another torch; pip install "setuptools<81" (mmcv is built with '
                 'pkg_resources), then pip install --force-reinstall --no-deps --no-cache-dir '
                 '--no-build-isolation mmcv==2.1.0'
             ) from error
         return False
-    sys.modules['mmcv._ext'] = _ext_stand_in()
+    sys.modules['mmcv._ext'] = _replacement_of_ext()
     return True
 
 
 def ops_are_compiled() -> bool:
-    """Whether a real ``mmcv._ext`` is in use, not our stand-in."""
+    """Whether a real ``mmcv._ext`` is in use, not the replacement from this file."""
     return hasattr(sys.modules['mmcv._ext'], '__file__')
 
 
 def nms_is_stable() -> bool:
-    """Whether mmcv's ``nms`` takes the earlier one of equal scores: :func:`nms` does, the compiled one
-    leaves that to torch's sort."""
+    """Whether mmcv's ``nms`` prefers the earlier of two boxes with equal scores.
+
+    :func:`nms` does; in the compiled operator, the order is up to torch's sort.
+    """
     return not ops_are_compiled()
 
 
 def nms(
     boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float, offset: int
 ) -> torch.Tensor:
-    """What ``mmcv._ext.nms`` computes.
+    """Replaces ``mmcv._ext.nms``.
 
     Args:
         boxes: (N, 4) corners x1, y1, x2, y2.
         scores: (N,).
-        iou_threshold: a box is dropped if its IoU with a better kept box is above this.
-        offset: 0, or 1 for boxes whose last pixel belongs to them (width = x2 - x1 + 1).
+        iou_threshold: A box is dropped if its IoU with a kept box of a higher score is above this, 0..1.
+        offset: 0, or 1 if x2 and y2 are the last pixels inside the box (width = x2 - x1 + 1).
 
     Returns:
-        (K,) int64 indices of the kept boxes, best score first; of equal scores the earlier box
-        (mmcv's own choice among those is not defined).
+        (K,) int64 indices of the kept boxes, best score first. Among equal scores, the earlier box is
+        first; for mmcv's own operator that order is undefined.
     """
     from torchvision.ops import nms as torchvision_nms
 
     if offset:
-        # x2 + 1 gives widths, overlaps and so IoUs of the inclusive convention.
+        # With x2 + 1 and y2 + 1, widths, heights and IoUs are those of inclusive pixels.
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
     dtype = torch.promote_types(boxes.dtype, scores.dtype)
-    # mmcv compares with the threshold as a float32, torchvision as a double: an IoU of exactly 0.3f
-    # is above 0.3 but not above 0.3f.
+    # mmcv compares in float32 and torchvision in float64: the float32 nearest to 0.3 is above 0.3.
     threshold = float(np.float32(iou_threshold))
     return torchvision_nms(boxes.to(dtype), scores.to(dtype), threshold)
 
@@ -103,23 +107,23 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """What ``mmcv._ext.roi_align_forward`` computes, for average pooling (``pool_mode=1``).
+    """Replaces ``mmcv._ext.roi_align_forward`` for average pooling.
 
     Args:
         input: (N, C, H, W) features.
-        rois: (K, 5) image index, x1, y1, x2, y2.
+        rois: (K, 5) image index, x1, y1, x2, y2 in input pixels.
         output: (K, C, aligned_height, aligned_width), written in place.
-        argmax_y: unused, it belongs to maximum pooling.
-        argmax_x: unused.
-        aligned_height: bins down.
-        aligned_width: bins across.
-        spatial_scale: feature pixels per unit of the rois.
-        sampling_ratio: samples per bin side; 0 takes as many as the bin is large.
-        pool_mode: 1 is average, 0 is maximum.
-        aligned: shift by half a pixel, so that pixel centres are where they belong.
+        argmax_y: Unused; for maximum pooling.
+        argmax_x: Unused.
+        aligned_height: Bins, vertically.
+        aligned_width: Bins, horizontally.
+        spatial_scale: Feature cells per input pixel.
+        sampling_ratio: Samples per bin along each axis; 0 means one per feature cell.
+        pool_mode: 1 for average, 0 for maximum.
+        aligned: Whether to shift by half a cell, so that integer coordinates are cell edges.
 
     Raises:
-        UserError: maximum pooling is asked for.
+        UserError: ``pool_mode`` is 0.
     """
     from torchvision.ops import roi_align
 
@@ -149,23 +153,23 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """What ``mmcv._ext.roi_align_backward`` computes, for average pooling (``pool_mode=1``).
+    """Replaces ``mmcv._ext.roi_align_backward`` for average pooling.
 
     Args:
         grad_output: (K, C, aligned_height, aligned_width).
-        rois: (K, 5) as in :func:`roi_align_forward`, like the arguments not named here.
-        argmax_y: unused.
-        argmax_x: unused.
+        rois: (K, 5), as in :func:`roi_align_forward`.
+        argmax_y: Unused.
+        argmax_x: Unused.
         grad_input: (N, C, H, W), written in place.
-        aligned_height: bins down.
-        aligned_width: bins across.
-        spatial_scale: feature pixels per unit of the rois.
-        sampling_ratio: samples per bin side; 0 takes as many as the bin is large.
-        pool_mode: 1 is average, 0 is maximum.
-        aligned: shift by half a pixel.
+        aligned_height: Bins, vertically.
+        aligned_width: Bins, horizontally.
+        spatial_scale: Feature cells per input pixel.
+        sampling_ratio: Samples per bin along each axis; 0 means one per feature cell.
+        pool_mode: 1 for average, 0 for maximum.
+        aligned: As in :func:`roi_align_forward`.
 
     Raises:
-        UserError: maximum pooling is asked for.
+        UserError: ``pool_mode`` is 0.
     """
     import torchvision  # noqa: F401  (its import registers the operator)
 
@@ -185,14 +189,14 @@ def roi_align_backward(
 
 
 def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    # Mixed precision hands over half floats, which torchvision has no CPU kernel for.
+    # In mixed precision the tensors are float16, for which torchvision has no CPU kernel.
     return torch.promote_types(dtype, torch.float32)
 
 
 def _require_average(pool_mode: int) -> None:
     if pool_mode != 1:
         raise UserError(
-            f"mmcv-lite: roi_align with pool_mode='max' needs a compiled op: use pool_mode='avg' "
+            f"mmcv-lite has no roi_align with pool_mode='max': use pool_mode='avg' "
             f'or {_INSTALL_FULL_MMCV}'
         )
 
@@ -205,14 +209,14 @@ def _missing_op(name: str) -> Callable[..., Any]:
     return op
 
 
-def _ext_stand_in() -> types.ModuleType:
-    module = types.ModuleType('mmcv._ext', 'Stand-in by mindpad_mm for the compiled ops of mmcv.')
-    # find_spec() refuses a module without a spec; with one, a second look finds this module.
+def _replacement_of_ext() -> types.ModuleType:
+    module = types.ModuleType('mmcv._ext', 'Replaces the compiled ops of mmcv; by mindpad_mm.')
+    # find_spec() raises for a module without a spec.
     module.__spec__ = importlib.util.spec_from_loader('mmcv._ext', loader=None)
     module.nms = nms
     module.roi_align_forward = roi_align_forward
     module.roi_align_backward = roi_align_backward
-    # mmdet's and mmcv's environment reports ask for these.
+    # The environment reports of mmdet and mmcv call these.
     module.get_compiler_version = lambda: 'n/a'
     module.get_compiling_cuda_version = lambda: 'n/a'
 

@@ -1,4 +1,4 @@
-"""mmengine needs pkg_resources, which setuptools no longer has."""
+"""mmengine needs pkg_resources, which new versions of setuptools do not have."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ import warnings
 
 
 def pkg_resources() -> bool:
-    """Let configs inherit through ``mmdet::...`` without pkg_resources (gone in setuptools 82).
+    """Let configs inherit from ``mmdet::...`` without pkg_resources, which setuptools 82 removed.
 
-    mmengine's two functions that look up an installed package are given twins that use the
-    standard library. Steps aside where pkg_resources exists.
+    Replaces mmengine's two functions that look up installed packages by functions that use the
+    standard library. Not applied if pkg_resources exists.
 
-    Upstream: mmengine 0.10.7 ``mmengine/utils/package_utils.py``.
+    Upstream: ``mmengine/utils/package_utils.py`` of mmengine 0.10.7; no issue is known.
     """
     if importlib.util.find_spec('pkg_resources') is not None:
-        # Three times for each config that inherits, and nothing a user can do about it.
+        # The warning comes three times for each config that inherits, and users cannot avoid it.
         warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
         return False
-    import mmengine.config  # noqa: F401  (binds the functions by name)
+    import mmengine.config  # noqa: F401  (imports the functions by name)
     from mmengine.utils import package_utils
 
-    for twin in (is_installed, get_installed_path):
-        original = getattr(package_utils, twin.__name__)
-        for name, module in list(sys.modules.items()):
-            if name.split('.')[0] == 'mmengine' and vars(module).get(twin.__name__) is original:
-                setattr(module, twin.__name__, twin)
+    for function in (is_installed, get_installed_path):
+        name = function.__name__
+        original = getattr(package_utils, name)
+        for module_name, module in list(sys.modules.items()):
+            if module_name.split('.')[0] == 'mmengine' and vars(module).get(name) is original:
+                setattr(module, name, function)
     return True
 
 
 def is_installed(package: str) -> bool:
-    """Whether a distribution or an importable module has this name."""
+    """Whether there is an installed distribution or an importable module of this name."""
     try:
         importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
@@ -43,10 +44,13 @@ def is_installed(package: str) -> bool:
 
 
 def get_installed_path(package: str) -> str:
-    """Folder of a package, given by the name of its module or of its distribution.
+    """The folder of a package.
+
+    Args:
+        package: Name of its module or of its distribution.
 
     Raises:
-        importlib.metadata.PackageNotFoundError: neither exists.
+        importlib.metadata.PackageNotFoundError: There is neither.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:

@@ -1,12 +1,12 @@
-"""MMDetection's SSD cannot predict."""
+"""SSD of mmdet 3.3.0 fails to predict."""
 
 from __future__ import annotations
 
 
 def ssd_head_loss_cls() -> bool:
-    """Let SSD predict in mmdet 3.3.0: ``predict_by_feat`` reads ``SSDHead.loss_cls``, never set.
+    """Let SSD of mmdet 3.3.0 predict: ``predict_by_feat`` reads ``SSDHead.loss_cls``, which is not set.
 
-    Steps aside where the class has the attribute.
+    Not applied if the class has the attribute.
 
     Upstream: open-mmlab/mmdetection#11063, #11305, #11780.
     """

@@ -1,4 +1,4 @@
-"""A detector that runs only on the dirty region of each image, where it can differ from a clean one."""
+"""A detector that computes only the dirty regions of a batch of images."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class IncrementalDetector:
 
     The first batch also runs the network on the clean image and records the operation graph. The
     detector's own modules compute only the dirty regions and take all other cells from that run. The
-    result equals a full forward pass within float rounding. Among equal scores that matter, see
-    ``score_floor``, the detector's own order is kept.
+    result equals a full forward pass within float rounding. Ties are broken as the detector breaks
+    them, down to the ``score_floor`` of :meth:`detect`.
 
     Args:
         model: An MMDetection detector in evaluation mode, channels last.
@@ -52,22 +52,22 @@ class IncrementalDetector:
         Args:
             patches: (B, 3, h, w), preprocessed like the clean image, channels last.
             corners: (B, 2) int (row, col) of each patch's top-left pixel in the network's input.
-            data_samples: B, as the data preprocessor gives them for the clean image.
+            data_samples: B samples, as the data preprocessor gives them for the clean image.
             score_floor: From the index of an image in the batch and its detections to a score in
-                0..1. Detections of lower scores may differ where equal scores were ordered another
-                way. The default keeps the detector's own order of all.
+                0..1. Ties below this score are broken in any order. The default keeps the detector's
+                own order of all detections.
 
         Returns:
-            B detections, after the detector's own post-processing.
+            The detections of B images, after the detector's own post-processing.
 
         Raises:
-            NotFollowed: The detector does something that cannot run on windows.
+            NotFollowed: The detector does something that windows cannot represent.
         """
         with (
             torch.inference_mode(),
             fast_postprocess(self.model, score_floor),
             self._lazy_levels_from_heads(),
-            full_maps_for_mmcv_ops(self.model),
+            whole_maps_for_mmcv_ops(self.model),
         ):
             inputs = self._windowed(patches, corners)
             results = self.model(inputs, data_samples, mode='predict')
@@ -76,7 +76,7 @@ class IncrementalDetector:
     def notes(self) -> dict[str, Any]:
         """A summary of the work done so far, JSON types only.
 
-        - ``whole_maps``: functions and modules that fell back to full feature maps;
+        - ``whole_maps``: functions and modules that fell back to whole maps;
         - ``macs_saved``: share of the convolutions' multiply-accumulates that was saved, 0..1.
         """
         graph = self._graph
@@ -105,23 +105,23 @@ class IncrementalDetector:
 
 
 @contextlib.contextmanager
-def full_maps_for_mmcv_ops(model: nn.Module) -> Iterator[None]:
-    """While active, modules from ``mmcv.ops`` (RoIAlign, deformable convolutions) get full feature maps.
+def whole_maps_for_mmcv_ops(model: nn.Module) -> Iterator[None]:
+    """While active, modules from ``mmcv.ops`` (RoIAlign, deformable convolutions) get whole maps.
 
     Their compiled functions read a tensor's memory directly and bypass ``__torch_function__``;
     windows have no memory to read.
     """
 
-    def make_full(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple:
-        def full(value: WindowedTensor) -> Tensor:
+    def make_whole(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple:
+        def whole(value: WindowedTensor) -> Tensor:
             value.graph.fallbacks.add(type(module).__name__)
             value.graph.mark_used_outside(value.clean)
             return value.dense()
 
-        return replace((args, kwargs), WindowedTensor, full)
+        return replace((args, kwargs), WindowedTensor, whole)
 
     hooks = [
-        module.register_forward_pre_hook(make_full, with_kwargs=True)
+        module.register_forward_pre_hook(make_whole, with_kwargs=True)
         for module in model.modules()
         if any(kind.__module__.startswith(_MMCV_OPS) for kind in type(module).__mro__)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mindpad_mm.incremental.detector import IncrementalDetector, full_maps_for_mmcv_ops
+from mindpad_mm.incremental.detector import IncrementalDetector, whole_maps_for_mmcv_ops
 from mindpad_mm.incremental.graph import Cells
 from mindpad_mm.incremental.single_stage import (
     Outputs,
@@ -22,10 +23,10 @@ from mindpad_mm.incremental.single_stage import (
     restricted,
 )
 
-# Reaches that are tried. Cells within the object's own extent cost little compared with the
-# surroundings that the level's receptive field covers anyway.
+# Reaches that are tried, see :meth:`PriorGrid.cells`. None is below 1: cells within the object cost
+# little compared with its surroundings, which the receptive field covers anyway.
 REACHES = (1, 2, 5)
-# Multiply-accumulates that take about as long as the work for one image outside its convolutions.
+# Multiply-accumulates that take about as long as all other work for one image.
 _FIXED_MACS = 5e7
 
 
@@ -67,7 +68,7 @@ class Focus:
 def search_focus(
     grids: tuple[PriorGrid, ...], is_accurate: Callable[[Focus], bool]
 ) -> Focus | None:
-    """The focus with the fewest levels and shortest reaches that is accurate, by greedy search.
+    """Search greedily for an accurate focus with few levels and short reaches.
 
     The coarsest levels are dropped first: they have the largest receptive fields and need the deepest
     feature maps.
@@ -115,7 +116,6 @@ class FocusedDetector(IncrementalDetector):
     def __init__(self, model: nn.Module, clean_input: Tensor) -> None:
         super().__init__(model, clean_input)
         self.focus: Focus | None = None
-        self._single_stage: SingleStage | None = None
         self._outputs: Outputs = ()
 
     def find_focus(
@@ -130,8 +130,8 @@ class FocusedDetector(IncrementalDetector):
         Args:
             batches: Patches and corners, as for :meth:`detect`.
             data_samples: At least as many as the largest batch has images.
-            scores: From the detections of a batch and its corners to the scores to compare, any shape.
-            max_difference: The largest difference in score that counts as equal.
+            scores: From the detections of a batch and its corners to an array of the scores to compare.
+            max_difference: The largest difference between scores that count as equal, 0..1.
 
         Returns:
             The focus, also kept in ``focus``; None if no focus is accurate enough.
@@ -140,7 +140,6 @@ class FocusedDetector(IncrementalDetector):
             NotFocusable: The detector is not of a supported kind.
             NotFollowed: See :meth:`detect`.
         """
-        self._single_stage = SingleStage(self.model)
         with torch.inference_mode():
             exact: list[Outputs] = []
             places: list[tuple[np.ndarray, tuple[int, int]]] = []
@@ -189,9 +188,15 @@ class FocusedDetector(IncrementalDetector):
     ) -> list[InstanceData]:
         """Final detections of one batch, computed in the focus only.
 
-        Equal scores may be ordered otherwise than by the detector. Args and errors are those of
-        :meth:`detect`.
+        Ties are broken in any order. Args and errors are those of :meth:`detect`.
+
+        Raises:
+            RuntimeError: There is no focus: :meth:`find_focus` did not run, or returned None.
         """
+        if self.focus is None:
+            raise RuntimeError(
+                'detect_focused needs a focus; find_focus did not run, or found none'
+            )
         cells = self.focus.cells(corners, tuple(patches.shape[-2:]))
         graph = self._graph
         with torch.inference_mode():
@@ -202,8 +207,12 @@ class FocusedDetector(IncrementalDetector):
                 graph.demand = None
             return self._single_stage.detections(restricted(outputs, cells), data_samples)
 
+    @functools.cached_property
+    def _single_stage(self) -> SingleStage:
+        return SingleStage(self.model)
+
     def _run_network(self, patches: Tensor, corners: np.ndarray) -> Outputs:
-        with full_maps_for_mmcv_ops(self.model):
+        with whole_maps_for_mmcv_ops(self.model):
             return self._single_stage.outputs(self._windowed(patches, corners))
 
     def _reset_macs(self) -> None:

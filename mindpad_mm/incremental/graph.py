@@ -18,15 +18,15 @@ from torch.overrides import TorchFunctionMode
 from mindpad_mm.incremental.geometry import ReceptiveField, Span
 
 Interval = tuple[np.ndarray, np.ndarray]
-"""Cells along one axis for each sample: first (B,) and one past the last (B,). Empty where the first is
+"""Cells along one axis for each image: first (B,) and one past the last (B,). Empty where the first is
 not below the second."""
 
 Cells = tuple[Interval, Interval]
-"""A rectangle of cells for each sample of a batch, (vertical, horizontal)."""
+"""A rectangle of cells for each image of a batch, (vertical, horizontal)."""
 
 
 class NotFollowed(Exception):
-    """The detector does something that cannot run on windows; it needs full forward passes."""
+    """The detector does something that windows cannot represent; it needs full forward passes."""
 
 
 class Operation:
@@ -60,10 +60,10 @@ class OperationGraph:
 
     Attributes:
         operations: All operations recorded so far.
-        fallbacks: Names of the functions and modules that ran on full feature maps because they have
-            no handler for windows.
+        fallbacks: Names of the functions and modules that ran on whole maps because they have no
+            handler for windows.
         macs: Multiply-accumulates of convolutions since the counter was reset, without the clean run.
-        full_macs: The same for full feature maps.
+        full_macs: The same if all operations had run on whole maps.
         demand: Which cells the current run needs; None: all.
     """
 
@@ -116,7 +116,7 @@ class OperationGraph:
         return self._by_result.get(id(clean))
 
     def mark_used_outside(self, clean: Tensor) -> None:
-        """Note that something outside the graph reads the result whose clean version this is."""
+        """Note that something outside the graph also reads the result whose clean map this is."""
         operation = self.operation_of(clean)
         if operation is not None:
             operation.used_outside = True
@@ -137,8 +137,8 @@ class OperationGraph:
 
         Args:
             operation: The operation.
-            batch: Samples.
-            share: Part of the multiply-accumulates of a full feature map that were computed, 0..1.
+            batch: Number of images.
+            share: Share of the whole map's multiply-accumulates that were computed, 0..1.
         """
         self.macs += batch * operation.macs * share
         self.full_macs += batch * operation.macs
@@ -171,7 +171,7 @@ class Demand:
         Args:
             graph: A recorded clean run.
             wanted: Cells of some operations' results, clipped to their feature maps.
-            batch: Samples.
+            batch: Number of images.
         """
         self.needs = dict(wanted)
         for operation in reversed(graph.operations):
@@ -187,7 +187,7 @@ class Demand:
 
 
 def _cells_read(operation: Operation, source: Operation, need: Cells, batch: int) -> Cells:
-    """The cells of one input that the cells ``need`` of an operation's result read."""
+    """The cells of one input that are read for the cells ``need`` of an operation's result."""
     if operation.reads_all:
         return _all_cells(source, batch)
     if operation.fields is None:

@@ -1,4 +1,4 @@
-"""Functions whose result at a cell depends on that cell alone: they run on the windows as they are."""
+"""Handlers of functions whose result at a cell depends on that cell alone."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from torch import Tensor
 
 from mindpad_mm.core.torch_functions import find, name_of, named, replace, writes_in_place
 from mindpad_mm.incremental.geometry import Span
-from mindpad_mm.incremental.windowed import (
-    WindowedTensor,
-    handles,
-    run_whole,
-)
+from mindpad_mm.incremental.windowed import WindowedTensor, handles, run_whole
 
 _T = torch.Tensor
 
 
 def common_windows(values: Sequence[WindowedTensor]) -> tuple[Span, Span]:
-    """Windows that hold what has changed in any of several maps of one size."""
+    """Windows that contain the dirty regions of several maps of one size."""
     rows = functools.reduce(Span.union, (value.rows for value in values))
     cols = functools.reduce(Span.union, (value.cols for value in values))
     return rows, cols
 
 
-def _of_one_cell(value: Tensor) -> Tensor | None:
-    """A tensor that is the same for all samples and cells as (..., 1, 1); None if it is not."""
+def _one_cell(value: Tensor) -> Tensor | None:
+    """One cell of a tensor that is the same in all images and cells, as (..., 1, 1); else None.
+
+    Windowed tensors are returned as they are.
+    """
     if isinstance(value, WindowedTensor) or value.numel() == 1:
         return value
     if value.dim() not in (3, 4):
@@ -44,14 +43,19 @@ def _of_one_cell(value: Tensor) -> Tensor | None:
 
 
 def run_on_windows(func: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Run a function on the windows, after bringing them to the same places."""
+    """Run a function on windows that contain the dirty regions of all its arguments."""
     return _run_on_windows(func, None, args, kwargs)
 
 
 def _run_on_windows(
     func: Callable, in_place: Callable | None, args: tuple, kwargs: dict[str, Any]
 ) -> Any:
-    """:func:`run_on_windows`, by ``in_place`` where the first windows' own memory may be written to."""
+    """:func:`run_on_windows`.
+
+    Args:
+        in_place: Does the same as ``func``, but overwrites its first argument. It is called instead
+            of ``func`` if the first windowed tensor owns its memory.
+    """
     values = find((args, kwargs), WindowedTensor)
     first = values[0]
     if any(value.clean.shape[-2:] != first.clean.shape[-2:] for value in values):
@@ -66,14 +70,14 @@ def _run_on_windows(
     cleans = [value.clean for value in values]
     operation = graph.next_operation(func, lambda: run(func, lambda value: value.clean), *cleans)
     if graph.is_unneeded(operation):
-        return WindowedTensor.unchanged(operation.clean, len(first), graph)
+        return WindowedTensor.all_clean(operation.clean, len(first), graph)
     rows, cols = graph.restrict_to_demand(operation, rows, cols)
     if in_place and first.owned and first.rows.same_windows(rows) and first.cols.same_windows(cols):
         func = in_place
     patch = run(func, lambda value: value.at(rows, cols))
     same = [value for value in values if value.clean.data_ptr() == operation.clean.data_ptr()]
     for value in same:
-        # It did nothing: what is written to one of them would have to show in the other.
+        # The function returned its argument: a later write to one must show in the other.
         value.is_view, value.owned = True, False
     return WindowedTensor(
         operation.clean, patch, rows, cols, graph, is_view=bool(same), owned=not same
@@ -95,14 +99,14 @@ def _run_on_windows(
     )
 )
 def pointwise(func: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Activations and arithmetic, in place or not."""
+    """Activations and arithmetic, also in place."""
     constants = [
         value for value in find((args, kwargs), Tensor) if not isinstance(value, WindowedTensor)
     ]
-    if 'out' in kwargs or any(_of_one_cell(value) is None for value in constants):
+    if 'out' in kwargs or any(_one_cell(value) is None for value in constants):
         return NotImplemented
     target = args[0] if writes_in_place(func, kwargs) else None
-    args, kwargs = replace((args, kwargs), Tensor, _of_one_cell)
+    args, kwargs = replace((args, kwargs), Tensor, _one_cell)
     if target is None:
         return run_on_windows(func, *args, **kwargs)
     if not isinstance(target, WindowedTensor):
@@ -114,7 +118,7 @@ def pointwise(func: Callable, *args: Any, **kwargs: Any) -> Any:
 
 
 def _out_of_place(func: Callable) -> Callable:
-    """The function that gives as a new tensor what this one writes in place."""
+    """The variant of an in-place function that returns a new tensor; other functions as they are."""
     name = func.__name__
     if name.startswith('__i'):
         return getattr(_T, f'__{name[3:]}')
@@ -128,37 +132,36 @@ def _out_of_place(func: Callable) -> Callable:
     *named('group_norm', 'instance_norm', 'layer_norm', 'prelu', 'conv_transpose2d'),
     *named('adaptive_avg_pool2d', 'adaptive_max_pool2d', 'pixel_shuffle', 'pixel_unshuffle'),
 )
-def everywhere(func: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Functions that spread a change over the map, or whose windows are not worth knowing."""
-    windowed = find((args, kwargs), WindowedTensor)
-    if writes_in_place(func, kwargs) or any(v.dim() != 4 for v in windowed):
+def on_whole_maps(func: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Functions that read the whole map, and others that have no handler for windows."""
+    if writes_in_place(func, kwargs):
         return NotImplemented
-    windowed[0].graph.fallbacks.add(name_of(func))
+    find((args, kwargs), WindowedTensor)[0].graph.fallbacks.add(name_of(func))
     return run_whole(func, *args, **kwargs)
 
 
 @handles(*named('contiguous', 'detach', 'requires_grad'))
-def same(func: Callable, x: WindowedTensor, *args: Any, **kwargs: Any) -> WindowedTensor:
-    """Functions that change nothing that matters here."""
+def unchanged(func: Callable, x: WindowedTensor, *args: Any, **kwargs: Any) -> WindowedTensor:
+    """Functions that change only memory layout or autograd state, which windowed tensors do not have."""
     return x
 
 
 @handles(_T.expand_as)
 def expand_as(func: Callable, constant: Tensor, x: WindowedTensor) -> Any:
-    """A constant in the shape of a map; it keeps no copy for each cell."""
+    """A constant expanded to the shape of a map, without a copy for each cell."""
     return NotImplemented if isinstance(constant, WindowedTensor) else constant.expand(x.shape)
 
 
 @handles(*named('dropout', 'dropout2d', 'dropout3d', 'alpha_dropout', 'feature_dropout'))
 def dropout(func: Callable, x: WindowedTensor, *args: Any, **kwargs: Any) -> Any:
-    """Dropout, which does nothing outside of training."""
+    """Dropout outside of training, which does nothing."""
     training = kwargs.get('training', args[1] if len(args) > 1 else True)
     return NotImplemented if training else x
 
 
 @handles(torch.batch_norm, F.batch_norm)
 def batch_norm(func: Callable, x: Any, *args: Any, **kwargs: Any) -> Any:
-    """Batch norm by its running statistics."""
+    """Batch norm with running statistics."""
     names = ('running_mean', 'running_var', 'weight', 'bias', 'training')
     if func is torch.batch_norm:
         names = ('weight', 'bias', 'running_mean', 'running_var', 'training')
@@ -170,7 +173,7 @@ def batch_norm(func: Callable, x: Any, *args: Any, **kwargs: Any) -> Any:
 
 @handles(*named('sum', 'mean', 'amax', 'amin', 'softmax', 'log_softmax', 'normalize', 'norm'))
 def over_channels(func: Callable, x: Any, *args: Any, **kwargs: Any) -> Any:
-    """Functions over the channels of each cell that leave the channel axis standing."""
+    """Functions over the channels of each cell that keep the channel axis."""
     position = 1 if func in (F.normalize, torch.norm, _T.norm) else 0
     default = 1 if func is F.normalize else None
     axis = kwargs.get('dim', args[position] if len(args) > position else default)

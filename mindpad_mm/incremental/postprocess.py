@@ -30,7 +30,7 @@ equal scores does not matter."""
 
 # If more boxes than this have the same score, they are assumed to overlap.
 _MOST_EQUAL = 64
-# NMS starts with this many times the boxes that were enough for the image before.
+# NMS starts with this multiple of the number of boxes that the previous image needed.
 _MARGIN = 1.05
 
 
@@ -38,9 +38,9 @@ _MARGIN = 1.05
 def fast_postprocess(model: nn.Module, score_floor: ScoreFloor) -> Iterator[None]:
     """While active, the post-processing of one batch gives the same detections in less time.
 
-    MMDetection sorts all scores of a level, and torch's sort orders equal scores by what else is
-    sorted. Here fewer scores are sorted, so equal ones can be ordered differently (a tie). If the
-    outcome of a tie matters, the image is processed again by MMDetection's own functions.
+    MMDetection sorts all scores of a level, and torch's sort orders equal scores depending
+    on what else is sorted. Here fewer scores are sorted, so equal scores (ties) can be ordered
+    differently. If the order of a tie matters, MMDetection's own functions process the image again.
 
     Args:
         model: A detector. If its head does not use ``BaseDenseHead``'s post-processing, nothing is
@@ -64,8 +64,8 @@ def fast_postprocess(model: nn.Module, score_floor: ScoreFloor) -> Iterator[None
         with _replaced(base_dense_head, 'filter_scores_and_topk', topk):
             result = predict(*args, **kwargs)
         if ties.matter(score_floor(next(images), result)):
-            # Called once for each class, mmcv's caller sorts the kept boxes of all classes again, so
-            # it needs all of them and not only the first few.
+            # If NMS runs once for each class, mmcv sorts the kept boxes of all classes again, and
+            # needs all of them.
             again = nms if nms_is_stable() and len(ties.candidates) == 1 else own_nms
             with _replaced(mmcv_nms, 'nms', again):
                 result = predict(*args, **kwargs)
@@ -108,13 +108,13 @@ class _Ties:
     """The ties of one image: equal scores whose order can change its detections.
 
     Args:
-        count: Number of detections that are taken of those that NMS keeps.
+        count: How many of the boxes that NMS keeps become detections.
 
     Attributes:
-        scores: Scores that tie with another score that is treated differently.
+        scores: Scores whose tie at the cut decides which row is taken.
         candidates: The input of each NMS call: boxes (N, 4), scores (N,), best first, and the IoU
             threshold. With many boxes there is one call for each class.
-        kept: The scores that each NMS call kept, best first; one more than ``count`` if there are.
+        kept: The scores that each NMS call kept, best first, at most ``count`` + 1.
     """
 
     def __init__(self, count: int) -> None:
@@ -156,7 +156,7 @@ class _Ties:
 class _BatchedTopk:
     """MMDetection's ``filter_scores_and_topk``, computed for the whole batch at its first image.
 
-    Equal scores come in any order.
+    Ties are broken in any order.
 
     Args:
         ties: Receives the ties at the cut.
@@ -183,7 +183,7 @@ class _BatchedTopk:
             # Holding a reference to the windows keeps their id from being reused.
             self._found[key] = scores.windowed, top_scores(scores, score_thr, topk)
         of_batch = self._found[key][1]
-        top = of_batch[scores.sample]
+        top = of_batch[scores.image]
         if top.cut_is_tied:
             self.ties.scores.append(float(top.scores[-1]))
         if not self.nms_finds_ties:
@@ -191,14 +191,14 @@ class _BatchedTopk:
 
         def filtered(value: Tensor) -> Tensor:
             lazy_rows = isinstance(value, LazyLevel) and value.is_lazy and value.is_matrix
-            if not lazy_rows or value.sample != scores.sample:
+            if not lazy_rows or value.image != scores.image:
                 return value[top.rows]
             value_key = id(value.windowed), value.key, *key
             if value_key not in self._taken:
                 taken = value.take_each([each.rows for each in of_batch])
                 self._taken[value_key] = value.windowed, dict(enumerate(taken))
-            # Each result is handed out once: the caller may write to it.
-            taken = self._taken[value_key][1].pop(scores.sample, None)
+            # Each result is returned once, because the caller may write to it.
+            taken = self._taken[value_key][1].pop(scores.image, None)
             return value[top.rows] if taken is None else taken
 
         return top.scores, top.columns, top.rows, replace(results, Tensor, filtered)
@@ -215,13 +215,14 @@ class _PrefixNms:
     number of boxes that one image needed is where the next one starts.
 
     Args:
-        ties: Knows how many results the caller takes; receives the candidates and the kept scores.
+        ties: Its ``count`` is how many results the caller takes. It receives the candidates and the
+            kept scores.
     """
 
     def __init__(self, ties: _Ties) -> None:
         self.ties = ties
         self.nms = mmcv_nms.nms
-        # One more than is taken shows whether the last one that is taken is tied.
+        # One more result shows whether the last detection is tied with a box that is left out.
         self._enough = ties.count + 1
 
     def __call__(

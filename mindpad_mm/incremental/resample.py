@@ -1,4 +1,4 @@
-"""Functions that copy cells about: padding, cropping, striding, nearest-neighbour enlarging."""
+"""Handlers of functions that copy cells: padding, crops, strides, nearest-neighbour resizing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from mindpad_mm.incremental.geometry import ReceptiveField, Source
-from mindpad_mm.incremental.pointwise import everywhere
+from mindpad_mm.incremental.pointwise import on_whole_maps
 from mindpad_mm.incremental.windowed import WindowedTensor, handles
 from mindpad_mm.padding.functional import pad2d
 from mindpad_mm.padding.modes import Modes, get_modes
@@ -26,13 +26,19 @@ def copy_cells(
     *args: Any,
     **kwargs: Any,
 ) -> WindowedTensor:
-    """Run a function whose result is ``x`` with its cells copied as the (vertical, horizontal)
-    sources say."""
+    """Run a function whose result is made of copies of the cells of ``x``.
+
+    Args:
+        func: Called as ``func(x, *args, **kwargs)``.
+        x: The map.
+        sources: Gives the (vertical, horizontal) sources of the result's cells. Called once for all
+            runs.
+    """
     operation = x.graph.next_operation(func, lambda: func(x.clean, *args, **kwargs), x.clean)
     if operation.fields is None:
         operation.fields = [ReceptiveField(source, len(source)) for source in sources()]
     if x.graph.is_unneeded(operation):
-        return WindowedTensor.unchanged(operation.clean, len(x), x.graph)
+        return WindowedTensor.all_clean(operation.clean, len(x), x.graph)
     rows, cols = (field.results(span) for field, span in zip(operation.fields, (x.rows, x.cols)))
     rows, cols = x.graph.restrict_to_demand(operation, rows, cols)
     places = [
@@ -44,14 +50,14 @@ def copy_cells(
 
 @handles(pad2d)
 def pad_by_modes(func: Callable, x: WindowedTensor, modes: Modes, pads: Pads) -> WindowedTensor:
-    """Padding by modes, as a layer of its own."""
+    """Padding by modes."""
     if not any(pads):
         return x
     return copy_cells(func, x, lambda: padded_sources(x, modes, pads), modes, pads)
 
 
 def padded_sources(x: WindowedTensor, modes: Modes, pads: Pads) -> list[Source]:
-    """The sources of both axes of a map continued by modes."""
+    """The (vertical, horizontal) sources of a map that is padded by modes."""
     return [
         Source(mode.source(size, *padded)) if any(padded) else Source.identity(size)
         for mode, size, padded in zip(modes, x.clean.shape[-2:], by_axis(pads))
@@ -60,7 +66,7 @@ def padded_sources(x: WindowedTensor, modes: Modes, pads: Pads) -> list[Source]:
 
 @handles(F.pad, torch._C._nn.pad)
 def pad(func: Callable, x: WindowedTensor, pad: Sequence[int], *args: Any, **kwargs: Any) -> Any:
-    """torch's own padding."""
+    """torch's own padding; negative widths crop."""
     mode = kwargs.get('mode', args[0] if args else 'constant')
     if len(pad) > 4:
         if any(pad[4:]):
@@ -70,11 +76,13 @@ def pad(func: Callable, x: WindowedTensor, pad: Sequence[int], *args: Any, **kwa
 
     def sources() -> list[Source]:
         modes = get_modes('zeros' if mode == 'constant' else mode)
-        grown = padded_sources(x, modes, tuple(max(p, 0) for p in (top, bottom, left, right)))
+        padded = padded_sources(
+            x, modes, (max(top, 0), max(bottom, 0), max(left, 0), max(right, 0))
+        )
         crops = [(min(top, 0), min(bottom, 0)), (min(left, 0), min(right, 0))]
         return [
             Source(source.cells[-first : len(source) + last])
-            for source, (first, last) in zip(grown, crops)
+            for source, (first, last) in zip(padded, crops)
         ]
 
     return copy_cells(func, x, sources, pad, *args, **kwargs)
@@ -82,13 +90,13 @@ def pad(func: Callable, x: WindowedTensor, pad: Sequence[int], *args: Any, **kwa
 
 @handles(F.interpolate)
 def interpolate(func: Callable, x: WindowedTensor, *args: Any, **kwargs: Any) -> Any:
-    """Enlarging or shrinking by nearest neighbours."""
+    """Resizing by nearest neighbours."""
     mode = kwargs.get('mode', args[2] if len(args) > 2 else 'nearest')
     if mode not in ('nearest', 'nearest-exact'):
-        return everywhere(func, x, *args, **kwargs)
+        return on_whole_maps(func, x, *args, **kwargs)
 
     def sources() -> list[Source]:
-        # Where each result comes from is torch's affair: ask it, with cells that tell their place.
+        # Resize a map that holds its own cell indices: the result is torch's choice of cells.
         sources = []
         for axis, size in enumerate(x.clean.shape[-2:]):
             cells = torch.arange(size, dtype=torch.float64).view((size, 1) if axis == 0 else size)
@@ -102,7 +110,7 @@ def interpolate(func: Callable, x: WindowedTensor, *args: Any, **kwargs: Any) ->
 
 @handles(_T.__getitem__)
 def getitem(func: Callable, x: Any, index: Any) -> Any:
-    """Slices of the channels, and crops with or without a stride."""
+    """Slices of channels, and crops, also with a stride."""
     index = index if isinstance(index, tuple) else (index,)
     if not isinstance(x, WindowedTensor) or not all(
         isinstance(i, slice) or i is ... for i in index
@@ -121,13 +129,13 @@ def getitem(func: Callable, x: Any, index: Any) -> Any:
     part = x if index[1] == slice(None) else channels(func, x, (slice(None), index[1]))
     if all(len(axis) == size for axis, size in zip(cells, x.clean.shape[-2:])):
         return part
-    result = copy_cells(func, part, lambda: map(Source, cells), (..., *index[2:]))
+    result = copy_cells(func, part, lambda: [Source(axis) for axis in cells], (..., *index[2:]))
     result.is_view = x.is_view = True
     return result
 
 
 def channels(func: Callable, x: WindowedTensor, *args: Any, **kwargs: Any) -> WindowedTensor:
-    """Run a function that takes a slice of the channels."""
+    """Run a function that returns a view of some channels."""
     operation = x.graph.next_operation(func, lambda: func(x.clean, *args, **kwargs), x.clean)
     patch = func(x.patch, *args, **kwargs)
     x.is_view = True
@@ -136,7 +144,7 @@ def channels(func: Callable, x: WindowedTensor, *args: Any, **kwargs: Any) -> Wi
 
 @handles(torch.chunk, _T.chunk, torch.split, _T.split)
 def split(func: Callable, x: WindowedTensor, *args: Any, **kwargs: Any) -> Any:
-    """Splitting the channels."""
+    """Splits along the channels."""
     dim = kwargs.get('dim', args[1] if len(args) > 1 else 0)
     if dim not in (1, -3):
         return NotImplemented

@@ -21,11 +21,11 @@ from mindpad_mm.incremental.postprocess import fast_postprocess
 from mindpad_mm.incremental.windowed import WindowedTensor
 
 Outputs = tuple[tuple[Tensor, ...], ...]
-"""The outputs of a dense head: for each kind, such as class scores and box deltas, one map a level."""
+"""The outputs of a dense head: for each kind (class scores, box deltas) one map for each level."""
 
 
 class NotFocusable(Exception):
-    """It is not known which cells of the head outputs belong to which priors."""
+    """It is unknown which cells of the head outputs belong to which priors, so there is no focus."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class SingleStage:
         outputs = self.head(self.model.extract_feat(inputs))
         kinds = [kind for kind in outputs if isinstance(kind, (list, tuple))]
         if len(kinds) < len(outputs) or len({len(kind) for kind in kinds}) != 1:
-            raise NotFocusable(f'{type(self.head).__name__} does not give one map a level')
+            raise NotFocusable(f'{type(self.head).__name__} does not give one map for each level')
         return tuple(map(tuple, kinds))
 
     def grids(self, outputs: Outputs) -> tuple[PriorGrid, ...]:
@@ -107,7 +107,7 @@ class SingleStage:
         """
         sizes = [tuple(level.shape[-2:]) for level in outputs[0]]
         generator: Any = getattr(self.head, 'prior_generator', None)
-        if generator is None or getattr(generator, 'num_levels', None) != len(sizes):
+        if getattr(generator, 'num_levels', None) != len(sizes):
             raise NotFocusable(f'{type(self.head).__name__} does not say where its priors lie')
         grids = []
         for (height, width), stride, priors in zip(
@@ -121,7 +121,7 @@ class SingleStage:
         return tuple(grids)
 
     def detections(self, outputs: Outputs, samples: list[DetDataSample]) -> list[InstanceData]:
-        """The detector's own post-processing of head outputs; equal scores may come in any order."""
+        """The detector's own post-processing of head outputs; ties are broken in any order."""
         with fast_postprocess(self.model, score_floor=lambda *_: math.inf):
             return self.head.predict_by_feat(
                 *map(list, as_lazy_levels(outputs)),
@@ -133,13 +133,13 @@ class SingleStage:
 def demand_for(
     graph: OperationGraph, outputs: Outputs, cells: dict[int, Cells], batch: int
 ) -> Demand:
-    """What a batch needs of each feature map for some cells of some levels.
+    """The cells of each feature map that a batch needs for some cells of some levels.
 
     Args:
         graph: The recorded clean run.
         outputs: Head outputs of any batch that ran on this graph.
         cells: By level; levels that are missing are not needed.
-        batch: Samples.
+        batch: Number of images.
     """
     wanted: dict[Operation, Cells] = {}
     for kind in outputs:
@@ -156,7 +156,7 @@ def restricted(outputs: Outputs, cells: dict[int, Cells] | None = None) -> Outpu
     """Copies of head outputs that differ from the clean run only in some cells.
 
     Args:
-        outputs: Not changed by later writes to the copies.
+        outputs: The outputs to copy. Writing to the copies does not change them.
         cells: By level, the cells that keep their new values; levels that are missing keep none.
             None: all dirty cells of all levels.
     """
@@ -166,14 +166,14 @@ def restricted(outputs: Outputs, cells: dict[int, Cells] | None = None) -> Outpu
             return value.clone()
         clean, graph = value.clean, value.graph
         if cells is not None and level not in cells:
-            same = WindowedTensor.unchanged(clean, len(value), graph)
+            same = WindowedTensor.all_clean(clean, len(value), graph)
             return WindowedTensor(clean, same.patch.clone(), same.rows, same.cols, graph)
         rows, cols = value.rows, value.cols
         if cells is not None:
             rows, cols = (span.within(*each) for span, each in zip((rows, cols), cells[level]))
         patch = value.at(rows, cols).clone()
         # All windows of a batch have one length, so some contain cells that are not wanted.
-        unwanted = ~(rows.changed[:, :, None] & cols.changed[:, None, :])
+        unwanted = ~(rows.dirty[:, :, None] & cols.dirty[:, None, :])
         if cells is not None and unwanted.any():
             unwanted = torch.from_numpy(unwanted[:, None]).to(patch.device)
             patch = patch.where(~unwanted, WindowedTensor.clean_windows(clean, rows, cols))

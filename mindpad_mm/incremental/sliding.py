@@ -1,4 +1,4 @@
-"""Convolution and pooling: functions that slide a kernel over the map."""
+"""Handlers of functions that slide a kernel over the map: convolution and pooling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from mindpad_mm.incremental.geometry import ReceptiveField, Span
 from mindpad_mm.incremental.graph import Operation
 from mindpad_mm.incremental.resample import padded_sources
-from mindpad_mm.incremental.taps import Taps, add_changes, pairs
+from mindpad_mm.incremental.taps import Taps, add_convolved, count_pairs
 from mindpad_mm.incremental.windowed import WindowedTensor, handles
 from mindpad_mm.incremental.winograd import WinogradConvolution
 from mindpad_mm.padding.convolution import Convolution
@@ -22,12 +22,13 @@ from mindpad_mm.padding.modes import Modes, get_modes
 from mindpad_mm.padding.reweigh import window_weights
 from mindpad_mm.padding.windows import Pads, Pair, Windows, get_pads, get_windows, pair
 
-# Beyond this share of a map, gathering windows costs more than it saves.
+# If windows cover more than this share of the map, computing the whole map takes less time.
 _WHOLE = 0.7
-# Convolving by what changed must spare this much: it moves more memory for each product.
-_BY_CHANGES = 0.6
-# And of so many channels: with fewer it moves more than it multiplies.
-_CHANGED_CHANNELS = 32
+# Adding the convolved difference must need at most this share of the products that convolving the
+# windows needs, because it moves more memory for each product.
+_DIFFERENCE_SHARE = 0.6
+# With fewer input channels it moves more memory than it multiplies.
+_DIFFERENCE_CHANNELS = 32
 
 
 def slide(
@@ -44,28 +45,31 @@ def slide(
     """Slide a kernel over the windows of ``x``.
 
     Args:
+        x: The maps.
         operation: The same function on the clean map.
-        modes, pads: How the map is continued, and by how much.
-        windows: What the kernel reads at a time.
-        run: The function on maps that are continued already.
-        run_whole: The function on maps as they are.
-        fill: What stands where ``modes`` say that nothing does.
-        weight: Of a convolution without groups: it can also run by what changed.
+        modes, pads: How the function pads its input.
+        windows: The (vertical, horizontal) kernel windows.
+        run: The function without its padding.
+        run_whole: The function with its padding.
+        fill: The value of padded positions with no cell, where ``modes`` give ``NOTHING``. If it is not
+            0, both modes must be ``zeros``.
+        weight: The weight of a convolution without groups, which can then also be computed from
+            differences; None for any other function.
     """
     if operation.fields is None:
         sources = padded_sources(x, modes, pads)
         operation.fields = [
-            ReceptiveField(source, size, *window)
+            ReceptiveField(source, size, window)
             for source, size, window in zip(sources, operation.clean.shape[-2:], windows)
         ]
     if x.graph.is_unneeded(operation):
         x.graph.count_macs(operation, len(x), 0)
-        return WindowedTensor.unchanged(operation.clean, len(x), x.graph)
+        return WindowedTensor.all_clean(operation.clean, len(x), x.graph)
     fields = operation.fields
     rows, cols = (field.results(span) for field, span in zip(fields, (x.rows, x.cols)))
     rows, cols = x.graph.restrict_to_demand(operation, rows, cols)
-    if weight is not None and not x.whole:
-        y = _slide_by_changes(x, operation, weight, rows, cols)
+    if weight is not None and not x.is_whole:
+        y = _add_difference(x, operation, fields, weight, rows, cols)
         if y is not None:
             return y
     share = rows.length * cols.length / (rows.size * cols.size)
@@ -76,8 +80,8 @@ def slide(
             operation.clean, patch, rows.whole(), cols.whole(), x.graph, owned=True
         )
     patch = run(_read(x, modes, pads, fill, fields, (rows, cols)))
-    for axis, span in enumerate((rows, cols)):
-        if 'scales' in operation.constants:
+    if 'scales' in operation.constants:
+        for axis, span in enumerate((rows, cols)):
             patch = patch * _along(operation.constants['scales'][axis], span, axis, patch)
     return WindowedTensor(operation.clean, patch, rows, cols, x.graph, owned=True)
 
@@ -90,52 +94,56 @@ def _read(
     fields: Sequence[ReceptiveField],
     results: Sequence[Span],
 ) -> Tensor:
-    """What the results in these windows read of the continued map."""
+    """The cells of the padded map that the results in some windows read."""
     if all(field.is_identity for field in fields):
         return x.at(*results)
-    continued = x.clean
+    padded = x.clean
     if any(pads):
-        continued = x.graph.cached(
-            x.clean, (modes, pads, fill), lambda: _continue(x.clean, modes, pads, fill)
+        padded = x.graph.cached(
+            x.clean, (modes, pads, fill), lambda: _padded(x.clean, modes, pads, fill)
         )
     places = [(field.source, *field.positions(span)) for field, span in zip(fields, results)]
-    return x.read(continued, *places)
+    return x.read(padded, *places)
 
 
-def _slide_by_changes(
-    x: WindowedTensor, operation: Operation, weight: Tensor, rows: Span, cols: Span
+def _add_difference(
+    x: WindowedTensor,
+    operation: Operation,
+    fields: Sequence[ReceptiveField],
+    weight: Tensor,
+    rows: Span,
+    cols: Span,
 ) -> WindowedTensor | None:
-    """A convolution by what changed, where that is less work; else None."""
+    """Convolve by adding the convolved difference to the clean result; None if that takes longer."""
     _, channels, *kernel = weight.shape
-    if channels < _CHANGED_CHANNELS or kernel == [1, 1]:
+    if channels < _DIFFERENCE_CHANNELS or kernel == [1, 1]:
         return None
     down, across = (
         Taps.of(field, inputs, results)
-        for field, inputs, results in zip(operation.fields, (x.rows, x.cols), (rows, cols))
+        for field, inputs, results in zip(fields, (x.rows, x.cols), (rows, cols))
     )
     full = len(x) * operation.clean.shape[-2] * operation.clean.shape[-1] * weight[0, 0].numel()
     usual = len(x) * rows.length * cols.length * weight[0, 0].numel()
-    taken = pairs(down, across)
-    if taken > _BY_CHANGES * usual:
+    taken = count_pairs(down, across)
+    if taken > _DIFFERENCE_SHARE * usual:
         return None
     x.graph.count_macs(operation, len(x), taken / full)
     clean = WindowedTensor.clean_windows(x.clean, x.rows, x.cols)
-    change = (x.patch - clean).permute(0, 2, 3, 1).contiguous()
+    difference = (x.patch - clean).permute(0, 2, 3, 1).contiguous()
     y = WindowedTensor.clean_windows(operation.clean, rows, cols).permute(0, 2, 3, 1).contiguous()
-    add_changes(y, change, weight, down, across)
+    add_convolved(y, difference, weight, down, across)
     return WindowedTensor(operation.clean, y.permute(0, 3, 1, 2), rows, cols, x.graph, owned=True)
 
 
-def _continue(clean: Tensor, modes: Modes, pads: Pads, fill: float) -> Tensor:
+def _padded(clean: Tensor, modes: Modes, pads: Pads, fill: float) -> Tensor:
     if not fill:
         return pad2d(clean, modes, pads)
-    # Only where nothing stands by the modes; pad the place of each cell to find out.
     top, bottom, left, right = pads
     return F.pad(clean, (left, right, top, bottom), value=fill)
 
 
 def _along(values: np.ndarray, span: Span, axis: int, like: Tensor) -> Tensor:
-    """The values of the cells in each window, to multiply (B, C, h, w) with."""
+    """One value for each row or column of the windows, broadcastable to (B, C, h, w)."""
     chosen = values[span.start[:, None] + np.arange(span.length)]
     chosen = torch.from_numpy(chosen).to(like)
     return chosen[:, None, :, None] if axis == 0 else chosen[:, None, None, :]
@@ -152,26 +160,34 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Any:
-    """Convolution padded by zeros."""
+    """Convolution with zero padding."""
     if not isinstance(input, WindowedTensor) or isinstance(weight, WindowedTensor):
         return NotImplemented
     convolution = Convolution(weight, pair(stride), pair(dilation), groups)
     pads = get_pads(padding, convolution.windows)
-    quick = WinogradConvolution(convolution, input.graph)
+    fast = WinogradConvolution(convolution, input.graph)
 
     def run(x: Tensor) -> Tensor:
-        return quick(x, bias, (0, 0))
+        return fast(x, bias, (0, 0))
 
     def run_whole(x: Tensor) -> Tensor:
         symmetric = pads[0] == pads[1] and pads[2] == pads[3]
-        return quick(x, bias, pads[::2]) if symmetric else run_clean(x)
+        return fast(x, bias, pads[::2]) if symmetric else run_clean(x)
 
     def run_clean(x: Tensor) -> Tensor:
         return func(x, weight, bias, stride, padding, dilation, groups)
 
     operation = input.graph.next_operation(func, lambda: run_clean(input.clean), input.clean)
-    zeros, own = get_modes('zeros'), weight if groups == 1 else None
-    return slide(input, operation, zeros, pads, convolution.windows, run, run_whole, weight=own)
+    return slide(
+        input,
+        operation,
+        get_modes('zeros'),
+        pads,
+        convolution.windows,
+        run,
+        run_whole,
+        weight=weight if groups == 1 else None,
+    )
 
 
 @handles(padded_conv2d)
@@ -183,16 +199,16 @@ def conv_by_modes(
     modes: Modes,
     pads: Pads,
 ) -> WindowedTensor:
-    """Convolution padded by modes."""
+    """Convolution with padding by modes."""
     reweights = any(mode.reweight for mode in modes)
-    quick = WinogradConvolution(convolution, x.graph)
+    fast = WinogradConvolution(convolution, x.graph)
     weight = convolution.weight if convolution.groups == 1 and not reweights else None
 
     def run(x: Tensor) -> Tensor:
-        return quick(x, None if reweights else bias, (0, 0))
+        return fast(x, None if reweights else bias, (0, 0))
 
     def run_whole(x: Tensor) -> Tensor:
-        return func(x, bias, quick, modes, pads)
+        return func(x, bias, fast, modes, pads)
 
     operation = x.graph.next_operation(
         func, lambda: func(x.clean, bias, convolution, modes, pads), x.clean
@@ -205,7 +221,7 @@ def conv_by_modes(
             for each, count in zip(weights, operation.clean.shape[-2:])
         ]
     y = slide(x, operation, modes, pads, windows, run, run_whole, weight=weight)
-    if reweights and bias is not None and not y.whole:
+    if reweights and bias is not None and not y.is_whole:
         y.patch = y.patch + bias.to(y.patch.dtype).view(-1, 1, 1)
     return y
 
@@ -221,7 +237,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """Max pooling: beyond the map stands minus infinity."""
+    """Max pooling, which pads by minus infinity."""
     if return_indices:
         return NotImplemented
     stride = stride or kernel_size
@@ -234,13 +250,13 @@ def max_pool2d(
         return func(x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
 
     operation = input.graph.next_operation(func, lambda: run_whole(input.clean), input.clean)
-    pads = _pooled_pads(input, operation, padding, windows)
+    pads = _pool_pads(input, operation, padding, windows)
     zeros = get_modes('zeros')
     return slide(input, operation, zeros, pads, windows, run, run_whole, fill=-torch.inf)
 
 
-def _pooled_pads(x: WindowedTensor, operation: Operation, padding: Pair, windows: Windows) -> Pads:
-    """What all windows reach beyond the map, that of ``ceil_mode`` included."""
+def _pool_pads(x: WindowedTensor, operation: Operation, padding: Pair, windows: Windows) -> Pads:
+    """The pads that all pooling windows need, the overhang of ``ceil_mode`` included."""
     pads = []
     sizes = x.clean.shape[-2:], operation.clean.shape[-2:]
     for before, window, size, results in zip(pair(padding), windows, *sizes):
@@ -282,5 +298,5 @@ def avg_pool2d(
             if divisor_override:
                 count = np.full(results, divisor_override if axis == 0 else 1)
             operation.constants['scales'].append((1 / count).astype(np.float32))
-    pads = _pooled_pads(input, operation, padding, windows)
+    pads = _pool_pads(input, operation, padding, windows)
     return slide(input, operation, get_modes('zeros'), pads, windows, run, run_whole)

@@ -1,6 +1,6 @@
 """The top-k scores of a lazy level, for all images of a batch at once.
 
-Most of them are those of the clean run, which is sorted once.
+Most of them come from the clean run, whose scores are sorted once.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ class TopScores(NamedTuple):
     Attributes:
         scores: (N,).
         rows, columns: (N,) int64, their places in the score matrix: prior and class.
-        cut_is_tied: Whether the last score equals the first that was left out, so that either could
-            have been chosen.
+        cut_is_tied: Whether the last score equals the first one that was left out.
     """
 
     scores: Tensor
@@ -35,7 +34,7 @@ class TopScores(NamedTuple):
 
     @classmethod
     def of(cls, scores: Tensor, rows: Tensor, columns: Tensor, count: int) -> TopScores:
-        """The first ``count`` of scores that are sorted already, best first."""
+        """The first ``count`` of sorted scores, best first."""
         tied = len(scores) > count and bool(scores[count - 1] == scores[count])
         return cls(scores[:count], rows[:count], columns[:count], tied)
 
@@ -49,13 +48,13 @@ def top_scores(scores: LazyLevel, threshold: float, count: int) -> list[TopScore
             ``count`` is positive.
 
     Returns:
-        One for each image of the batch; equal scores in any order.
+        The top scores of each image of the batch; ties in any order.
     """
     windowed = scores.windowed
     batch = len(windowed)
-    if not windowed.changed:
+    if not windowed.is_dirty:
         return [TopScores.of(*_clean_top(scores, threshold, count + 1), count)] * batch
-    kept = [] if windowed.whole else _clean_kept(scores, threshold, count + 1)
+    kept = [] if windowed.is_whole else _clean_kept(scores, threshold, count + 1)
     step = max(1, _AT_ONCE // windowed.patch[0].numel())
     parts = [range(batch)[first : first + step] for first in range(0, batch, step)]
     return [top for part in parts for top in _top_of(scores, part, kept, threshold, count)]
@@ -68,9 +67,9 @@ def _top_of(
 
     Args:
         kept: For each image of the batch the best clean scores outside its window; empty if the
-            windows are the full map.
+            windows cover the whole map.
     """
-    new = scores.new_rows_of(images)
+    new = scores.window_rows(images)
     if kept:
         kept = kept[images.start : images.stop]
         bounds = [float(each[0][count - 1]) if len(each[0]) >= count else -np.inf for each in kept]
@@ -79,10 +78,10 @@ def _top_of(
         kept, bounds = [nothing] * len(images), _lower_bounds(new, count)
     # Scores below the bound of their image cannot be among the best.
     bounds = new.new_tensor(bounds)[:, None, None]
-    sample, row, column = ((new > threshold) & (new >= bounds)).nonzero().unbind(1)
-    found = new[sample, row, column]
-    place = scores.rows_of_new(images.start + sample, row)
-    sizes = torch.bincount(sample, minlength=len(images)).tolist()
+    image, row, column = ((new > threshold) & (new >= bounds)).nonzero().unbind(1)
+    found = new[image, row, column]
+    place = scores.level_rows(images.start + image, row)
+    sizes = torch.bincount(image, minlength=len(images)).tolist()
     changed = zip(*(part.split(sizes) for part in (found, place, column)))
     return (_merged(*parts, count) for parts in zip(kept, changed))
 
@@ -95,9 +94,9 @@ def _merged(unchanged: tuple[Tensor, ...], changed: tuple[Tensor, ...], count: i
 
 
 def _lower_bounds(scores: Tensor, count: int) -> list[float]:
-    """For each image a score that at least ``count`` of its (rows, columns) scores reach.
+    """For each image, a score that at least ``count`` of its scores (rows, columns) are not below.
 
-    It is the ``count``-th best of the rows' best scores.
+    It is the ``count``-th best of the best scores of all rows.
     """
     rows = scores.shape[1]
     if count >= rows:

@@ -1,4 +1,4 @@
-"""A batch of feature maps that are alike but for a window each, as a tensor that modules can run on."""
+"""A batch of feature maps that equal one clean map outside a window each, as a tensor for modules."""
 
 from __future__ import annotations
 
@@ -9,25 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mindpad_mm.core.torch_functions import (
-    OF_SHAPE,
-    find,
-    name_of,
-    replace,
-    writes_in_place,
-)
+from mindpad_mm.core.torch_functions import OF_SHAPE, find, name_of, replace, writes_in_place
 from mindpad_mm.incremental.geometry import Source, Span
 from mindpad_mm.incremental.graph import NotFollowed, OperationGraph
 
 Handler = Callable[..., Any]
 
 HANDLERS: dict[Callable, Handler] = {}
-"""From a torch function to what runs it on windows: ``handler(func, *args, **kwargs)``. A handler
-that cannot run a call on windows returns ``NotImplemented``."""
+"""The handler that runs each torch function on windows, called as ``handler(func, *args, **kwargs)``.
+A handler that cannot run a call on windows returns ``NotImplemented``."""
 
 
 def handles(*functions: Callable) -> Callable[[Handler], Handler]:
-    """Decorator: this handler runs these functions."""
+    """Decorator: the handler runs these torch functions."""
 
     def register(handler: Handler) -> Handler:
         HANDLERS.update(dict.fromkeys(functions, handler))
@@ -37,19 +31,19 @@ def handles(*functions: Callable) -> Callable[[Handler], Handler]:
 
 
 class WindowedTensor(torch.Tensor):
-    """B maps that equal one clean map outside a window each.
+    """B feature maps that equal one clean map outside a window each.
 
-    To the modules it runs through it is a (B, C, H, W) tensor; it has no memory of its own.
+    Modules see a (B, C, H, W) tensor. Only the windows are stored.
 
     Attributes:
-        clean: (1, C, H, W), channels last. Shared and never written to.
-        patch: (B, C, h, w), what stands in the windows.
-        rows, cols: Where the windows lie.
+        clean: (1, C, H, W), the clean map, channels last. Shared; never written to.
+        patch: (B, C, h, w), the values in the windows.
+        rows, cols: The dirty regions and windows along each axis.
         graph: The clean run that ``clean`` belongs to.
-        is_view: Whether this is a part of other maps, or a part of it is about: then nothing may be
-            written in place, because the other would not change with it.
-        owned: Whether ``patch`` is known to be memory of its own, as a fresh result is: what is written
-            in place may be written there, unless this is a view.
+        is_view: Whether another windowed tensor shares a part of these maps. Then in-place
+            operations are refused, because the other tensor would not show them.
+        owned: Whether no other tensor uses the memory of ``patch``. Then in-place operations may write
+            there, unless ``is_view``.
     """
 
     clean: Tensor
@@ -84,7 +78,7 @@ class WindowedTensor(torch.Tensor):
     def pasted(
         cls, clean: Tensor, patch: Tensor, corners: np.ndarray, graph: OperationGraph
     ) -> WindowedTensor:
-        """Maps with a patch each, its top-left cell at ``corners`` (B, 2) (row, col)."""
+        """The clean map with one patch in each image, top-left cells at ``corners`` (B, 2) (row, col)."""
         rows, cols = (
             Span.around(corners[:, axis], corners[:, axis] + length, size)
             for axis, (length, size) in enumerate(zip(patch.shape[-2:], clean.shape[-2:]))
@@ -92,40 +86,44 @@ class WindowedTensor(torch.Tensor):
         return cls(clean, patch, rows, cols, graph)
 
     @classmethod
-    def unchanged(cls, clean: Tensor, batch: int, graph: OperationGraph) -> WindowedTensor:
-        """Maps that all equal the clean one, or of which no cell is needed."""
-        rows, cols = (Span.unchanged(batch, size) for size in clean.shape[-2:])
+    def all_clean(cls, clean: Tensor, batch: int, graph: OperationGraph) -> WindowedTensor:
+        """Maps that equal the clean map, or of which no cell is needed."""
+        rows, cols = (Span.all_clean(batch, size) for size in clean.shape[-2:])
         return cls(clean, clean[..., :1, :1].expand(batch, -1, -1, -1), rows, cols, graph)
 
     def become(self, other: WindowedTensor) -> WindowedTensor:
-        """Take over the content of another, as an operation in place does."""
+        """Take over the values of another tensor, as an in-place operation does.
+
+        Raises:
+            NotFollowed: This is a view, or the other has another shape or type.
+        """
         if self.is_view or self.shape != other.shape or self.dtype != other.dtype:
             raise NotFollowed(
-                'an operation writes in place to maps of which a part is used elsewhere'
+                'an operation writes in place to a feature map that another tensor shares'
             )
         self.clean, self.patch, self.owned = other.clean, other.patch, other.owned
         self.rows, self.cols = other.rows, other.cols
         return self
 
     @property
-    def changed(self) -> bool:
-        """Whether any map can differ from the clean one."""
+    def is_dirty(self) -> bool:
+        """Whether any map has dirty cells."""
         return bool(
             (self.rows.low < self.rows.high).any() and (self.cols.low < self.cols.high).any()
         )
 
     @property
-    def whole(self) -> bool:
-        """Whether the windows are the whole map."""
+    def is_whole(self) -> bool:
+        """Whether the windows cover the whole map."""
         with torch._C.DisableTorchFunctionSubclass():
             return self.rows.is_whole and self.cols.is_whole
 
     def dense(self) -> Tensor:
-        """The maps themselves, (B, C, H, W), channels last. May share memory with ``patch``."""
+        """The maps as a plain tensor (B, C, H, W), channels last. May share memory with ``patch``."""
         return self.at(self.rows.whole(), self.cols.whole())
 
     def at(self, rows: Span, cols: Span) -> Tensor:
-        """What stands in other windows of the same maps, (B, C, rows.length, cols.length)."""
+        """The values in other windows of the same maps, (B, C, rows.length, cols.length)."""
         with torch._C.DisableTorchFunctionSubclass():
             if self.rows.same_windows(rows) and self.cols.same_windows(cols):
                 return self.patch
@@ -138,7 +136,7 @@ class WindowedTensor(torch.Tensor):
 
     @staticmethod
     def clean_windows(clean: Tensor, rows: Span, cols: Span) -> Tensor:
-        """What stands in windows of a clean map, (B, C, rows.length, cols.length)."""
+        """The values of a clean map in some windows, (B, C, rows.length, cols.length)."""
         places = (rows.start, rows.length), (cols.start, cols.length)
         return _gather(clean, *places).permute(0, 3, 1, 2)
 
@@ -148,14 +146,15 @@ class WindowedTensor(torch.Tensor):
         rows: tuple[Source, np.ndarray, int],
         cols: tuple[Source, np.ndarray, int],
     ) -> Tensor:
-        """Windows of maps made from these by copying cells about.
+        """Read windows of maps that are made from these maps by copying cells, for example by padding.
 
         Args:
-            clean: (1, C, P, Q), the clean map copied so.
-            rows, cols: Where its cells come from, the first position (B,) and how many to read.
+            clean: (1, C, P, Q), what the operation makes of the clean map.
+            rows, cols: For each axis the source of its cells, the first position (B,) to read, and
+                how many positions to read.
 
         Returns:
-            (B, C, count of rows, count of cols), channels last.
+            (B, C, rows read, columns read), channels last.
         """
         with torch._C.DisableTorchFunctionSubclass():
             region = _gather(clean, rows[1:], cols[1:])
@@ -169,8 +168,8 @@ class WindowedTensor(torch.Tensor):
             channels = region.shape[-1]
             (row, row_inside), (col, col_inside) = down.cells(), across.cells()
             inside = row_inside[:, :, None] & col_inside[:, None, :]
-            sample = np.arange(len(row))[:, None, None]
-            cell = (sample * self.rows.length + row[:, :, None]) * self.cols.length
+            image = np.arange(len(row))[:, None, None]
+            cell = (image * self.rows.length + row[:, :, None]) * self.cols.length
             cell = (cell + col[:, None, :])[inside]
             place = np.flatnonzero(inside)
             place, cell = (torch.from_numpy(i).to(region.device) for i in (place, cell))
@@ -195,7 +194,7 @@ class WindowedTensor(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        raise NotFollowed(f'{func} went past the windows')
+        raise NotFollowed(f'{func} bypasses __torch_function__')
 
     def __repr__(self) -> str:
         with torch._C.DisableTorchFunctionSubclass():
@@ -203,15 +202,16 @@ class WindowedTensor(torch.Tensor):
 
 
 class _Overlay:
-    """Where the windows of a batch land in what is read, along one axis.
+    """Which of the positions that are read come from the windows, along one axis.
 
     Attributes:
-        slices: (positions, cells of the window), if they are the same run for all samples, or None.
+        slices: (positions, cells of the window) if both are one slice that is the same for all images;
+            else None.
     """
 
     def __init__(self, span: Span, source: Source, first: np.ndarray, count: int) -> None:
         self.span, self.source, self.first, self.count = span, source, first, count
-        self.slices = None
+        self.slices: tuple[slice, slice] | None = None
         if source.is_shift:
             shift = span.start + source.offset - first
             at = int(shift[0])
@@ -221,18 +221,18 @@ class _Overlay:
                 self.slices = slice(begin, end), slice(begin - at, end - at)
 
     def cells(self) -> tuple[np.ndarray, np.ndarray]:
-        """(B, count): the cell of the window that stands at each position, and whether one does."""
+        """(B, count): the window's cell at each position, and whether the position has one."""
         cells = self.source.cells[self.first[:, None] + np.arange(self.count)]
         cells = cells - self.span.start[:, None]
         return cells, (cells >= 0) & (cells < self.span.length)
 
 
 def _gather(clean: Tensor, rows: tuple[np.ndarray, int], cols: tuple[np.ndarray, int]) -> Tensor:
-    """(B, rows, cols, C): a rectangle of one (1, C, P, Q) map for each sample."""
+    """One rectangle of a (1, C, P, Q) map for each image, (B, rows, cols, C)."""
     (top, height), (left, width) = rows, cols
     _, channels, full_height, full_width = clean.shape
     flat = clean.permute(0, 2, 3, 1).reshape(-1)
-    # One entry for each run of ``width`` cells: they overlap, nothing is copied.
+    # Every run of ``width`` cells, as overlapping views.
     runs = flat.as_strided((full_height * full_width - width + 1, width * channels), (channels, 1))
     begin = (top[:, None] + np.arange(height)) * full_width + left[:, None]
     begin = torch.from_numpy(begin.reshape(-1)).to(clean.device)
@@ -240,7 +240,7 @@ def _gather(clean: Tensor, rows: tuple[np.ndarray, int], cols: tuple[np.ndarray,
 
 
 def run_on_plain_tensors(func: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Run a function on the whole maps."""
+    """Run a function on whole maps; the result is plain."""
     first = args[0] if args else None
     if isinstance(first, WindowedTensor) and writes_in_place(func, kwargs):
         raise NotFollowed(f'{name_of(func)} writes in place')
@@ -253,32 +253,25 @@ def run_on_plain_tensors(func: Callable, *args: Any, **kwargs: Any) -> Any:
     return func(*args, **kwargs)
 
 
-def run_whole(func: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Run a function that makes maps of maps on the whole maps.
+def run_whole(func: Callable, *args: Any, **kwargs: Any) -> WindowedTensor:
+    """Run a function on whole maps and record it in the operation graph.
 
-    Returns:
-        A :class:`WindowedTensor` of which everything has changed, so that what follows stays counted; the
-        plain result where that is not a batch of maps.
+    The function must give feature maps. They are dirty everywhere.
     """
     values = find((args, kwargs), WindowedTensor)
     graph = values[0].graph
 
-    def run(of: Callable[[WindowedTensor], Tensor]) -> Any:
+    def run(of: Callable[[WindowedTensor], Tensor]) -> Tensor:
         own_args, own_kwargs = replace((args, kwargs), WindowedTensor, of)
         return func(*own_args, **own_kwargs)
 
     cleans = [value.clean for value in values]
     operation = graph.next_operation(func, lambda: run(lambda value: value.clean), *cleans)
     operation.reads_all = True
-    is_map = operation.clean.dim() == 4 and len(operation.clean) == 1
-    if is_map and graph.is_unneeded(operation):
+    if graph.is_unneeded(operation):
         graph.count_macs(operation, len(values[0]), 0)
-        return WindowedTensor.unchanged(operation.clean, len(values[0]), graph)
+        return WindowedTensor.all_clean(operation.clean, len(values[0]), graph)
     patch = run(WindowedTensor.dense)
     graph.count_macs(operation, len(values[0]), 1)
-    if not is_map:
-        for value in values:
-            graph.mark_used_outside(value.clean)
-        return patch
-    rows, cols = (Span.all_changed(len(patch), size) for size in operation.clean.shape[-2:])
+    rows, cols = (Span.all_dirty(len(patch), size) for size in operation.clean.shape[-2:])
     return WindowedTensor(operation.clean, patch, rows, cols, graph)

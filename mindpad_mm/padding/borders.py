@@ -20,19 +20,22 @@ from mindpad_mm.padding.modes import NOTHING, Modes, PaddingMode
 from mindpad_mm.padding.windows import Pads, Window, by_axis
 
 SMALLEST = 2_000_000
-"""Maps of fewer values (batch x channels x height x width) are padded: the strips cost more."""
+"""Maps of fewer values (batch x channels x height x width) are padded, because strips take longer."""
 
 LARGE = 8_000_000
-"""A copy of a map of more values (32 MB in float32) needs newly mapped memory, at twice the cost."""
+"""Copying a map of more values (32 MB in float32) takes twice the time per value, because the system
+maps new memory for it."""
 
-REACH = 5
-"""Windows that reach further are not split: on wide strips oneDNN sums in another order."""
+WIDEST_KERNEL = 5
+"""Kernels of a larger extent (cells, dilation included) use padding: on strips as wide as these need,
+oneDNN sums in another order."""
 
 SMALLEST_STRIP = 20_480
-"""Strips must have more values than this: below, torch leaves oneDNN and sums in another order."""
+"""Maps whose strips have at most this many values are padded: torch does not use oneDNN for such strips,
+and sums in another order."""
 
 WORK, WORK_IF_LARGE = 10, 40
-"""Multiply-accumulates per map value up to which strips are faster than padding; the second number
+"""Strips are faster than padding up to this many multiply-accumulates per map value. The second number
 is for maps of more than ``LARGE`` values."""
 
 
@@ -42,7 +45,7 @@ class Side:
 
     Attributes:
         outputs: The border outputs along the axis.
-        cells: For each position of the strip, the cell of the map that stands there, or ``NOTHING``.
+        cells: For each position of the strip, a cell of the map or ``NOTHING``.
     """
 
     outputs: slice
@@ -55,11 +58,11 @@ class Axis:
 
     Attributes:
         sides: The ends that have border outputs (none, one or two), with strips of equal length.
-        outputs: The inner outputs, whose windows lie on the map.
+        outputs: The inner outputs, whose windows read cells of the map only.
         cells: The cells under the windows of the inner outputs.
-        padded: (position in the padded axis, cell that stands there), for padded positions only.
+        padded: The axis's :meth:`PaddingMode.padded_cells`.
         before: Padded positions before the first cell.
-        zeros: Zeros that the convolution itself adds at either end. Then there are no sides.
+        zeros: Zeros that the convolution itself adds at either end. If not 0, there are no sides.
     """
 
     sides: tuple[Side, ...]
@@ -119,7 +122,7 @@ class Border:
         return self.rows.before + self.rows.zeros, self.columns.before + self.columns.zeros
 
     def strips(self) -> list[Rows | Columns]:
-        """The strips to compute: border rows and border columns, as far as there are any."""
+        """The strips to compute; rows or columns without border outputs are left out."""
         both = (Rows(self.rows, self.columns), Columns(self.rows, self.columns))
         return [strips for strips in both if strips.sides]
 
@@ -220,8 +223,8 @@ def border_of(x: Tensor, convolution: Convolution, modes: Modes, pads: Pads) -> 
     if x.dim() != 4 or x.device.type != 'cpu' or x.numel() < SMALLEST:
         return None
     windows, sizes = convolution.windows, x.shape[-2:]
-    smallest_strip = min(x.numel() // size * w.reach() for size, w in zip(sizes, windows))
-    if max(w.reach() for w in windows) > REACH or smallest_strip <= SMALLEST_STRIP:
+    smallest_strip = min(x.numel() // size * w.kernel_extent for size, w in zip(sizes, windows))
+    if max(w.kernel_extent for w in windows) > WIDEST_KERNEL or smallest_strip <= SMALLEST_STRIP:
         return None
     rows, columns = map(axis_of, modes, sizes, by_axis(pads), windows)
     if rows is None or columns is None:
@@ -238,7 +241,7 @@ def border_of(x: Tensor, convolution: Convolution, modes: Modes, pads: Pads) -> 
 def convolve_borders(
     x: Tensor, bias: Tensor | None, convolution: Convolution, border: Border
 ) -> Tensor:
-    """Convolve the padded map by overwriting the border outputs of a zero-padded convolution.
+    """Convolve with zero padding, then overwrite the border outputs.
 
     It writes in place, so gradients must be disabled.
 

@@ -1,4 +1,4 @@
-"""The convolution that the padded paths run: weights and geometry, without input, bias and padding."""
+"""A convolution with fixed weight and geometry, to be called with input, bias and padding."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Convolution:
         return get_windows(self.weight.shape[-2:], self.stride, self.dilation)
 
     def __call__(self, x: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
-        """Convolve ``x``, zero-padded by ``padding`` (vertical, horizontal) on either side."""
+        """Convolve ``x`` with zero padding of ``padding`` (vertical, horizontal) cells on either side."""
         return F.conv2d(x, self.weight, bias, self.stride, padding, self.dilation, self.groups)
 
 

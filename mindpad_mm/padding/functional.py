@@ -14,10 +14,10 @@ from mindpad_mm.padding.borders import border_of, convolve_borders
 from mindpad_mm.padding.convolution import Convolution, memory_format_of
 from mindpad_mm.padding.modes import NOTHING, Modes
 from mindpad_mm.padding.reweigh import reweigh_borders, reweighted
-from mindpad_mm.padding.windows import Pads, by_axis
+from mindpad_mm.padding.windows import Pads, by_axis, from_axes
 
 Cells = list[tuple[int, int]]
-"""Along one axis, (position in the padded map, cell that stands there) for each padded position."""
+"""The result of :meth:`PaddingMode.padded_cells`."""
 
 _is_compiling = getattr(torch.compiler, 'is_compiling', torch._utils.is_compiling)
 
@@ -25,7 +25,7 @@ _is_compiling = getattr(torch.compiler, 'is_compiling', torch._utils.is_compilin
 def _is_overridden(x: Tensor) -> bool:
     """Whether the tensor's class defines ``__torch_function__``.
 
-    A ``TorchFunctionMode`` over plain tensors does not count: it sees the single torch functions.
+    An active ``TorchFunctionMode`` does not count, because it sees the torch functions called here.
     """
     return type(x) is not Tensor and has_torch_function_unary(x)
 
@@ -34,15 +34,14 @@ def _is_captured(x: Tensor) -> bool:
     """Whether a graph is being captured or a function transform is active.
 
     Captures are ``torch.compile``, ``torch.jit.trace`` and ``torch.export``; transforms are
-    ``torch.func`` and forward-mode gradients. They need plain torch operations on the whole map: no
-    changes in place and no autograd functions of our own.
+    ``torch.func`` and forward-mode gradients. They need plain torch operations on the whole map, without
+    in-place operations and custom autograd functions.
     """
     if _is_compiling() or torch.jit.is_tracing():
         return True
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return True
-    # torch 2.1 does not look inside classes from torch.nn when it compiles: it runs them on tensors
-    # of other classes.
+    # To compile modules from torch.nn, torch 2.1 runs them on tensors of other classes.
     return type(x) not in (Tensor, nn.Parameter) or torch._is_functional_tensor(x)
 
 
@@ -65,8 +64,8 @@ def _fill(x: Tensor, pads: Pads, rows: Cells, columns: Cells) -> Tensor:
 class _Pad(torch.autograd.Function):
     """:func:`_fill` with a backward pass that adds the padded cells' gradients in place.
 
-    ``owned`` says that the incoming gradient comes straight from a convolution's backward pass, so
-    that nothing else holds it and it may be overwritten.
+    ``owned`` says that the incoming gradient comes directly from a convolution's backward pass. Then
+    nothing else uses it, and it may be overwritten.
     """
 
     @staticmethod
@@ -90,7 +89,7 @@ class _Pad(torch.autograd.Function):
 
 
 def _select(x: Tensor, modes: Modes, pads: Pads) -> Tensor:
-    """Pad by a few operations without changes in place, for captured graphs.
+    """Pad without in-place operations, for captured graphs.
 
     The graph works for maps of any size if both modes are ``arithmetic``.
     """
@@ -113,8 +112,8 @@ def pad2d(x: Tensor, modes: Modes, pads: Pads) -> Tensor:
 
     Args:
         x: Map of shape (..., H, W), H and W at least 1.
-        modes: The (vertical, horizontal) modes. ``partial`` pads with zeros here, because its weights
-            belong to the windows, not to the cells.
+        modes: The (vertical, horizontal) modes. ``partial`` pads with zeros here: it weights the
+            windows of a convolution, not the cells.
         pads: Cells added at the (top, bottom, left, right), each >= 0.
 
     Returns:
@@ -170,16 +169,18 @@ def _convolve(
 ) -> Tensor:
     """:func:`padded_conv2d` without the window weights of ``partial``."""
     zero_padding: list[int] = []
-    explicit: list[int] = []
+    by_mode: list[tuple[int, int]] = []
     for mode, (before, after) in zip(modes, by_axis(pads)):
         native = mode.empty and before == after
-        zero_padding += [before if native else 0]
-        explicit += [0, 0] if native else [before, after]
+        zero_padding.append(before if native else 0)
+        by_mode.append((0, 0) if native else (before, after))
+    explicit = from_axes(*by_mode)
     # In training, strips are no faster than padding the map.
     if any(explicit) and not torch.is_grad_enabled() and not _is_captured(x):
         border = border_of(x, convolution, modes, pads)
         if border is not None:
             return convolve_borders(x, bias, convolution, border)
-    x = _pad2d(x, modes, tuple(explicit), owned=True)
+    x = _pad2d(x, modes, explicit, owned=True)
+    rows, columns = zero_padding
     # torch 2.1 can compile this call only with ``__call__`` spelled out.
-    return convolution.__call__(x, bias, tuple(zero_padding))
+    return convolution.__call__(x, bias, (rows, columns))

@@ -1,9 +1,9 @@
-"""Layers that continue their input by a mode instead of by zeros.
+"""Layers that pad their input by any mode.
 
-A swap changes a layer's class and nothing else: the same object keeps its parameters, buffers, hooks
-and every reference to it, so shared layers stay shared and state dicts stay as they were. How padding
-enters a layer depends on which ``forward`` it runs; that is what :data:`PADDED` is keyed by, and
-subclasses that inherit a ``forward`` are served with it.
+A swap changes only the class of a layer. The object stays, with its parameters, buffers, hooks and all
+references to it, so shared layers stay shared and state dicts stay the same. A layer's ``forward``
+decides how it pads, so :data:`PADDED` is keyed by it; subclasses that inherit a ``forward`` can be
+swapped too.
 """
 
 from __future__ import annotations
@@ -20,14 +20,22 @@ from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizat
 from mindpad_mm.padding.convolution import Convolution
 from mindpad_mm.padding.functional import pad2d, padded_conv2d
 from mindpad_mm.padding.modes import Modes, describe
-from mindpad_mm.padding.windows import Pads, Windows, by_axis, get_pads, get_windows, pool_extent
+from mindpad_mm.padding.windows import (
+    Pads,
+    Windows,
+    by_axis,
+    from_axes,
+    get_pads,
+    get_windows,
+    pool_extent,
+)
 
 PADDED: dict[Callable, type[PaddedLayer]] = {}
-"""From a layer's ``forward`` to the class that runs it in any mode."""
+"""The class that runs a layer in any mode, by the ``forward`` of the layer's class."""
 
 
 def pads_for(*forwards: Callable) -> Callable[[type], type]:
-    """Class decorator: this :class:`PaddedLayer` serves layers whose ``forward`` is one of these."""
+    """Class decorator: this :class:`PaddedLayer` runs layers whose ``forward`` is one of these."""
 
     def register(cls: type) -> type:
         PADDED.update(dict.fromkeys(forwards, cls))
@@ -37,12 +45,14 @@ def pads_for(*forwards: Callable) -> Callable[[type], type]:
 
 
 class PaddedLayer(nn.Module):
-    """What padded layers share.
+    """Base of all padded layers. The class methods are about stock layers, before a swap.
 
     Attributes:
-        stock: The class the layer had before it was swapped.
+        stock: The class of the layer before it was swapped.
         modes: The (vertical, horizontal) modes.
-        pads: Cells added at the (top, bottom, left, right), where they do not depend on the input.
+        pads: Cells added at the (top, bottom, left, right). None in classes whose ``pads_at`` computes
+            them from the input's size.
+        pools: Whether this is a pooling layer. Default: False.
     """
 
     stock: type[nn.Module]
@@ -52,27 +62,27 @@ class PaddedLayer(nn.Module):
 
     @classmethod
     def pads_of(cls, layer: nn.Module) -> Pads | None:
-        """What a stock layer pads by; None where that depends on the input's size."""
+        """The pads of a stock layer; None if they depend on the input's size."""
         return get_pads(layer.padding, layer_windows(layer))
 
     @classmethod
     def mode_of(cls, layer: nn.Module) -> str:
-        """The name of the mode a stock layer pads by."""
+        """The mode of a stock layer, by name."""
         return getattr(layer, 'padding_mode', 'zeros')
 
     @classmethod
     def refusal(cls, layer: nn.Module, modes: Modes) -> str | None:
-        """Why a stock layer cannot run in these modes; None where it can."""
+        """Why a stock layer cannot run in these modes; None if it can."""
         return None
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple:
-        # The class is made at run time, where pickle could not find it by name.
+        # The class is made at run time, so pickle cannot find it by name.
         reduced = super().__reduce_ex__(protocol)
-        return (_unpickled, (self.stock,), *reduced[2:]) if _is_just_padded(self) else reduced
+        return (_unpickled, (self.stock,), *reduced[2:]) if _has_padded_class(self) else reduced
 
 
 def layer_windows(layer: nn.Module) -> Windows:
-    """What the kernel of a convolution or pooling layer reads at a time."""
+    """The (vertical, horizontal) kernel windows of a convolution or pooling layer."""
     return get_windows(layer.kernel_size, layer.stride, getattr(layer, 'dilation', 1))
 
 
@@ -82,9 +92,9 @@ def _unpickled(stock: type[nn.Module]) -> nn.Module:
 
 
 @functools.cache
-def _padded_class(stock: type[nn.Module]) -> type[nn.Module]:
-    # mmengine's init_cfg(layer='Conv2d') looks at the name of a class and of its direct bases only:
-    # with the stock class's bases among ours, a swapped layer is initialised as it would have been.
+def _padded_class(stock: type[nn.Module]) -> type[PaddedLayer]:
+    # mmengine's init_cfg(layer='Conv2d') compares the names of a class and its direct bases only. With
+    # the stock class and its bases among them, a swapped layer gets the same initial weights.
     bases = [base for base in stock.__bases__ if base is not nn.Module]
     attributes = {'__module__': stock.__module__, 'stock': stock}
     return type(f'Padded{stock.__name__}', (PADDED[stock.forward], stock, *bases), attributes)
@@ -92,50 +102,51 @@ def _padded_class(stock: type[nn.Module]) -> type[nn.Module]:
 
 def _set_class(layer: nn.Module, cls: type[nn.Module]) -> None:
     if is_parametrized(layer):
-        # Torch made this very layer a class over its own, and goes back to its base in the end.
-        over = type(layer)
-        cls = type(over.__name__, (cls,), dict(vars(over)))
+        # torch gave this layer a class of its own, and restores the base of that class at the end.
+        parametrized = type(layer)
+        cls = type(parametrized.__name__, (cls,), dict(vars(parametrized)))
     layer.__class__ = cls
 
 
 def stock_class(layer: nn.Module) -> type[nn.Module]:
-    """The class a layer has, or had before it was swapped or parametrised."""
+    """The class of a layer without its swap and its parametrisation."""
     cls = type_before_parametrizations(layer)
     return cls.stock if issubclass(cls, PaddedLayer) else cls
 
 
-def _is_just_padded(layer: nn.Module) -> bool:
-    """Whether a swapped layer still has the class that the swap gave it, and no subclass of it."""
+def _has_padded_class(layer: nn.Module) -> bool:
+    """Whether a layer has the class that a swap gives it, not a subclass of that."""
     return type_before_parametrizations(layer) is _padded_class(stock_class(layer))
 
 
 def padded_type(layer: nn.Module) -> type[PaddedLayer] | None:
-    """The class that can run this layer in any mode; None where there is none."""
+    """The class that can run this layer in any mode; None if there is none."""
     return PADDED.get(stock_class(layer).forward)
 
 
 def pads_of(layer: nn.Module) -> Pads | None:
-    """What a layer that :func:`padded_type` knows pads by; None where that depends on the input."""
+    """The pads of a layer that has a :func:`padded_type`; None if they depend on the input's size."""
     if isinstance(layer, PaddedLayer):
-        return layer.__dict__.get('pads')
-    return padded_type(layer).pads_of(layer)
+        return layer.pads
+    return PADDED[stock_class(layer).forward].pads_of(layer)
 
 
 def mode_of(layer: nn.Module) -> str:
-    """The mode a layer that :func:`padded_type` knows runs in, as text."""
+    """The mode of a layer that has a :func:`padded_type`, as text."""
     if isinstance(layer, PaddedLayer):
         return describe(layer.modes)
-    return padded_type(layer).mode_of(layer)
+    return PADDED[stock_class(layer).forward].mode_of(layer)
 
 
-def set_modes(layer: nn.Module, modes: Modes, pads: Pads | None = None) -> None:
-    """Make a layer that :func:`padded_type` knows run in these modes, in place.
+def set_modes(layer: nn.Module, modes: Modes, pads: Pads | None) -> None:
+    """Make a layer that has a :func:`padded_type` run in these modes, in place.
 
     Args:
-        pads: Cells to pad by at the (top, bottom, left, right), instead of the layer's own.
+        layer: The layer, stock or swapped.
+        modes: The (vertical, horizontal) modes.
+        pads: Cells added at the (top, bottom, left, right); None if they depend on the input's size.
     """
-    padded = padded_type(layer)
-    pads = pads or pads_of(layer)
+    padded = PADDED[stock_class(layer).forward]
     if not isinstance(layer, PaddedLayer):
         _set_class(layer, _padded_class(stock_class(layer)))
     layer.modes, layer.pads = modes, pads
@@ -143,25 +154,25 @@ def set_modes(layer: nn.Module, modes: Modes, pads: Pads | None = None) -> None:
     if hasattr(layer, 'padding_mode'):
         layer.padding_mode = mode
     is_stock = mode == 'zeros' == padded.mode_of(layer) and pads == padded.pads_of(layer)
-    if is_stock and _is_just_padded(layer):
+    if is_stock and _has_padded_class(layer):
         _set_class(layer, stock_class(layer))
         del layer.modes, layer.pads
 
 
 @pads_for(nn.Conv2d.forward)
 class PaddedConv(PaddedLayer):
-    """A ``Conv2d`` over a map continued by a mode.
+    """``Conv2d`` in any mode.
 
-    ``partial`` scales each window's sum by kernel area / area on real cells and leaves the bias as it
-    is; a window on no real cell at all gives the bias.
+    ``partial`` scales each window's sum by kernel area / area on cells of the map, without the bias. A
+    window without any cell gives the bias.
     """
 
     @classmethod
     def refusal(cls, layer: nn.Module, modes: Modes) -> str | None:
         if isinstance(layer, LazyModuleMixin):
-            return 'lazy, and gets another class at its first input; swap after that'
+            return 'lazy, and changes its class at its first input; swap after that'
         if stock_class(layer)._conv_forward is not nn.Conv2d._conv_forward:
-            return 'its _conv_forward is its own'
+            return 'it overrides _conv_forward'
         return None
 
     def pads_at(self, height: int, width: int) -> Pads:
@@ -176,11 +187,10 @@ class PaddedConv(PaddedLayer):
 
 @pads_for(nn.MaxPool2d.forward)
 class PaddedMaxPool(PaddedLayer):
-    """``MaxPool2d`` over a map continued by a mode.
+    """``MaxPool2d`` in any mode.
 
-    Torch's own max pooling pads by minus infinity, that is by nothing; ``zeros`` and ``partial`` mean
-    just that. Only declared padding is replaced, not the overhang of ``ceil_mode``, for which a traced
-    graph keeps the size it was traced at.
+    ``zeros`` and ``partial`` pad by minus infinity, as torch's max pooling does. Padded positions that
+    only ``ceil_mode`` adds are not affected; with it, a traced graph works for one size only.
     """
 
     pools = True
@@ -198,7 +208,7 @@ class PaddedMaxPool(PaddedLayer):
 
 @pads_for(nn.AvgPool2d.forward)
 class PaddedAvgPool(PaddedLayer):
-    """``AvgPool2d`` over a map continued by a mode; ``partial`` averages over real cells only."""
+    """``AvgPool2d`` in any mode; ``partial`` averages over cells of the map only."""
 
     pools = True
 
@@ -215,7 +225,7 @@ class PaddedAvgPool(PaddedLayer):
         pool = functools.partial(
             F.avg_pool2d, count_include_pad=counts_zeros, divisor_override=self.divisor_override
         )
-        # Beside a partial axis, zeros that are to be counted must stand in the map itself.
+        # If the other axis is partial, zeros that count must be padded as cells.
         keeps_zeros = counts_zeros == self.count_include_pad
         natively = [mode.empty and (mode.reweight or keeps_zeros) for mode in self.modes]
         return _pool(self, x, pool, natively)
@@ -224,17 +234,19 @@ class PaddedAvgPool(PaddedLayer):
 def _pool(
     layer: nn.Module, x: Tensor, pool: Callable[..., Tensor], natively: Sequence[bool]
 ) -> Tensor:
-    """Pool over ``x``, padding the axes that are not padded ``natively`` by the layer's modes."""
-    pads, padding, lengths = [], [], []
+    """Pool ``x``: torch pads the axes that are ``natively`` True, the layer's modes pad the others."""
+    pads: list[tuple[int, int]] = []
+    padding: list[int] = []
+    lengths: list[int] = []
     axes = zip(x.shape[-2:], by_axis(layer.pads), layer_windows(layer), natively)
     for size, (before, after), window, native in axes:
-        pads += [0, 0] if native else [before, after]
-        padding += [before if native else 0]
+        pads.append((0, 0) if native else (before, after))
+        padding.append(before if native else 0)
         count = pool_extent(size, before, window, layer.ceil_mode)
-        lengths += [size if native else window.spans(count)]
-    x = pad2d(x, layer.modes, tuple(pads))
-    # A last window that starts in the padding is dropped where torch itself pads, and only there. (The
-    # result could be cropped instead, but would then be a part of a larger map.)
+        lengths.append(size if native else window.spans(count))
+    x = pad2d(x, layer.modes, from_axes(*pads))
+    # torch drops a last window that starts in the padding only if torch itself pads. Crop the input:
+    # a cropped result would be a view of a larger map.
     if layer.ceil_mode and any(size > length for size, length in zip(x.shape[-2:], lengths)):
         x = x[..., : lengths[0], : lengths[1]]
     return pool(x, layer.kernel_size, layer.stride, tuple(padding), ceil_mode=layer.ceil_mode)
@@ -250,7 +262,7 @@ _PAD_MODES = {
 
 @pads_for(*_PAD_MODES)
 class PaddedPad(PaddedLayer):
-    """A padding layer (``ZeroPad2d``, ``ReflectionPad2d``, ...) that pads by a mode."""
+    """A padding layer (``ZeroPad2d``, ``ReflectionPad2d``, ...) in any mode."""
 
     @classmethod
     def pads_of(cls, layer: nn.Module) -> Pads | None:
@@ -266,13 +278,13 @@ class PaddedPad(PaddedLayer):
     @classmethod
     def refusal(cls, layer: nn.Module, modes: Modes) -> str | None:
         if len(layer.padding) != 4:
-            return 'not a padding of two axes'
+            return 'it does not pad two axes'
         if min(layer.padding) < 0:
             return 'it crops'
         if getattr(layer, 'value', 0):
             return f'it pads by the value {layer.value}'
         if any(mode.reweight for mode in modes):
-            return 'partial padding weighs windows, and a padding layer has none'
+            return 'partial padding scales windows, and a padding layer has none'
         return None
 
     def forward(self, x: Tensor) -> Tensor:

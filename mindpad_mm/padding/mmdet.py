@@ -2,10 +2,10 @@
 
 The only file of :mod:`mindpad_mm.padding` that imports mmengine, mmcv and mmdet.
 
-``Runner``, ``init_detector`` and ``DetInferencer`` all build models by the ``build_func`` of mmengine's
-root MODELS registry or of one of its children. :func:`install` wraps these functions; registries that
-are created later inherit the wrapped function from their parent. Dicts that mmcv builds by itself
-(``conv_cfg``, ``norm_cfg``) do not pass through a ``build_func``, so ``padding_cfg`` in them is an error.
+``Runner``, ``init_detector`` and ``DetInferencer`` build models by the ``build_func`` of mmengine's root
+MODELS registry or of one of its children. :func:`install` wraps these functions. Registries that are
+created later inherit the wrapped function from their parent. mmcv builds some dicts without a registry
+(``conv_cfg``, ``norm_cfg``), so ``padding_cfg`` in them is an error.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from torch import Tensor, nn
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.padding.layers import PaddedConv, layer_windows, pads_for
 from mindpad_mm.padding.swap import PaddingCfg, apply_padding_cfg
-from mindpad_mm.padding.windows import Pads
+from mindpad_mm.padding.windows import Pads, from_axes
 
 KEY = 'padding_cfg'
 
 
 def install() -> None:
-    """Make MODELS and all registries below it read ``padding_cfg``. A second call does nothing."""
+    """Make MODELS and its descendants read ``padding_cfg``. A second call does nothing."""
     for registry in _with_children(MODELS):
         if not hasattr(registry.build_func, 'reads_padding_cfg'):
             registry.build_func = _reading_padding_cfg(registry.build_func)
@@ -73,7 +73,7 @@ def _reading_padding_cfg(build_func: Callable[..., Any]) -> Callable[..., Any]:
             print_log(f'{KEY} of {type(module).__name__}: {report.summary()}', logger='current')
         return module
 
-    build.reads_padding_cfg = True
+    build.reads_padding_cfg = True  # type: ignore[attr-defined]
     return build
 
 
@@ -116,11 +116,11 @@ class PaddedAdaptiveConv(PaddedConv):
         return None
 
     def pads_at(self, height: int, width: int) -> Pads:
-        pads = []
-        for size, window in zip((height, width), layer_windows(self)):
-            total = max(window.spans(-(-size // window.stride)) - size, 0)
-            pads += [total // 2, total - total // 2]
-        return tuple(pads)
+        totals = [
+            max(window.spans(-(-size // window.stride)) - size, 0)
+            for size, window in zip((height, width), layer_windows(self))
+        ]
+        return from_axes(*((total // 2, total - total // 2) for total in totals))
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.weight, self.bias)

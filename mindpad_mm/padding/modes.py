@@ -1,7 +1,30 @@
-"""Padding modes: where each padded cell comes from.
+"""Padding modes: which cell of the map each padded position copies.
 
-A mode answers one question for one axis: which cell of the map stands at each position of the padded
-map. Layers, pooling and every analysis ask the same object, so that all of them mean the same thing.
+A mode works along one axis. Convolutions, pooling, the incremental engine and the diagnosis all ask the
+same object, so that they agree.
+
+To add a padding mode:
+
+1. Subclass :class:`PaddingMode` and write :meth:`~PaddingMode.outside`: which cell stands at a position
+   beyond the border, or ``NOTHING`` for a zero.
+2. Set ``arithmetic``, ``empty`` or ``reweight`` if the mode has these properties.
+3. Register the class under the name that ``padding_cfg`` uses.
+
+For example, a vertical mode for street scenes, with nothing above the map and its last row repeated
+below:
+
+>>> import torch
+>>> from mindpad_mm.padding import NOTHING, PADDING_MODES, PaddingMode, get_modes, pad2d
+>>> @PADDING_MODES.register_module('ground')
+... class Ground(PaddingMode):
+...     def outside(self, position, size):
+...         return NOTHING if position < 0 else size - 1
+>>> x = torch.tensor([[1.0], [2.0]])
+>>> pad2d(x, get_modes(('ground', 'zeros')), (1, 2, 0, 0)).flatten().tolist()
+[0.0, 1.0, 2.0, 2.0, 2.0]
+
+In a config, import the module that registers it by ``custom_imports``, then write
+``padding_cfg=dict(mode=('ground', 'zeros'))``.
 """
 
 from __future__ import annotations
@@ -19,14 +42,14 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.padding.windows import Window
 
 NOTHING = -1
-"""In a mode's answer: no cell stands here, the convolution sees a zero."""
+"""Returned by a mode instead of a cell: the padded position is empty, and convolutions read a zero."""
 
 
 class ModeRegistry:
-    """Padding modes by name. It needs no MMEngine, so that padding works with torch alone.
+    """Padding modes by name, without MMEngine, so that padding needs only torch.
 
     Attributes:
-        module_dict: From a name to the class of the mode.
+        module_dict: The class of each mode, by name.
     """
 
     def __init__(self) -> None:
@@ -35,19 +58,23 @@ class ModeRegistry:
     def register_module(
         self, name: str, force: bool = False
     ) -> Callable[[type[PaddingMode]], type[PaddingMode]]:
-        """Class decorator: the class is the mode of this name.
+        """Class decorator that registers a padding mode.
 
         Args:
-            name: As in ``padding_cfg``.
-            force: Whether it may replace another class of the same name. Default: False.
+            name: Its name in ``padding_cfg``.
+            force: Whether to replace a mode of the same name. Default: False.
 
         Raises:
-            KeyError: The name is taken.
+            UserError: The name is taken and ``force`` is False.
         """
 
         def register(cls: type[PaddingMode]) -> type[PaddingMode]:
             if name in self.module_dict and not force:
-                raise KeyError(f'padding mode {name!r} is already registered')
+                known = self.module_dict[name]
+                raise UserError(
+                    f'padding mode {name!r} is already registered, as class {known.__qualname__} of '
+                    f'module {known.__module__}; choose another name, or replace it by `force=True`'
+                )
             self.module_dict[name] = cls
             return cls
 
@@ -58,45 +85,52 @@ class ModeRegistry:
 
 
 PADDING_MODES = ModeRegistry()
-"""Padding modes by name. A config's ``custom_imports`` can register further ones."""
+"""The registry of padding modes."""
 
 
 class PaddingMode(abc.ABC):
-    """What one axis of a map continues with beyond its border.
+    """How one axis of a map is padded. See the module's docstring for how to add a mode.
 
-    Subclasses implement :meth:`outside`. Register one with ``@PADDING_MODES.register_module(name=...)``
-    and it can be named in any ``padding_cfg``.
+    Attributes:
+        name: The registered name, with arguments if there are any.
+        reweight: Whether a window's sum is scaled by kernel taps / taps on cells. Default: False.
+        empty: Whether :meth:`outside` always gives ``NOTHING``, so that torch's own zero padding does
+            the same. Default: False.
+        arithmetic: Whether :meth:`outside` uses only arithmetic (no ``if``, ``min``, ``max``), so that it
+            accepts tensors. Then a graph that was traced or exported with one map size serves all
+            sizes; otherwise the size is fixed in the graph, and torch warns. Default: False.
     """
 
     name: str = ''
     reweight: bool = False
-    """Whether a window's sum is scaled by (kernel taps) / (taps on real cells) along this axis."""
     empty: bool = False
-    """Whether nothing at all stands beyond the border, so that a convolution's own zeros will do."""
     arithmetic: bool = False
-    """Whether :meth:`outside` calculates and never branches (no ``if``, ``min``, ``max``). Then it takes
-    tensors as well, and a graph (``torch.jit.trace``, ONNX) taken of a map of one size serves every size;
-    else it bakes the size in, and torch warns."""
 
     @abc.abstractmethod
     def outside(self, position: int, size: int) -> int:
-        """The cell that stands at a position outside the map.
+        """The cell that is copied to a position outside the map.
 
         Args:
-            position: Position along the axis, < 0 or >= ``size``.
+            position: Position along the axis; the map's cells are 0 to ``size - 1``.
             size: Cells along the axis, at least 1.
 
         Returns:
-            An index in ``[0, size)``, or ``NOTHING``.
+            A cell in ``[0, size)``, or ``NOTHING``.
         """
 
     def padded_cells(self, size: int, before: int, after: int) -> list[tuple[int, int]]:
-        """(position in the padded axis, cell that stands there or ``NOTHING``), padded positions only.
+        """The padded positions only, each with the cell that is copied there.
 
         Args:
             size: Cells along the axis, at least 1.
             before: Padded positions before the first cell.
-            after: Padded positions after the last.
+            after: Padded positions after the last cell.
+
+        Returns:
+            (position in the padded axis, cell or ``NOTHING``) pairs.
+
+        Raises:
+            ValueError: A width is negative, there is no cell, or the mode gives a cell outside the map.
         """
         if size < 1 or before < 0 or after < 0:
             raise ValueError(f'cannot pad {size} cells by ({before}, {after})')
@@ -104,14 +138,16 @@ class PaddingMode(abc.ABC):
         cells = [(before + position, self.outside(position, size)) for position in positions]
         for _, cell in cells:
             if not NOTHING <= cell < size:
-                raise ValueError(f'padding mode {self!r} names cell {cell} outside [0, {size})')
+                raise ValueError(
+                    f'padding mode {self!r} gives cell {cell}, which is not in [0, {size})'
+                )
         return cells
 
     def source(self, size: int, before: int, after: int) -> np.ndarray:
-        """The cell that stands at each position of the padded axis.
+        """The cell at each position of the padded axis; arguments as in :meth:`padded_cells`.
 
         Returns:
-            int64 array of length ``before + size + after``: an index in ``[0, size)`` or ``NOTHING``.
+            (before + size + after,) int64, a cell in ``[0, size)`` or ``NOTHING``.
         """
         source = np.arange(-before, size + after)
         for position, cell in self.padded_cells(size, before, after):
@@ -121,10 +157,10 @@ class PaddingMode(abc.ABC):
     def graph_source(
         self, size: int | Tensor, before: int, after: int, device: torch.device
     ) -> Tensor:
-        """:meth:`source` for a graph, where ``size`` may be known only when the graph runs."""
+        """:meth:`source` as a tensor, also for a graph in which ``size`` is not a constant."""
         if self.arithmetic:
             position = torch.arange(-before, size + after, device=device)
-            # torch's newer ONNX exporter divides by no number that is known only later, but by a tensor.
+            # torch's newer ONNX exporter cannot divide by a symbolic number, but by a tensor.
             size = torch.zeros_like(position) + size
             beyond = (position < 0) | (position >= size)
             return torch.where(beyond, self.outside(position, size), position)
@@ -134,7 +170,7 @@ class PaddingMode(abc.ABC):
         return torch.tensor(source, device=device)
 
     def taps(self, size: int, before: int, after: int, window: Window) -> list[int]:
-        """For each window along the axis, how many of its taps stand on a cell (not on nothing)."""
+        """For each window along the axis, the number of its taps that read a cell, not ``NOTHING``."""
         nothing = [
             position for position, cell in self.padded_cells(size, before, after) if cell == NOTHING
         ]
@@ -153,7 +189,7 @@ class PaddingMode(abc.ABC):
 
 @PADDING_MODES.register_module(name='zeros')
 class Zeros(PaddingMode):
-    """Nothing beyond the border. ``numpy.pad`` mode ``constant``; torch ``zeros``."""
+    """Zeros. ``numpy.pad`` calls it ``constant``."""
 
     empty = arithmetic = True
 
@@ -163,10 +199,10 @@ class Zeros(PaddingMode):
 
 @PADDING_MODES.register_module(name='partial')
 class Partial(Zeros):
-    """Partial convolution as padding: nothing beyond the border, and windows that reach there are
-    scaled up to the full kernel area, so that a constant map stays constant.
+    """Partial convolution as padding: zeros, and the sum of each window is scaled by kernel area / area
+    on cells.
 
-    Source: Liu et al., Partial Convolution based Padding, 2018 (arXiv 1811.11718).
+    Source: Liu et al., Partial Convolution based Padding, 2018 (arXiv:1811.11718).
     """
 
     reweight = True
@@ -174,7 +210,7 @@ class Partial(Zeros):
 
 @PADDING_MODES.register_module(name='reflect')
 class Reflect(PaddingMode):
-    """A mirror on the last cell's centre, which is not repeated: ``c b [a b c] b a``."""
+    """Mirrored at the centre of the last cell, which is not repeated: ``c b [a b c] b a``."""
 
     arithmetic = True
 
@@ -186,7 +222,7 @@ class Reflect(PaddingMode):
 
 @PADDING_MODES.register_module(name='symmetric')
 class Symmetric(PaddingMode):
-    """A mirror on the last cell's edge, which repeats it: ``b a [a b c] c b``."""
+    """Mirrored at the edge of the last cell, which is repeated: ``b a [a b c] c b``."""
 
     arithmetic = True
 
@@ -197,7 +233,7 @@ class Symmetric(PaddingMode):
 
 @PADDING_MODES.register_module(name='replicate')
 class Replicate(PaddingMode):
-    """The last cell again and again. ``numpy.pad`` mode ``edge``."""
+    """The last cell repeated: ``a a [a b c] c c``. ``numpy.pad`` calls it ``edge``."""
 
     arithmetic = True
 
@@ -207,7 +243,7 @@ class Replicate(PaddingMode):
 
 @PADDING_MODES.register_module(name='circular')
 class Circular(PaddingMode):
-    """The other side of the map. ``numpy.pad`` mode ``wrap``."""
+    """The cells of the other side: ``b c [a b c] a b``. ``numpy.pad`` calls it ``wrap``."""
 
     arithmetic = True
 
@@ -216,8 +252,13 @@ class Circular(PaddingMode):
 
 
 ModeName = str | Mapping
+"""One mode in a config: a registered name, or a dict of ``type`` and the mode's arguments."""
+
 ModeSpec = ModeName | Sequence[ModeName]
+"""One mode for both axes, or a (vertical, horizontal) pair."""
+
 Modes = tuple[PaddingMode, PaddingMode]
+"""The (vertical, horizontal) modes."""
 
 
 @functools.cache
@@ -230,11 +271,8 @@ def _named_mode(cls: type, name: str) -> PaddingMode:
 def get_mode(spec: ModeName) -> PaddingMode:
     """The mode of one axis.
 
-    Args:
-        spec: A registered name, or a dict whose ``type`` is one and whose other items are its arguments.
-
     Raises:
-        UserError: The name is not registered, or its arguments do not fit.
+        UserError: The name is not registered, or the mode does not take the arguments.
     """
     arguments = dict(spec) if isinstance(spec, Mapping) else {'type': spec}
     name = arguments.pop('type', None)
@@ -258,10 +296,10 @@ def get_mode(spec: ModeName) -> PaddingMode:
 
 
 def get_modes(spec: ModeSpec) -> Modes:
-    """The (vertical, horizontal) modes of a specification: one mode for both, or a pair.
+    """The modes of both axes.
 
     Raises:
-        UserError: It is neither, or names an unknown mode.
+        UserError: ``spec`` is neither a mode nor a pair, or a mode is unknown.
     """
     if isinstance(spec, (str, Mapping)):
         return (get_mode(spec),) * 2
@@ -275,11 +313,11 @@ def get_modes(spec: ModeSpec) -> Modes:
 
 
 def parse_modes(text: str) -> ModeSpec:
-    """The specification in what :func:`describe` gives."""
+    """The inverse of :func:`describe`."""
     return tuple(text.split('/')) if '/' in text else text
 
 
 def describe(modes: Modes) -> str:
-    """``'reflect'``, or ``'reflect/circular'`` where the vertical and the horizontal differ."""
+    """The modes as text: ``'reflect'``, or ``'reflect/circular'`` if they differ."""
     vertical, horizontal = map(repr, modes)
     return vertical if vertical == horizontal else f'{vertical}/{horizontal}'

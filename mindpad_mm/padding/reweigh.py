@@ -1,7 +1,7 @@
-"""Window weights of partial convolution: kernel taps / taps on real cells.
+"""Window weights of partial convolution: kernel taps / taps on cells of the map.
 
 Source: Liu et al., Partial Convolution based Padding, 2018 (arXiv:1811.11718). The mask of that paper
-is not needed here: how many taps of a window stand on real cells follows from the geometry alone.
+is not needed, because the geometry alone gives the number of taps on cells.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def window_weights(
         windows: The (vertical, horizontal) windows.
 
     Returns:
-        For either axis, one weight a window (0 if all its taps stand in the padding), or None if the
+        For each axis, one weight for each window (0 if all its taps are in the padding); None if the
         mode does not reweight or the axis is not padded.
     """
     weights: list[list[float] | None] = []
@@ -48,7 +48,7 @@ def window_weights(
 def reweighted(
     y: Tensor, size: tuple[int, int], modes: Modes, pads: Pads, windows: Windows
 ) -> Tensor:
-    """Multiply a convolution's result by the window weights, by operations that a graph can capture.
+    """Multiply a convolution's result by the window weights, without in-place operations.
 
     Args:
         y: Convolution result without bias, shape (..., H_out, W_out).
@@ -70,7 +70,7 @@ def reweighted(
 
 
 def _unscaled_range(weights: Sequence[float]) -> tuple[int, int]:
-    """The range [start, stop) of windows with weight 1; empty if it is interrupted."""
+    """The range [start, stop) of windows with weight 1; empty if these are not contiguous."""
     kept = [index for index, weight in enumerate(weights) if weight == 1]
     if not kept or kept[-1] - kept[0] >= len(kept):
         return len(weights), len(weights)
@@ -89,7 +89,7 @@ def _pieces(
     full, between = slice(0, outputs[1]), slice(top, bottom)
     places = [(slice(0, top), full), (slice(bottom, outputs[0]), full)]
     places += [(between, slice(0, left)), (between, slice(right, outputs[1]))]
-    # The cached tensors must also serve later calls with gradients.
+    # Later calls with gradients use the cached tensors too.
     with torch.inference_mode(False):
         row_weights = torch.tensor(rows, dtype=dtype, device=device)[:, None]
         column_weights = torch.tensor(columns, dtype=dtype, device=device)
@@ -126,8 +126,8 @@ class _Reweigh(torch.autograd.Function):
             scaled[(..., *place)] *= weights
         to_bias = None
         if ctx.needs_input_grad[1]:
-            # The convolution's backward gives the bias inside ``y`` the scaled gradient, but the bias
-            # is not scaled: add the difference.
+            # The convolution's backward pass gives the bias in ``y`` the scaled gradient. The bias is
+            # not scaled, so add the difference.
             others = [axis for axis in range(grad.dim()) if axis != grad.dim() - 3]
             to_bias = grad.new_zeros(grad.shape[-3], dtype=ctx.bias_dtype)
             for place, weights in ctx.pieces:

@@ -1,4 +1,4 @@
-"""Swap the padding of every layer of a module, in place."""
+"""Swap the padding mode of all layers of a module, in place."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ from mindpad_mm.padding.windows import Pads
 
 @dataclasses.dataclass(frozen=True)
 class PaddingCfg:
-    """What to swap, and for what.
+    """The settings of a swap; the fields of ``padding_cfg`` in a config.
 
     Attributes:
-        mode: A registered mode's name, or a (vertical, horizontal) pair.
-        include: fnmatch patterns over qualified layer names; a layer is swapped if one matches.
-        exclude: fnmatch patterns; a layer is left alone if one matches.
-        pool: Whether pooling layers that pad are swapped as well.
+        mode: The mode to swap in: a registered name, or a (vertical, horizontal) pair.
+        include: fnmatch patterns of qualified layer names. A layer is swapped if one matches. Default:
+            all layers.
+        exclude: fnmatch patterns of qualified layer names. A layer is left alone if one matches.
+            Default: none.
+        pool: Whether pooling layers that pad are swapped too. Default: False.
     """
 
     mode: ModeSpec
@@ -47,21 +49,21 @@ class PaddingCfg:
             patterns = (patterns,) if isinstance(patterns, str) else patterns
             if not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns):
                 raise UserError(
-                    f'padding_cfg.{field} must be a list of patterns over layer names, e.g. '
+                    f'`{field}` must be a list of patterns of layer names, e.g. '
                     f"['layer1.*'], not {patterns!r}"
                 )
             object.__setattr__(self, field, tuple(patterns))
         if not isinstance(self.pool, bool):
-            raise UserError(f'padding_cfg.pool must be True or False, not {self.pool!r}')
+            raise UserError(f'`pool` must be True or False, not {self.pool!r}')
 
     @classmethod
     def parse(cls, value: PaddingCfg | Mapping[str, Any] | ModeSpec) -> PaddingCfg:
-        """Read what stands at ``padding_cfg``: a mode, or a dict of this class's fields.
+        """Read a ``padding_cfg``: a mode, or a dict of this class's fields.
 
         Raises:
-            UserError: A field is misspelt, ``mode`` is missing or unknown.
+            UserError: A field is unknown or invalid, or ``mode`` is missing or unknown.
         """
-        if isinstance(value, cls):
+        if isinstance(value, PaddingCfg):
             return value
         if not isinstance(value, Mapping):
             return cls(mode=value)
@@ -80,8 +82,14 @@ class PaddingCfg:
 
 @dataclasses.dataclass(frozen=True)
 class SwappedLayer:
-    """One layer that was swapped: its name, class, pads (top, bottom, left, right; None where they
-    depend on the input), and its modes before and after."""
+    """A layer that was swapped.
+
+    Attributes:
+        name: Qualified name; the first one if the layer is shared.
+        kind: Name of its stock class.
+        pads: Cells added at the (top, bottom, left, right); None if they depend on the input's size.
+        before, after: Its modes, as text.
+    """
 
     name: str
     kind: str
@@ -92,7 +100,7 @@ class SwappedLayer:
 
 @dataclasses.dataclass(frozen=True)
 class SkippedLayer:
-    """One layer that pads and was left alone, and why."""
+    """A layer that pads but was left alone, and the reason."""
 
     name: str
     kind: str
@@ -101,13 +109,13 @@ class SkippedLayer:
 
 @dataclasses.dataclass
 class SwapReport:
-    """What :func:`swap_padding` did, layer by layer. ``str()`` of it is a table."""
+    """The layers that :func:`swap_padding` swapped, and those it left alone. ``str`` gives a table."""
 
     swapped: list[SwappedLayer] = dataclasses.field(default_factory=list)
     skipped: list[SkippedLayer] = dataclasses.field(default_factory=list)
 
     def summary(self) -> str:
-        """One line: how many layers went from which mode to which, and what was left alone."""
+        """One line: the number of layers for each change of mode, and the layers left alone."""
         changes: dict[str, int] = {}
         for layer in self.swapped:
             change = f'{layer.before} -> {layer.after}'
@@ -140,26 +148,26 @@ def swap_padding(
     exclude: Sequence[str] = (),
     pool: bool = False,
 ) -> SwapReport:
-    """Make every padded layer of ``module`` continue its input by ``mode``, in place.
+    """Make all layers of ``module`` that pad do so by ``mode``, in place.
 
-    Parameters, buffers, state-dict keys, hooks and output shapes stay as they are. Convolutions,
-    mmcv's explicit padding layers and torch's ``*Pad2d`` are swapped; transposed and lazy convolutions,
-    and layers whose padding cannot be reached, are left alone and reported. Padding that a ``forward``
-    does by itself (``F.pad``) cannot be seen here.
+    Parameters, buffers, state-dict keys, hooks and output shapes stay the same. Convolutions, mmcv's
+    explicit padding layers and torch's ``*Pad2d`` are swapped. Transposed and lazy convolutions and
+    layers of unknown kinds are left alone and reported. A call of ``F.pad`` in a ``forward`` is neither
+    swapped nor reported.
 
     Args:
-        module: Any module; a layer itself is named ``''``.
+        module: Any module. If it is a layer itself, its name is ``''``.
         mode: ``zeros``, ``reflect``, ``symmetric``, ``replicate``, ``circular``, ``partial``, another
-            registered one, or a (vertical, horizontal) pair.
-        include: fnmatch patterns over qualified layer names.
-        exclude: fnmatch patterns over qualified layer names to leave alone.
-        pool: Swap pooling layers that pad as well.
+            registered mode, or a (vertical, horizontal) pair.
+        include: fnmatch patterns of the qualified names of layers to swap. Default: all layers.
+        exclude: fnmatch patterns of the qualified names of layers to leave alone. Default: none.
+        pool: Whether to swap pooling layers that pad too. Default: False.
 
     Returns:
-        What was swapped and what was left alone.
+        The layers that were swapped and those left alone.
 
     Raises:
-        UserError: An unknown mode, a pattern that matches nothing, or nothing to swap.
+        UserError: The mode is unknown, a pattern matches no layer, or there is nothing to swap.
 
     Example:
         >>> model = torchvision.models.resnet18()
@@ -169,11 +177,13 @@ def swap_padding(
 
 
 def apply_padding_cfg(module: nn.Module, cfg: PaddingCfg, claim: bool = False) -> SwapReport:
-    """:func:`swap_padding`.
+    """:func:`swap_padding` with settings in one object.
 
     Args:
-        claim: Keep what it swaps, and every copy of it, from further calls that claim; leave what
-            earlier ones claimed.
+        module: Any module.
+        cfg: The settings.
+        claim: Whether to mark the swapped layers as claimed (their copies are claimed too) and to leave
+            alone the layers that earlier calls claimed. Default: False.
     """
     modes = get_modes(cfg.mode)
     report = SwapReport()
@@ -199,7 +209,7 @@ def apply_padding_cfg(module: nn.Module, cfg: PaddingCfg, claim: bool = False) -
         why = report.summary() or 'none of its layers pads'
         if layers and not report.skipped:
             why = (
-                f'include={list(cfg.include)} and exclude={list(cfg.exclude)} leave none of the '
+                f'`include={list(cfg.include)}` and `exclude={list(cfg.exclude)}` leave none of the '
                 f'{len(layers)} layers that pad'
             )
         raise UserError(
@@ -210,13 +220,12 @@ def apply_padding_cfg(module: nn.Module, cfg: PaddingCfg, claim: bool = False) -
 
 @dataclasses.dataclass
 class _PaddingLayer:
-    """A layer that pads, as it is found in a module.
+    """A layer that pads, found in a module.
 
     Attributes:
-        names: Every qualified name it has (a shared layer has several).
-        padded: The class that can run it in any mode; None where there is none.
-        pads: What it pads by; None where that depends on the input.
-        explicit: The mmcv ``ConvModule`` whose ``padding_layer`` pads for it, if one does.
+        module: The layer.
+        names: All its qualified names (a shared layer has several).
+        explicit: The mmcv ``ConvModule`` whose ``padding_layer`` pads the input of this layer, or None.
     """
 
     module: nn.Module
@@ -225,7 +234,7 @@ class _PaddingLayer:
 
     @property
     def claimed(self) -> bool:
-        """Whether a config has decided about it. The layer keeps that, and so do its copies."""
+        """Whether a ``padding_cfg`` swapped this layer, or the layer of which it is a copy."""
         return getattr(self.module, '_padding_claimed', False)
 
     @property
@@ -249,17 +258,17 @@ class _PaddingLayer:
         return mode_of(self._source)
 
     def refusal(self, modes: Modes, pool: bool) -> str | None:
-        """Why it is left alone; None where it can be swapped."""
+        """Why the layer must be left alone; None if it can be swapped."""
         if self.padded is None:
             if isinstance(self.module, nn.modules.conv._ConvTransposeNd):
                 return 'transposed convolution, whose padding crops its output'
             return f'no padded form of {self.kind} is known'
         if self.padded.pools and not pool:
-            return 'pooling, swapped with pool=True'
+            return 'pooling layer, swapped only with `pool=True`'
         if self.explicit and any(
             hooks for name, hooks in vars(self._source).items() if name.endswith('_hooks')
         ):
-            return 'its padding_layer has hooks, which would be lost with it'
+            return 'its padding_layer has hooks, which a swap would remove'
         return self.padded.refusal(self.module, modes)
 
     def set_modes(self, modes: Modes) -> None:
@@ -271,7 +280,7 @@ class _PaddingLayer:
 
 
 def _padding_layers(module: nn.Module) -> Iterator[_PaddingLayer]:
-    """Every layer of ``module`` that pads, once, in the order of ``named_modules``."""
+    """All layers of ``module`` that pad, each once, in the order of ``named_modules``."""
     found: dict[nn.Module, _PaddingLayer] = {}
     explicit: dict[nn.Module, nn.Module] = {}
     for name, layer in module.named_modules(remove_duplicate=False):
@@ -293,7 +302,7 @@ def _padding_layers(module: nn.Module) -> Iterator[_PaddingLayer]:
 
 
 def _declares_padding(module: nn.Module) -> bool:
-    """Whether a module of an unknown kind seems to pad by itself, not through layers inside."""
+    """Whether a layer of an unknown kind has padding of its own, apart from that of its children."""
     if list(module.children()) and not list(module.parameters(recurse=False)):
         return False
     padding = getattr(module, 'padding', 0)
@@ -313,6 +322,6 @@ def _check_patterns(module: nn.Module, cfg: PaddingCfg, layers: list[_PaddingLay
                 names = [layer.names[0] for layer in layers]
                 shown = ', '.join(names[:8]) + (', ...' if len(names) > 8 else '')
                 raise UserError(
-                    f'padding_cfg.{field} pattern {pattern!r} matches none of the {len(names)} layers '
+                    f'`{field}` pattern {pattern!r} matches none of the {len(names)} layers '
                     f'that can be swapped in {type(module).__name__}: {shown or "it has none"}'
                 )

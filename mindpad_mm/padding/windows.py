@@ -1,4 +1,4 @@
-"""Geometry of sliding kernels: windows (kernel size, stride, dilation) and pads."""
+"""Geometry of sliding kernels: kernel size, stride, dilation and pads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Pair = int | Sequence[int]
 
 
 class Window(NamedTuple):
-    """The positions that a kernel reads at once, along one axis.
+    """The positions that a kernel reads for one output, along one axis.
 
     Attributes:
         kernel: Kernel size, the number of taps.
@@ -27,17 +27,18 @@ class Window(NamedTuple):
     stride: int
     dilation: int
 
-    def reach(self) -> int:
-        """Cells from the first tap to the last, both included."""
+    @property
+    def kernel_extent(self) -> int:
+        """Cells from the first tap to the last, both included: the effective kernel size."""
         return self.dilation * (self.kernel - 1) + 1
 
     def fits(self, cells: int) -> int:
-        """The number of windows on an axis of ``cells`` cells; 0 or less if it is too short."""
-        return (cells - self.reach()) // self.stride + 1
+        """The number of windows on an axis of ``cells`` cells; 0 or less if the axis is too short."""
+        return (cells - self.kernel_extent) // self.stride + 1
 
     def spans(self, count: int) -> int:
-        """Cells from the first tap of the first of ``count`` windows to the last tap of the last."""
-        return (count - 1) * self.stride + self.reach()
+        """Cells that ``count`` neighbouring windows cover, from the first tap to the last."""
+        return (count - 1) * self.stride + self.kernel_extent
 
 
 Windows = tuple[Window, Window]
@@ -65,16 +66,23 @@ def get_pads(padding: Pair | str, windows: Windows) -> Pads:
         padding: A size, ``'same'`` or ``'valid'``.
         windows: The layer's windows, which ``'same'`` depends on.
     """
-    if padding == 'same':
-        rows, columns = (window.reach() for window in windows)
+    if padding == 'valid':
+        return 0, 0, 0, 0
+    if isinstance(padding, str):
+        rows, columns = (window.kernel_extent for window in windows)
         return (rows - 1) // 2, rows // 2, (columns - 1) // 2, columns // 2
-    rows, columns = (0, 0) if padding == 'valid' else pair(padding)
+    rows, columns = pair(padding)
     return rows, rows, columns, columns
 
 
 def by_axis(pads: Pads) -> tuple[tuple[int, int], tuple[int, int]]:
     """Pads as ((top, bottom), (left, right))."""
     return pads[:2], pads[2:]
+
+
+def from_axes(rows: tuple[int, int], columns: tuple[int, int]) -> Pads:
+    """The inverse of :func:`by_axis`."""
+    return *rows, *columns
 
 
 def pool_extent(size: int, padding: int, window: Window, ceil_mode: bool) -> int:

@@ -1,3 +1,5 @@
+"""Checkpoints of MMDetection load, and no checkpoint runs code."""
+
 from __future__ import annotations
 
 import os
@@ -22,7 +24,7 @@ MODERN = tuple(int(part) for part in torch.__version__.split('.')[:2]) >= (2, 6)
 
 
 class Payload:
-    """Creates the file ``ran`` when something unpickles it with full trust."""
+    """Calls a function when it is unpickled without restrictions."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -33,14 +35,14 @@ class Payload:
 
 @pytest.fixture(params=['native', 'restricted'])
 def loading(request, monkeypatch):
-    """Both ways to load: torch's own weights only, and ours for torch before 2.6."""
+    """Both ways to load: torch's own ``weights_only``, and the one for torch before 2.6."""
     if request.param == 'native':
         if not MODERN:
             pytest.skip('this torch cannot load weights only')
     else:
         monkeypatch.setattr(checkpoints, '_torch_loads_weights_only', lambda: False)
         if MODERN:
-            load = torch.load  # its default was full unpickling before 2.6
+            load = torch.load  # before 2.6, weights_only was False by default
             monkeypatch.setattr(
                 torch, 'load', lambda *args, **kwargs: load(*args, weights_only=False, **kwargs)
             )
@@ -48,7 +50,7 @@ def loading(request, monkeypatch):
 
 
 def runner_checkpoint() -> dict:
-    """What mmengine's Runner writes beside the weights: logs, numpy values, optimiser state."""
+    """A checkpoint as mmengine's Runner saves it, with logs, numpy values and optimiser state."""
     hub = MessageHub('test_checkpoints')
     for value in (0.5, 0.25):
         hub.update_scalar('train/loss', value)
@@ -67,7 +69,7 @@ def runner_checkpoint() -> dict:
     }
 
 
-def test_a_checkpoint_of_a_runner_loads_with_all_that_is_in_it(tmp_path, loading):
+def test_a_runners_checkpoint_loads_completely(tmp_path, loading):
     path = tmp_path / 'epoch_1.pth'
     saved = runner_checkpoint()
     torch.save(saved, path)
@@ -84,7 +86,7 @@ def test_a_checkpoint_of_a_runner_loads_with_all_that_is_in_it(tmp_path, loading
 
 
 @pytest.mark.parametrize('module', ['numpy.core.multiarray', 'numpy._core.multiarray'])
-def test_numpy_values_load_whichever_numpy_wrote_them(tmp_path, loading, module, monkeypatch):
+def test_numpy_values_of_old_and_new_numpy_load(tmp_path, loading, module, monkeypatch):
     path = tmp_path / 'numpy.pth'
     data = pickle.dumps({'value': np.float64(0.5), 'list': np.arange(3)}, protocol=2)
     for name in (b'numpy._core.multiarray', b'numpy.core.multiarray'):
@@ -92,7 +94,7 @@ def test_numpy_values_load_whichever_numpy_wrote_them(tmp_path, loading, module,
     assert module.encode() in data
 
     class Written:
-        """A pickle module that writes those bytes, so that torch makes a checkpoint of them."""
+        """A pickle module that writes ``data``, so that torch saves a checkpoint with these bytes."""
 
         class Pickler:
             def __init__(self, file, protocol=2):
@@ -122,7 +124,7 @@ def test_a_checkpoint_that_runs_code_is_refused_and_does_not_run(
     arguments = {
         os.mkdir: (str(ran),),
         eval: (f'__import__("os").mkdir({str(ran)!r})',),
-        getattr: (HistoryBuffer, '__init__'),  # the way to a module's globals
+        getattr: (HistoryBuffer, '__init__'),  # from there code gets to a module's globals
     }[function]
     torch.save(
         {'state_dict': OrderedDict(w=torch.ones(1)), 'meta': Payload(function, *arguments)},
@@ -135,7 +137,7 @@ def test_a_checkpoint_that_runs_code_is_refused_and_does_not_run(
         CheckpointLoader.load_checkpoint(str(path), 'cpu')
     assert '\n' not in str(info.value)
     assert not ran.exists()
-    # The trap is real: full trust springs it.
+    # The payload works: it runs without restrictions.
     torch.load(path, **({'weights_only': False} if MODERN and loading == 'native' else {}))
     assert ran.exists() == (function is not getattr)
 
@@ -148,7 +150,7 @@ def test_a_torchscript_program_is_refused(tmp_path, loading):
 
 
 @pytest.mark.parametrize('zipped', [True, False])
-def test_every_truncation_of_a_checkpoint_is_told_in_one_line(tmp_path, loading, zipped):
+def test_a_truncated_checkpoint_is_a_one_line_error(tmp_path, loading, zipped):
     whole, path = tmp_path / 'whole.pth', tmp_path / 'part.pth'
     torch.save({'w': torch.arange(5.0)}, whole, _use_new_zipfile_serialization=zipped)
     data = whole.read_bytes()
@@ -161,7 +163,7 @@ def test_every_truncation_of_a_checkpoint_is_told_in_one_line(tmp_path, loading,
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=60))
-def test_any_bytes_that_are_no_checkpoint_are_told_in_one_line(tmp_path_factory, data):
+def test_any_bytes_that_are_not_a_checkpoint_are_a_one_line_error(tmp_path_factory, data):
     path = tmp_path_factory.mktemp('bytes') / 'noise.pth'
     path.write_bytes(data)
     with pytest.raises(UserError, match=r'noise\.pth') as info:
@@ -169,7 +171,7 @@ def test_any_bytes_that_are_no_checkpoint_are_told_in_one_line(tmp_path_factory,
     assert '\n' not in str(info.value)
 
 
-def test_a_missing_file_and_a_thing_that_is_no_dict_are_told_apart(tmp_path):
+def test_a_missing_file_and_a_checkpoint_without_a_dict_are_different_errors(tmp_path):
     with pytest.raises(UserError, match=r'gone\.pth does not exist'):
         load_checkpoint_file(str(tmp_path / 'gone.pth'))
     torch.save([1, 2], tmp_path / 'list.pth')
@@ -177,7 +179,7 @@ def test_a_missing_file_and_a_thing_that_is_no_dict_are_told_apart(tmp_path):
         load_checkpoint_file(str(tmp_path / 'list.pth'))
 
 
-def test_mmengine_loads_local_files_and_downloads_through_the_safe_loader(tmp_path, monkeypatch):
+def test_mmengine_loads_local_files_and_downloads_safely(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     (tmp_path / 'checkpoints').mkdir()
     model = nn.Linear(2, 2)
@@ -196,14 +198,14 @@ def test_mmengine_loads_local_files_and_downloads_through_the_safe_loader(tmp_pa
     assert not ran.exists()
 
 
-def test_a_download_that_fails_is_told_in_one_line(tmp_path, monkeypatch):
+def test_a_failed_download_is_an_error_that_names_the_address(tmp_path, monkeypatch):
     missing = Path(tmp_path, 'nowhere.pth').as_uri()
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     with pytest.raises(UserError, match=r'cannot download .*nowhere\.pth'):
         checkpoints.load_url(missing, progress=False)
 
 
-def test_a_download_is_kept_and_loads(tmp_path):
+def test_a_download_is_cached(tmp_path):
     source, cache = tmp_path / 'source', tmp_path / 'cache'
     source.mkdir()
     torch.save({'w': torch.ones(2)}, source / 'a.pth')

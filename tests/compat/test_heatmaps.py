@@ -1,3 +1,5 @@
+"""Heatmap detectors give the same peaks in every memory format."""
+
 from __future__ import annotations
 
 import mindpad_mm  # noqa: F401  # isort: skip  # first, so that MMDetection imports on mmcv-lite
@@ -11,7 +13,7 @@ from mindpad_mm.compat.heatmaps import heatmap_memory_format
 
 
 @pytest.mark.parametrize('module', [centernet_head, corner_head, gaussian_target])
-def test_best_places_do_not_depend_on_the_memory_format(module):
+def test_peaks_do_not_depend_on_the_memory_format(module):
     scores = torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
     wanted = module.get_topk_from_heatmap(scores, 7)
     found = module.get_topk_from_heatmap(scores.to(memory_format=torch.channels_last), 7)
@@ -20,7 +22,7 @@ def test_best_places_do_not_depend_on_the_memory_format(module):
         assert torch.equal(each, other)
 
 
-def test_a_function_that_takes_any_format_is_left_alone():
+def test_it_is_not_applied_twice():
     before = centernet_head.get_topk_from_heatmap
     assert not heatmap_memory_format()
     assert centernet_head.get_topk_from_heatmap is before

@@ -1,3 +1,5 @@
+"""Over gloo, more processes than GPUs can start."""
+
 from __future__ import annotations
 
 import pytest
@@ -11,7 +13,7 @@ from mindpad_mm.compat.init_dist import _without_missing_gpu, init_dist_without_
     ('backend', 'gpus', 'selected'),
     [('gloo', 0, []), ('gloo', 1, []), ('gloo', 4, [3]), ('nccl', 1, [3])],
 )
-def test_only_gloo_is_spared_a_gpu_that_is_not_there(monkeypatch, backend, gpus, selected):
+def test_only_gloo_skips_a_missing_gpu(monkeypatch, backend, gpus, selected):
     asked = []
     monkeypatch.setattr(torch.cuda, 'set_device', asked.append)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
@@ -26,7 +28,7 @@ def test_only_gloo_is_spared_a_gpu_that_is_not_there(monkeypatch, backend, gpus,
     assert asked == [*selected, 9]
 
 
-def test_every_way_to_start_is_wrapped(monkeypatch):
+def test_all_launchers_are_wrapped(monkeypatch):
     names = ('_init_dist_pytorch', '_init_dist_mpi', '_init_dist_slurm')
     for name in names:
         monkeypatch.setattr(utils, name, lambda backend: backend)

@@ -1,4 +1,4 @@
-"""Compiled operators that read raw memory get contiguous tensors, whatever they were asked with."""
+"""Compiled operators get contiguous tensors, whatever the memory format of their arguments."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torchvision
 
 from mindpad_mm.compat import status
 from mindpad_mm.compat.memory_format import (
-    _channels_last_is_read_rightly,
+    _channels_last_is_supported,
     _on_contiguous,
     compiled_ops_memory_format,
 )
-from mindpad_mm.compat.mmcv_ops import _ext_stand_in, nms, roi_align_forward
+from mindpad_mm.compat.mmcv_ops import _replacement_of_ext, nms, roi_align_forward
 
 LAST = torch.channels_last
 LAYOUTS = {
@@ -27,18 +27,18 @@ LAYOUTS = {
 
 
 def raw(x):
-    """What a compiled operator sees: the memory, read as if the tensor were contiguous."""
+    """The tensor as a compiled operator reads it: as if it were contiguous."""
     return x.as_strided(x.shape, torch.empty(x.shape).stride())
 
 
 def cumsum(x, scale, out):
-    """A compiled operator that writes what it computes to its last argument."""
+    """Like a compiled operator: it writes its result to its last argument."""
     raw(out).copy_(raw(x).cumsum(-1) * scale)
     return x, out
 
 
 @pytest.mark.parametrize(('given', 'written'), list(itertools.product(LAYOUTS, repeat=2)))
-def test_an_operator_reads_and_writes_rightly_in_every_layout(given, written):
+def test_an_operator_is_right_for_every_layout_of_its_arguments(given, written):
     values = torch.rand(2, 3, 4, 5)
     x, out = LAYOUTS[given](values), LAYOUTS[written](torch.full_like(values, torch.nan))
     strides = out.stride()
@@ -51,7 +51,7 @@ def test_an_operator_reads_and_writes_rightly_in_every_layout(given, written):
     assert (got_out is out) == (written == 'contiguous')
 
 
-def test_what_autograd_holds_is_left_alone():
+def test_tensors_that_autograd_needs_are_not_written_to():
     weight, out = torch.ones(1, requires_grad=True), torch.empty(2, 3, 4, 5)
     leaf = LAYOUTS['channels_last'](torch.rand(2, 3, 4, 5)).requires_grad_()
     for x in (LAYOUTS['channels_last'](torch.rand(2, 3, 4, 5)), leaf):
@@ -62,7 +62,7 @@ def test_what_autograd_holds_is_left_alone():
         assert torch.equal(out, x.cumsum(-1))
 
 
-def test_expanded_tensors_and_those_of_inference_can_be_given():
+def test_expanded_and_inference_tensors_are_accepted():
     with torch.inference_mode():
         of_inference = LAYOUTS['channels_last'](torch.rand(2, 3, 4, 5))
     out = torch.empty(2, 3, 4, 5)
@@ -73,7 +73,7 @@ def test_expanded_tensors_and_those_of_inference_can_be_given():
 
 @pytest.fixture
 def ext(monkeypatch):
-    """The module ``mmcv._ext``, put back as it was after the test."""
+    """The module ``mmcv._ext``, restored after the test."""
     module = sys.modules['mmcv._ext']
     for name, value in list(vars(module).items()):
         monkeypatch.setitem(vars(module), name, value)
@@ -82,7 +82,7 @@ def ext(monkeypatch):
 
 
 @pytest.mark.parametrize('misread', [None, 'modulated', 'plain', 'pooled'])
-def test_it_steps_aside_just_where_channels_last_is_read_rightly(ext, monkeypatch, misread):
+def test_it_is_applied_only_if_an_operator_is_wrong_for_channels_last(ext, monkeypatch, misread):
     def seen(kind, x):
         return raw(x) if kind == misread else x
 
@@ -101,15 +101,15 @@ def test_it_steps_aside_just_where_channels_last_is_read_rightly(ext, monkeypatc
     monkeypatch.setitem(vars(ext), 'modulated_deform_conv_forward', modulated)
     monkeypatch.setitem(vars(ext), 'deform_conv_forward', plain)
     monkeypatch.setitem(vars(ext), 'roi_align_forward', pooled)
-    assert _channels_last_is_read_rightly() is (misread is None)
+    assert _channels_last_is_supported() is (misread is None)
     assert compiled_ops_memory_format() is (misread is not None)
-    assert _channels_last_is_read_rightly()
+    assert _channels_last_is_supported()
     assert (ext.roi_align_forward is pooled) is (misread is None)
     assert compiled_ops_memory_format() is False
 
 
-def test_it_leaves_the_stand_ins_of_mmcv_lite_alone(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'mmcv._ext', _ext_stand_in())
+def test_it_is_not_applied_on_mmcv_lite(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmcv._ext', _replacement_of_ext())
     assert compiled_ops_memory_format() is False
     assert sys.modules['mmcv._ext'].nms is nms
 

@@ -1,3 +1,5 @@
+"""On mmcv-lite, NMS and RoIAlign equal mmcv's, and other operators raise a clear error."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -29,7 +31,7 @@ def run(script: str, folder: Path) -> subprocess.CompletedProcess:
 
 
 def mmcv_nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, offset: int) -> list[int]:
-    """mmcv's definition, in float64: keep the best box, drop all above its IoU, and so on."""
+    """mmcv's definition in float64: keep the best box, drop boxes that overlap it too much, repeat."""
     order = np.argsort(-scores, kind='stable')
     area = np.prod(boxes[:, 2:] - boxes[:, :2] + offset, axis=1)
     kept = []
@@ -45,8 +47,7 @@ def mmcv_nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, offset: in
     return kept
 
 
-# Whole pixels, so that float32 and float64 agree on every IoU up to a rounding that cannot
-# reach these thresholds: no fraction of areas this small lies that near to them.
+# Whole pixels, so that no IoU is so near to the thresholds below that rounding in float32 matters.
 corner = st.integers(0, 12)
 box = st.tuples(corner, corner, st.integers(0, 12), st.integers(0, 12))
 boxes_and_scores = st.lists(st.tuples(box, st.integers(0, 20)), max_size=25)
@@ -56,7 +57,7 @@ boxes_and_scores = st.lists(st.tuples(box, st.integers(0, 20)), max_size=25)
 @given(
     boxes_and_scores, st.sampled_from([0.1414213, 0.4567891, 0.7123457]), st.sampled_from([0, 1])
 )
-def test_nms_keeps_the_boxes_mmcv_defines(items, threshold, offset):
+def test_nms_keeps_the_boxes_that_mmcv_keeps(items, threshold, offset):
     boxes = np.array([[x, y, x + w, y + h] for (x, y, w, h), _ in items], float).reshape(-1, 4)
     scores = np.array([s / 20 for _, s in items], float)
     kept = nms(
@@ -70,13 +71,13 @@ def test_nms_keeps_the_boxes_mmcv_defines(items, threshold, offset):
 
 
 def test_nms_keeps_a_box_whose_iou_is_exactly_the_threshold():
-    # 3 / 10; as a double 0.3 is below the float32 the IoU is.
+    # The IoU is 3 / 10 in float32, which is above 0.3 in float64.
     boxes = torch.tensor([[0.0, 0.0, 10.0, 1.0], [0.0, 0.0, 3.0, 1.0]])
     assert nms(boxes, torch.tensor([0.9, 0.8]), 0.3, 0).tolist() == [0, 1]
     assert nms(boxes, torch.tensor([0.9, 0.8]), 0.29, 0).tolist() == [0]
 
 
-def test_nms_accepts_scores_of_another_precision():
+def test_nms_accepts_scores_of_another_dtype():
     boxes = torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 5]])
     assert nms(boxes, torch.tensor([0.25, 0.5]).half(), 0.5, 0).tolist() == [1]
 
@@ -88,7 +89,7 @@ def pool(features, rois, size, scale, ratio, aligned):
     return output
 
 
-def test_roi_align_of_a_plane_is_the_plane_at_the_bin_centres():
+def test_roi_align_of_a_plane_gives_its_values_at_the_bin_centres():
     # Bilinear sampling is exact on a plane, and the mean over a bin is its centre.
     y, x = torch.meshgrid(torch.arange(20.0), torch.arange(30.0), indexing='ij')
     features = (2 * x + 3 * y + 1)[None, None].double()
@@ -126,7 +127,7 @@ def test_roi_align_works_in_mixed_precision(dtype):
     assert torch.allclose(half.float(), pool(features, rois, (2, 2), 1.0, 2, True), atol=0.01)
 
 
-def test_maximum_roi_align_is_an_error_that_says_what_to_do():
+def test_maximum_roi_align_is_an_error_with_advice():
     none = torch.zeros(0)
     with pytest.raises(UserError, match=r"pool_mode='max'.*mmcv==2\.1\.0"):
         roi_align_forward(
@@ -134,7 +135,7 @@ def test_maximum_roi_align_is_an_error_that_says_what_to_do():
         )
 
 
-def test_mmcv_gives_the_gradient_of_roi_align():
+def test_roi_align_of_mmcv_has_gradients():
     from mmcv.ops import roi_align
 
     torch.manual_seed(0)
@@ -146,7 +147,7 @@ def test_mmcv_gives_the_gradient_of_roi_align():
 
 
 @pytest.mark.skipif(not status()['mmcv_ops'], reason='the full mmcv is installed')
-def test_an_op_that_lite_lacks_is_named_when_called_not_before():
+def test_a_missing_op_is_an_error_when_it_is_called():
     from mmcv.ops import soft_nms
 
     with pytest.raises(UserError, match=r"no compiled op 'softnms'.*install the full mmcv"):
@@ -166,10 +167,10 @@ def test_nms_equals_the_compiled_nms(offset):
         for threshold in (0.0, 0.3, 0.45, 0.7, 1.0):
             want = compiled(boxes, scores, iou_threshold=threshold, offset=offset)
             assert torch.equal(nms(boxes, scores, threshold, offset), want)
-    for count in (0, 400):  # whole coordinates, so IoUs that equal the threshold, and empty boxes
+    for count in (0, 400):  # whole coordinates: IoUs that equal the threshold, and empty boxes
         boxes = torch.randint(0, 9, (count, 4)).float()
         boxes[:, 2:] += boxes[:, :2]
-        scores = torch.randperm(count).float()  # the order of equal scores is nobody's promise
+        scores = torch.randperm(count).float()  # no ties, whose order is undefined
         for threshold in (0.2, 0.25, 0.3, 1 / 3, 0.5, 0.6):
             want = compiled(boxes, scores, iou_threshold=threshold, offset=offset)
             assert torch.equal(nms(boxes, scores, threshold, offset), want)
@@ -185,7 +186,7 @@ def test_roi_align_equals_the_compiled_roi_align(aligned, ratio):
     features = torch.rand(2, 3, 20, 24, requires_grad=True)
     rois = torch.rand(50, 5) * 80
     rois[:, 0] = torch.arange(50) % 2
-    rois[:, 3:] += rois[:, 1:3]  # some reach out of the map
+    rois[:, 3:] += rois[:, 1:3]  # some extend beyond the map
     want = roi_align(features, rois, (7, 5), 0.25, ratio, 'avg', aligned)
     got = pool(features.detach(), rois, (7, 5), 0.25, ratio, aligned)
     assert torch.allclose(got, want, atol=1e-6)
@@ -197,7 +198,7 @@ def test_roi_align_equals_the_compiled_roi_align(aligned, ratio):
 
 
 @pytest.mark.parametrize('compiled', [True, False])
-def test_it_acts_just_where_there_is_no_compiled_module(monkeypatch, compiled):
+def test_it_is_applied_only_without_a_compiled_module(monkeypatch, compiled):
     real = importlib.util.find_spec
     module = types.ModuleType('mmcv._ext')
     spec = importlib.util.spec_from_loader('mmcv._ext', loader=None) if compiled else None
@@ -211,7 +212,7 @@ def test_it_acts_just_where_there_is_no_compiled_module(monkeypatch, compiled):
     assert (sys.modules['mmcv._ext'] is module) is compiled
 
 
-def test_compiled_ops_of_another_torch_are_told_in_one_line(monkeypatch):
+def test_compiled_ops_of_another_torch_are_an_error_with_advice(monkeypatch):
     spec = importlib.util.spec_from_loader('mmcv._ext', loader=None)
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: spec)
 
@@ -223,7 +224,7 @@ def test_compiled_ops_of_another_torch_are_told_in_one_line(monkeypatch):
         workaround()
 
 
-def test_a_compiled_module_is_left_alone(tmp_path):
+def test_a_compiled_module_is_not_replaced(tmp_path):
     (tmp_path / 'mmcv').mkdir()
     (tmp_path / 'mmcv' / '__init__.py').write_text('')
     (tmp_path / 'mmcv' / '_ext.py').write_text("nms = 'compiled'")

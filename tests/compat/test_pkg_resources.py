@@ -1,3 +1,5 @@
+"""Configs inherit from ``mmdet::`` with and without pkg_resources."""
+
 from __future__ import annotations
 
 import importlib.metadata
@@ -52,7 +54,7 @@ def test_a_config_inherits_from_mmdet_without_pkg_resources(tmp_path):
     assert inherit(tmp_path, hide) == 'True SingleStageDetector False'
 
 
-def test_it_steps_aside_where_pkg_resources_exists(tmp_path):
+def test_it_is_not_applied_if_pkg_resources_exists(tmp_path):
     if importlib.util.find_spec('pkg_resources') is None:
         pytest.skip('setuptools here has no pkg_resources')
     assert inherit(tmp_path, '') == 'False SingleStageDetector True'

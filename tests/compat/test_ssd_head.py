@@ -1,3 +1,5 @@
+"""SSD heads have ``loss_cls``, and each workaround runs once."""
+
 from __future__ import annotations
 
 from mmdet.models.dense_heads import SSDHead
@@ -6,7 +8,7 @@ from mindpad_mm import compat
 from mindpad_mm.compat.ssd_head import ssd_head_loss_cls
 
 
-def test_a_head_without_the_attribute_gets_it_and_another_keeps_its_own(monkeypatch):
+def test_the_attribute_is_added_only_if_it_is_missing(monkeypatch):
     monkeypatch.delattr(SSDHead, 'loss_cls', raising=False)
     assert not hasattr(SSDHead, 'loss_cls')
     assert ssd_head_loss_cls() is True
@@ -22,6 +24,6 @@ def test_importing_the_package_runs_each_workaround_once(monkeypatch):
         'mmcv_ops', 'compiled_ops_memory_format', 'pkg_resources', 'checkpoint_loading',
         'init_dist_without_gpus', 'ssd_head_loss_cls', 'heatmap_memory_format',
     }  # fmt: skip
-    assert all(isinstance(acted, bool) for acted in before.values())
+    assert all(isinstance(applied, bool) for applied in before.values())
     compat.apply()
     assert compat.status() == before

@@ -1,4 +1,4 @@
-"""What is needed of each map holds all that a result depends on, and computing no more is enough."""
+"""The demand contains all cells that a result depends on, and computing only these is enough."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.incremental.test_windowed import CHANNELS, blocks, overlaid, pasted
 
 
 def rectangles(data, batch, sizes):
-    """Intervals of rows and columns of each sample."""
+    """Intervals of rows and columns for each image."""
     axes = []
     for size in sizes:
         low = np.array([data.draw(st.integers(0, size - 1)) for _ in range(batch)])
@@ -25,14 +25,14 @@ def rectangles(data, batch, sizes):
     return tuple(axes)
 
 
-def part(maps, cells, sample):
+def part(maps, cells, image):
     (top, bottom), (left, right) = cells
-    return maps[sample, :, top[sample] : bottom[sample], left[sample] : right[sample]]
+    return maps[image, :, top[image] : bottom[image], left[image] : right[image]]
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**31), st.data())
-def test_needed_results_are_right_and_depend_on_nothing_that_is_not_needed(seed, data):
+def test_wanted_cells_are_right_and_depend_only_on_the_demand(seed, data):
     torch.manual_seed(seed)
     net = nn.Sequential(*data.draw(blocks())).eval()
     clean, patch, corners = data.draw(pasted())
@@ -51,25 +51,25 @@ def test_needed_results_are_right_and_depend_on_nothing_that_is_not_needed(seed,
         y = run()
         last = graph.operation_of(y.clean) if isinstance(y, WindowedTensor) else None
         if last is None:
-            return  # it ran on whole maps, of which no part is asked for
+            return  # it ran on whole maps, for which there is no demand
         cells = rectangles(data, batch, expected.shape[-2:])
         graph.demand = Demand(graph, {last: cells}, batch)
         found = run().dense()
         needed = graph.demand.needs.get(graph.operations[0])
         elsewhere = torch.randn(maps.shape)
-        for sample in range(batch) if needed is not None else ():
-            (top, bottom), (left, right) = ((low[sample], high[sample]) for low, high in needed)
+        for image in range(batch) if needed is not None else ():
+            (top, bottom), (left, right) = ((low[image], high[image]) for low, high in needed)
             inside = slice(max(top, 0), bottom), slice(max(left, 0), right)
-            elsewhere[sample][:, inside[0], inside[1]] = maps[sample][:, inside[0], inside[1]]
+            elsewhere[image][:, inside[0], inside[1]] = maps[image][:, inside[0], inside[1]]
         other = net(elsewhere)
         atol = max(1e-4 * expected.abs().max().item(), 1e-6)
-        for sample in range(batch):
-            wanted = part(expected, cells, sample)
-            torch.testing.assert_close(part(found, cells, sample), wanted, rtol=0, atol=atol)
-            torch.testing.assert_close(part(other, cells, sample), wanted, rtol=0, atol=atol)
+        for image in range(batch):
+            wanted = part(expected, cells, image)
+            torch.testing.assert_close(part(found, cells, image), wanted, rtol=0, atol=atol)
+            torch.testing.assert_close(part(other, cells, image), wanted, rtol=0, atol=atol)
 
 
-def test_steps_that_nobody_needs_do_not_run():
+def test_operations_without_demand_do_not_run():
     conv, other = nn.Conv2d(CHANNELS, 2, 3), nn.Conv2d(CHANNELS, 3, 3)
     clean, patch, corners = torch.rand(1, CHANNELS, 9, 9), torch.rand(1, CHANNELS, 2, 2), [[3, 3]]
     graph = OperationGraph()
@@ -86,6 +86,6 @@ def test_steps_that_nobody_needs_do_not_run():
         graph.macs = 0.0
         first, second = run()
     assert 0 < graph.macs <= 2 * CHANNELS * 9
-    assert first.changed
-    assert not second.changed
+    assert first.is_dirty
+    assert not second.is_dirty
     assert torch.equal(second.dense(), second.clean)

@@ -1,4 +1,4 @@
-"""The incremental engine gives what the full engine gives, on detectors of many families."""
+"""The incremental engine equals the full engine, on detectors of many families."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mindpad_mm.scan.engines.incremental import IncrementalEngine
 from mindpad_mm.scan.positions import position_boxes
 from mindpad_mm.testing.detectors import FAMILIES, LABEL, family_config, random_object, settle
 
-# How many positions each way.
+# Positions along each axis.
 ACROSS = {'SSD300': 2, 'YOLOX': 4, 'YOLOv3': 4}
 UNTRAINED = [
     name for name in FAMILIES if name not in ('SSD512', 'SSDLite') and not FAMILIES[name].trained
@@ -42,7 +42,7 @@ def detector(name):
 
 
 def spread_positions(scene, pixels, across):
-    """Evenly spread positions, borders and corners among them, in an order of no use."""
+    """Evenly spread positions, with borders and corners, in random order."""
     axes = [
         np.unique(np.linspace(0, size - part, across).astype(int))
         for size, part in zip(scene.size, pixels.shape)
@@ -73,13 +73,13 @@ def assert_same(model, scene, positions, pixels=None, batch_size=4):
     for a, b in zip(wanted, found):
         apart = (a.scores[:, None] - b.scores).abs() > 1e-4
         alone += int(apart.all(0).sum() + apart.all(1).sum())
-    # Of thousands, one may be kept or suppressed by rounding.
+    # Rounding may keep or suppress a few of thousands of boxes.
     assert alone <= sum(map(len, wanted)) // 500
     return engine
 
 
 @pytest.mark.parametrize('name', UNTRAINED)
-def test_heads_and_scores_equal_the_full_engines(name):
+def test_head_outputs_and_scores_equal_the_full_engines(name):
     model, scene = detector(name)
     positions = spread_positions(scene, random_object(), ACROSS.get(name, 3))
     notes = assert_same(model, scene, positions).notes()
@@ -89,17 +89,17 @@ def test_heads_and_scores_equal_the_full_engines(name):
 
 
 @pytest.mark.parametrize('dcn', ['DCNv2', 'DCN', None])
-def test_engines_detect_what_mmdetection_does_in_its_own_memory_format(dcn):
+def test_engines_equal_mmdetection_in_its_own_memory_format(dcn):
     config = family_config('RetinaNet' if dcn else 'Faster R-CNN')
     if dcn and status()['mmcv_ops']:
         pytest.skip('mmcv-lite has no deformable convolutions')
     if dcn:
         config.model.backbone.update(
-            depth=50,  # of ResNets, only those from 50 on take them
+            depth=50,  # smaller ResNets do not support them
             base_channels=16,
             dcn=dict(type=dcn, deform_groups=1, fallback_on_stride=False),
             stage_with_dcn=(False, True, True, True),
-            zero_init_residual=False,  # or they would count for nothing
+            zero_init_residual=False,  # else they would have no effect
         )
     config.merge_from_dict(lowered_thresholds(config))
     model = load_detector(config, None)
@@ -108,7 +108,7 @@ def test_engines_detect_what_mmdetection_does_in_its_own_memory_format(dcn):
     offsets = [m.conv_offset for m in model.modules() if hasattr(m, 'conv_offset')]
     assert bool(offsets) == bool(dcn)
     for conv in offsets:
-        # Random offsets of offsets, layer after layer, would blow up float rounding.
+        # Large random offsets would amplify rounding errors from layer to layer.
         conv.weight.data.mul_(0.03)
         nn.init.uniform_(conv.bias, -1, 1)
 
@@ -140,7 +140,7 @@ def ssdlite(files):
 
 
 @pytest.mark.parametrize('mode', MODES, ids=str)
-def test_a_whole_scan_is_equal_in_every_padding_mode(ssdlite, mode):
+def test_head_outputs_and_scores_are_equal_in_every_padding_mode(ssdlite, mode):
     model, scene = ssdlite
     swap_padding(model, mode)
     settle(model, scene, least_variance=1)
@@ -148,7 +148,7 @@ def test_a_whole_scan_is_equal_in_every_padding_mode(ssdlite, mode):
     assert_same(model, scene, spread_positions(scene, pixels, 7), pixels, 16)
 
 
-def test_results_come_in_the_order_of_the_positions_whatever_the_batches(ssdlite):
+def test_results_do_not_depend_on_the_batches(ssdlite):
     model, scene = ssdlite
     pixels = random_object(12, 8)
     positions = spread_positions(scene, pixels, 4)
@@ -159,13 +159,13 @@ def test_results_come_in_the_order_of_the_positions_whatever_the_batches(ssdlite
         np.testing.assert_allclose(together.bboxes, alone.bboxes, atol=1e-2)
 
 
-def test_auto_picks_the_incremental_engine_in_input_space_only():
+def test_auto_is_the_incremental_engine_only_in_input_space():
     assert find_engine('auto') is IncrementalEngine
     assert find_engine('auto', 'image') is FullEngine
 
 
 class Compiled(nn.Module):
-    """Reads memory past torch, as mmcv's own operations do."""
+    """Reads memory directly, like mmcv's compiled operators."""
 
     __module__ = 'mmcv.ops.compiled'
 
@@ -175,7 +175,7 @@ class Compiled(nn.Module):
 
 
 class WithCompiled(nn.Module):
-    """A backbone, and something compiled after its first map."""
+    """A backbone with a compiled operator after its first map."""
 
     def __init__(self, backbone):
         super().__init__()
@@ -186,7 +186,7 @@ class WithCompiled(nn.Module):
         return self.compiled(first), *others
 
 
-def test_what_is_compiled_past_torch_gets_whole_maps(ssdlite, monkeypatch):
+def test_compiled_operators_get_whole_maps(ssdlite, monkeypatch):
     model, scene = ssdlite
     monkeypatch.setitem(model._modules, 'backbone', WithCompiled(model.backbone))
     pixels = random_object(12, 8)
@@ -202,7 +202,7 @@ def test_what_is_compiled_past_torch_gets_whole_maps(ssdlite, monkeypatch):
 
 
 class Stencil(nn.Module):
-    """Adds to a model's backbone something that writes into a part of a map."""
+    """A backbone that writes to a part of a map."""
 
     def __init__(self, backbone):
         super().__init__()
@@ -214,7 +214,7 @@ class Stencil(nn.Module):
         return maps
 
 
-def test_a_detector_that_windows_cannot_follow_runs_on_the_full_engine(ssdlite, monkeypatch):
+def test_a_detector_that_windows_cannot_represent_runs_on_the_full_engine(ssdlite, monkeypatch):
     model, scene = ssdlite
     monkeypatch.setitem(model._modules, 'backbone', Stencil(model.backbone))
     pixels = random_object(12, 8)

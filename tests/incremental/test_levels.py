@@ -1,4 +1,4 @@
-"""A level gives post-processing what a plain tensor would, however it is used."""
+"""A lazy level gives the same values as a plain tensor, however it is used."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def windows(clean_size, size, corners, seed=0, channels=6):
     return WindowedTensor.pasted(clean, patch, np.array(corners), OperationGraph())
 
 
-def in_part():
+def partly_dirty():
     return windows((9, 8), (3, 2), [[0, 0], [6, 6], [2, 3]])
 
 
-def in_whole():
+def fully_dirty():
     return windows((9, 8), (9, 8), [[0, 0]] * 3)
 
 
-def in_nothing():
-    return WindowedTensor.unchanged(in_part().clean, 3, OperationGraph())
+def all_clean():
+    return WindowedTensor.all_clean(partly_dirty().clean, 3, OperationGraph())
 
 
-@pytest.fixture(params=[in_part, in_whole, in_nothing])
+@pytest.fixture(params=[partly_dirty, fully_dirty, all_clean])
 def windowed(request):
     return request.param()
 
@@ -58,7 +58,7 @@ USES = {
 
 @pytest.mark.parametrize('use', USES.values(), ids=USES)
 @pytest.mark.parametrize('sample', [0, 2, -1])
-def test_every_use_gives_what_the_plain_tensor_gives(windowed, use, sample):
+def test_every_use_equals_that_of_the_plain_tensor(windowed, use, sample):
     result, expected = use(LazyLevel.of(windowed)[sample]), use(windowed.dense()[sample])
     assert result.shape == expected.shape
     torch.testing.assert_close(plain(result), expected)
@@ -71,8 +71,8 @@ def plain(result):
     return result.real() if isinstance(result, LazyLevel) else result
 
 
-def test_scores_are_computed_in_the_window_only(monkeypatch):
-    windowed = in_part()
+def test_scores_are_computed_only_in_the_window(monkeypatch):
+    windowed = partly_dirty()
     monkeypatch.setattr(WindowedTensor, 'dense', lambda self: pytest.fail('the whole map was made'))
     scores = LazyLevel.of(windowed)[2].detach().permute(1, 2, 0).reshape(-1, 3).softmax(-1)[:, :-1]
     clean = windowed.clean.permute(0, 2, 3, 1).reshape(9, 8, 2, 3).softmax(-1)[..., :-1]
@@ -82,7 +82,7 @@ def test_scores_are_computed_in_the_window_only(monkeypatch):
     assert scores.shape == (144, 2)
 
 
-def test_what_was_written_to_is_read_again(windowed):
+def test_writes_to_a_level_show_in_later_reads(windowed):
     level, maps = LazyLevel.of(windowed), windowed.dense().clone()
     for x in (level, maps):
         x[..., :4].mul_(3)
@@ -90,7 +90,7 @@ def test_what_was_written_to_is_read_again(windowed):
     torch.testing.assert_close(*scores)
 
 
-def test_scores_that_were_written_to_are_read_again(windowed):
+def test_writes_to_scores_show_in_later_reads(windowed):
     given, expected = (
         x[1].permute(1, 2, 0).reshape(-1, 3).sigmoid()
         for x in (LazyLevel.of(windowed), windowed.dense().clone())
@@ -100,7 +100,7 @@ def test_scores_that_were_written_to_are_read_again(windowed):
     torch.testing.assert_close(plain(given[:, :-1]), expected[:, :-1])
 
 
-def test_what_was_read_before_writing_is_changed_by_it(windowed):
+def test_writes_to_a_level_show_in_levels_derived_before(windowed):
     results = []
     for x in (LazyLevel.of(windowed), windowed.dense().clone()):
         rows = x[0].permute(1, 2, 0).reshape(-1, 3)
@@ -111,7 +111,7 @@ def test_what_was_read_before_writing_is_changed_by_it(windowed):
 
 @st.composite
 def levels(draw):
-    """A head output, rows of scores of its first image, and the function that makes them of maps."""
+    """A head output, and the function that makes rows of one image's map."""
     size = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
     window = [draw(st.integers(1, length)) for length in size]
     corner = st.tuples(*(st.integers(0, a - b) for a, b in zip(size, window)))
@@ -133,62 +133,62 @@ def dense_rows(value, rows):
 
 
 @given(levels())
-def test_the_new_rows_of_all_images_are_those_of_each(level):
+def test_window_rows_are_those_of_each_patch(level):
     value, rows = level
-    every = rows(LazyLevel.of(value)[0]).new_rows_of(range(len(value)))
+    every = rows(LazyLevel.of(value)[0]).window_rows(range(len(value)))
     assert len(every) == len(value)
     for new, patch in zip(every, value.patch):
         torch.testing.assert_close(new, rows(patch))
 
 
 @given(levels())
-def test_new_rows_stand_where_they_are_said_to(level):
+def test_level_rows_are_the_places_of_window_rows(level):
     value, rows = level
     first = rows(LazyLevel.of(value)[0])
-    new, plain = first.new_rows_of(range(len(value))), dense_rows(value, rows)
+    new, plain = first.window_rows(range(len(value))), dense_rows(value, rows)
     sample, row = (part.flatten() for part in torch.meshgrid(
         torch.arange(len(new)), torch.arange(new.shape[1]), indexing='ij'))  # fmt: skip
-    place = first.rows_of_new(sample, row)
+    place = first.level_rows(sample, row)
     torch.testing.assert_close(plain[sample, place], new[sample, row])
     assert len(set(zip(sample.tolist(), place.tolist()))) == len(sample)
-    assert torch.equal(first.rows_of_new(0, torch.arange(new.shape[1])), place[: new.shape[1]])
+    assert torch.equal(first.level_rows(0, torch.arange(new.shape[1])), place[: new.shape[1]])
 
 
 @given(levels(), st.randoms(use_true_random=False))
-def test_rows_outside_of_a_window_are_all_but_the_new_ones(level, random):
+def test_rows_outside_a_window_are_all_others(level, random):
     value, rows = level
     first = rows(LazyLevel.of(value)[0])
     asked = random.choices(range(len(first)), k=10)
     outside = first.outside(torch.tensor(asked))
     assert outside.shape == (len(value), 10)
-    window = torch.arange(first.new_rows_of(range(len(value))).shape[1])
+    window = torch.arange(first.window_rows(range(len(value))).shape[1])
     for sample, each in enumerate(outside.tolist()):
-        new = set(first.rows_of_new(sample, window).tolist())
+        new = set(first.level_rows(sample, window).tolist())
         assert each == [row not in new for row in asked]
 
 
 @given(levels(), st.booleans(), st.randoms(use_true_random=False))
-def test_rows_are_taken_as_they_are_asked_for(level, changed, random):
+def test_taken_rows_equal_those_of_the_plain_tensor(level, dirty, random):
     value, rows = level
-    if not changed:
-        value = WindowedTensor.unchanged(value.clean, len(value), OperationGraph())
+    if not dirty:
+        value = WindowedTensor.all_clean(value.clean, len(value), OperationGraph())
     for sample, plain in enumerate(dense_rows(value, rows)):
         one = rows(LazyLevel.of(value)[sample])
         asked = torch.tensor(random.choices(range(-len(one), len(one)), k=random.randint(1, 20)))
         taken = one.take(asked)
         assert type(taken) is torch.Tensor
         torch.testing.assert_close(taken, plain[asked])
-        # What was taken is the caller's own.
+        # The caller may write to them.
         taken.fill_(9)
         torch.testing.assert_close(one.take(asked), plain[asked])
         assert one.take(asked[:0]).shape == (0, plain.shape[1])
 
 
 @given(levels(), st.integers(0, 2), st.booleans(), st.randoms(use_true_random=False))
-def test_rows_of_many_images_are_those_taken_one_by_one(level, skipped, changed, random):
+def test_rows_of_several_images_equal_those_of_the_plain_tensors(level, skipped, dirty, random):
     value, rows = level
-    if not changed:
-        value = WindowedTensor.unchanged(value.clean, len(value), OperationGraph())
+    if not dirty:
+        value = WindowedTensor.all_clean(value.clean, len(value), OperationGraph())
     images = range(skipped, len(value))
     one, plain = rows(LazyLevel.of(value)[0]), dense_rows(value, rows)
     asked = [torch.tensor(random.choices(range(len(one)), k=random.randint(0, 9)), dtype=torch.long)
@@ -199,8 +199,8 @@ def test_rows_of_many_images_are_those_taken_one_by_one(level, skipped, changed,
         torch.testing.assert_close(found, plain[sample, index])
 
 
-def test_rows_that_post_processing_asks_for_twice_are_its_own_each_time():
-    scores, deltas = in_part(), in_part()
+def test_post_processing_may_write_to_the_rows_it_gets():
+    scores, deltas = partly_dirty(), partly_dirty()
     best = postprocess._BatchedTopk(postprocess._Ties(5), nms_finds_ties=True)
 
     def ask():
@@ -214,9 +214,9 @@ def test_rows_that_post_processing_asks_for_twice_are_its_own_each_time():
     assert torch.equal(ask(), wanted)
 
 
-def test_writing_to_what_is_restricted_leaves_the_clean_map_alone():
+def test_writing_to_restricted_outputs_does_not_change_the_clean_map():
     clean = torch.randn(1, 6, 1, 1).contiguous(memory_format=torch.channels_last)
     untouched = clean.clone()
-    ((value,),) = restricted(((WindowedTensor.unchanged(clean, 1, OperationGraph()),),), {})
+    ((value,),) = restricted(((WindowedTensor.all_clean(clean, 1, OperationGraph()),),), {})
     LazyLevel.of(value)[0].permute(1, 2, 0).reshape(-1, 3).mul_(5)
     assert torch.equal(clean, untouched)

@@ -1,4 +1,4 @@
-"""Shortcuts through post-processing give what MMDetection's own functions give."""
+"""Fast post-processing gives the detections of MMDetection's own functions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ images = st.tuples(st.integers(0, 2**31), st.integers(0, 400), st.sampled_from([
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(images, min_size=1, max_size=4), st.integers(1, 60), st.floats(0.05, 0.95))
-def test_the_first_boxes_kept_of_each_image_are_the_same(images, kept, threshold):
+def test_the_first_kept_boxes_of_each_image_are_the_same(images, kept, threshold):
     ties = postprocess._Ties(kept)
     quick = postprocess._PrefixNms(ties)
     for seed, count, spread in images:
@@ -51,7 +51,7 @@ def test_the_first_boxes_kept_of_each_image_are_the_same(images, kept, threshold
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float16])
-def test_suppression_runs_in_the_precision_it_is_given(dtype):
+def test_nms_keeps_the_dtype(dtype):
     boxes, scores = (each.to(dtype) for each in boxes_and_scores(0, 300))
     given = []
 
@@ -66,7 +66,7 @@ def test_suppression_runs_in_the_precision_it_is_given(dtype):
     assert {dets.dtype, *given} == {dtype}
 
 
-def test_what_was_enough_for_one_image_is_taken_at_once_for_the_next(monkeypatch):
+def test_nms_starts_with_as_many_boxes_as_the_previous_image_needed(monkeypatch):
     boxes, scores = boxes_and_scores(0, 2000)
     quick, calls = postprocess._PrefixNms(postprocess._Ties(20)), []
 
@@ -84,7 +84,7 @@ def test_what_was_enough_for_one_image_is_taken_at_once_for_the_next(monkeypatch
 
 
 def by_length(boxes, scores, iou_threshold):
-    """Of equal scores it prefers the first or the last, by how many boxes there are."""
+    """NMS whose tie-break depends on the number of boxes: the first or the last of equal scores."""
     backwards = len(boxes) % 2 == 0
     order = torch.arange(len(boxes))
     order = order.flip(0) if backwards else order
@@ -93,7 +93,7 @@ def by_length(boxes, scores, iou_threshold):
 
 
 @given(st.integers(0, 2**31), st.integers(1, 400), st.integers(1, 60), st.sampled_from([2, 20]))
-def test_what_is_kept_of_equal_scores_does_not_hang_on_the_images_before(seed, count, kept, steps):
+def test_ties_do_not_depend_on_earlier_images(seed, count, kept, steps):
     images = [boxes_and_scores(seed + k, count + 7 * k) for k in range(2)]
     (first, other), (boxes, scores) = images[0], images[1]
     scores = (scores * steps).round() / steps
@@ -109,7 +109,7 @@ def test_what_is_kept_of_equal_scores_does_not_hang_on_the_images_before(seed, c
 
 
 @pytest.mark.parametrize('extra', [{'max_num': 3}, {'score_threshold': 0.5}, {'offset': 1}])
-def test_suppression_with_further_arguments_is_left_alone(extra):
+def test_nms_with_other_arguments_is_mmcvs_own(extra):
     boxes, scores = boxes_and_scores(0, 50)
     found = postprocess._PrefixNms(postprocess._Ties(2))(boxes, scores, 0.5, **extra)
     for a, b in zip(nms(boxes, scores, 0.5, **extra), found):
@@ -126,23 +126,23 @@ def row_of_boxes(count, apart):
     return [[apart * k, 0.0, apart * k + 10, 10.0] for k in range(count)]
 
 
-def test_equal_scores_whose_boxes_suppress_each_other_decide_down_to_their_score():
-    # The outer two are equal and do not overlap; the first and the second do, by 7 / 13 and 4 / 16.
+def test_a_tie_of_overlapping_boxes_matters_down_to_its_score():
+    # The two boxes with score 0.7 are neighbours, and their IoU is 7 / 13.
     boxes = row_of_boxes(4, 3.0)
     ties = ties_after(boxes, [0.7, 0.7, 0.2, 0.9], threshold=0.5)
     assert ties.matter(0.0)
     assert ties.matter(0.5)
     assert not ties.matter(0.75)
     assert not ties_after(boxes, [0.7, 0.7, 0.2, 0.9], threshold=0.6).matter(0.0)
-    # Others of the same score in between do not hide them.
+    # Other boxes of the same score between them do not hide them.
     assert ties_after([*row_of_boxes(5, 50.0), [1.0, 0, 10, 10]], [0.5] * 6).matter(0.5)
 
 
-def test_equal_scores_whose_boxes_lie_apart_decide_nothing():
+def test_a_tie_of_separate_boxes_does_not_matter():
     assert not ties_after(row_of_boxes(9, 50.0), [0.5] * 9).matter(0.0)
 
 
-def test_equal_scores_at_the_last_detection_taken_decide_down_to_their_score():
+def test_a_tie_at_the_last_detection_matters_down_to_its_score():
     boxes = row_of_boxes(5, 50.0)
     ties = ties_after(boxes, [0.9, 0.4, 0.4, 0.6, 0.3], count=3)
     assert ties.matter(0.4)
@@ -151,12 +151,12 @@ def test_equal_scores_at_the_last_detection_taken_decide_down_to_their_score():
         assert not ties_after(boxes, [0.9, 0.4, 0.4, 0.6, 0.3], count).matter(0.0)
 
 
-def test_equal_scores_at_the_last_detection_taken_are_seen_beyond_suppressed_boxes():
+def test_a_tie_at_the_last_detection_is_found_behind_suppressed_boxes():
     boxes = [[0.0, 0, 10, 10], [0, 0, 10, 9], [50, 0, 60, 10], [90, 0, 99, 9]]
     assert ties_after(boxes, [0.9, 0.8, 0.4, 0.4], count=2).matter(0.4)
 
 
-def test_equal_scores_worse_than_the_last_detection_taken_decide_nothing():
+def test_a_tie_below_the_last_detection_does_not_matter():
     boxes = [[0.0, 0, 10, 10], [50, 0, 60, 10], [50, 0, 60, 9]]
     assert ties_after(boxes, [0.9, 0.4, 0.4], count=2).matter(0.0)
     ties = ties_after(boxes, [0.9, 0.4, 0.4], count=1)
@@ -166,7 +166,7 @@ def test_equal_scores_worse_than_the_last_detection_taken_decide_nothing():
     assert ties.matter(0.0)
 
 
-def test_every_suppression_of_an_image_counts_and_their_detections_together():
+def test_ties_of_all_nms_calls_of_an_image_count():
     pair, apart = row_of_boxes(2, 1.0), row_of_boxes(2, 50.0)
     ties = postprocess._Ties(3)
     for boxes, scores in ((pair, [0.5, 0.5]), (apart, [0.7, 0.4])):
@@ -182,13 +182,13 @@ def test_every_suppression_of_an_image_counts_and_their_detections_together():
     assert not ties.matter(0.0)
 
 
-def test_a_suppressed_box_does_not_tie_the_last_detection_taken():
-    # The third is as good as the second, but neither is kept whichever comes first.
+def test_a_suppressed_box_does_not_tie_with_the_last_detection():
+    # The third box ties with the second, but the first box suppresses it.
     boxes = [[0.0, 0, 10, 10], [50, 0, 60, 10], [0, 0, 10, 10], [90, 0, 99, 9]]
     assert not ties_after(boxes, [0.9, 0.4, 0.4, 0.3], count=2).matter(0.0)
 
 
-def test_of_very_many_equal_scores_it_is_not_looked_up_whether_their_boxes_overlap():
+def test_very_many_equal_scores_are_assumed_to_overlap():
     most = postprocess._MOST_EQUAL
     assert not ties_after(row_of_boxes(most, 50.0), [0.5] * most, 999).matter(0.5)
     many = ties_after(row_of_boxes(most + 1, 50.0), [0.5] * (most + 1), 999)
@@ -206,7 +206,7 @@ TEST_CFG = dict(
 
 
 class FirstOfAll(RetinaHead):
-    """Takes the first detections as they are, without suppression."""
+    """Takes the best detections without NMS."""
 
     def _bbox_post_process(self, results, cfg, **kwargs):
         return results[results.scores.sort(descending=True).indices[: cfg.max_per_img]]
@@ -243,13 +243,13 @@ def fcos():
 HEADS = {
     'SSD': (ssd, (8, 8)),
     'RetinaNet': (retina, (8, 8)),
-    'one suppression for all classes': (
+    'class-agnostic NMS': (
         lambda: retina(nms=dict(iou_threshold=0.4, class_agnostic=True)), (8, 8),
     ),
-    'at most so many kept': (
+    'NMS with max_num': (
         lambda: retina(nms=dict(type='nms', iou_threshold=0.4, max_num=9)), (8, 8),
     ),
-    'no suppression': (lambda: retina(nms=None), (8, 8)),
+    'no NMS': (lambda: retina(nms=None), (8, 8)),
     'FCOS, with score factors': (fcos, (4, 4, 1)),
     'post-processing of its own': (lambda: retina(FirstOfAll), (8, 8)),
 }  # fmt: skip
@@ -257,11 +257,10 @@ BATCH = 3
 
 
 def head_outputs(channels, seed):
-    """Windows of two levels, many of their logits equal.
+    """Outputs of two levels with many equal logits.
 
-    All are of 32 cells or of none: torch computes a sigmoid's rest, what is left of a tensor after
-    its vectorised loop, by another formula, and equal logits would give scores that differ in the
-    last bit.
+    All windows have 32 cells: torch's sigmoid uses another formula for the remainder of its vectorised
+    loop, so that equal logits there would give scores that differ in the last bit.
     """
     generator = torch.Generator().manual_seed(seed)
     steps = [2, 16, 128][seed % 3]
@@ -273,7 +272,7 @@ def head_outputs(channels, seed):
             maps = (maps * steps).round() / steps if kind != 1 else maps.abs() * 0.5
             clean = maps[:1].contiguous(memory_format=torch.channels_last)
             if size == (4, 8) and seed % 2:
-                levels.append(WindowedTensor.unchanged(clean, BATCH, OperationGraph()))
+                levels.append(WindowedTensor.all_clean(clean, BATCH, OperationGraph()))
             else:
                 corners = np.random.default_rng(seed).integers(
                     0, (size[0] - 3, size[1] - 7), (BATCH, 2)
@@ -287,7 +286,7 @@ def head_outputs(channels, seed):
 
 @contextlib.contextmanager
 def counted_calls(head):
-    """How often the head goes through one image's post-processing."""
+    """Collects the head's calls of its post-processing of one image."""
     calls, predict = [], head._predict_by_feat_single
 
     def single(*args, **kwargs):
@@ -306,7 +305,7 @@ def predicted(head, outputs):
 
 
 def detections(head, outputs, floor):
-    """With postprocess, and how many images were run again."""
+    """Detections by the fast functions, and how many images were processed again."""
     model = nn.Module()
     model.bbox_head = head
     levels = [[LazyLevel.of(level) for level in kind] for kind in outputs]
@@ -325,14 +324,14 @@ def assert_equal(found, wanted):
 
 
 def in_order(found, floor=0.0):
-    """(N, 6) detections of at least a score: score, box, label; equal scores in a fixed order."""
+    """(N, 6) detections with at least a score, as score, box, label; ties in a fixed order."""
     columns = torch.cat([found.scores[:, None], found.bboxes, found.labels[:, None]], 1).numpy()
     columns = columns[columns[:, 0] >= floor]
     return columns[np.lexsort(columns.T[::-1])]
 
 
 @pytest.mark.parametrize(('build', 'channels'), HEADS.values(), ids=HEADS)
-def test_a_head_detects_what_it_does_without_whatever_is_tied(build, channels):
+def test_detections_are_the_same_with_any_ties(build, channels):
     head = build().eval()
     again = 0
     for seed in range(12):
@@ -343,13 +342,13 @@ def test_a_head_detects_what_it_does_without_whatever_is_tied(build, channels):
             assert len(b) >= 9
             np.testing.assert_array_equal(in_order(a), in_order(b))
             if more == BATCH:
-                # Run again: not even equal scores come in another order.
+                # All images were processed again, so the order of ties is the same too.
                 assert_equal(a, b)
     assert again > 0
 
 
 @pytest.mark.parametrize(('build', 'channels'), HEADS.values(), ids=HEADS)
-def test_of_scores_below_the_floor_ties_do_no_harm_above_it(build, channels):
+def test_ties_below_the_floor_do_not_change_detections_above_it(build, channels):
     head = build().eval()
     spared = 0
     for seed in range(12):
@@ -364,7 +363,7 @@ def test_of_scores_below_the_floor_ties_do_no_harm_above_it(build, channels):
 
 
 @pytest.mark.parametrize(('build', 'channels'), HEADS.values(), ids=HEADS)
-def test_without_a_floor_no_image_is_run_again(build, channels):
+def test_with_an_infinite_floor_no_image_is_processed_again(build, channels):
     head = build().eval()
     for seed in range(3):
         found, again = detections(head, head_outputs(channels, seed), math.inf)
@@ -372,7 +371,7 @@ def test_without_a_floor_no_image_is_run_again(build, channels):
         assert len(found) == BATCH
 
 
-def test_an_image_is_judged_by_its_own_floor_and_detections():
+def test_each_image_has_its_own_floor():
     head = retina().eval()
     outputs = head_outputs((8, 8), 0)
     asked = []
@@ -391,7 +390,7 @@ def test_an_image_is_judged_by_its_own_floor_and_detections():
     assert_equal(found[1], plain_detections(head, outputs)[1])
 
 
-def test_only_the_images_with_ties_are_run_again():
+def test_only_images_with_ties_are_processed_again():
     outputs = head_outputs((8, 8), 2)
     for level, seed in zip(outputs[0], range(2)):
         generator = torch.Generator().manual_seed(seed)
@@ -406,7 +405,7 @@ def test_only_the_images_with_ties_are_run_again():
 
 
 @pytest.mark.parametrize('floor', [0.0, math.inf])
-def test_many_boxes_suppressed_class_by_class_are_the_same(monkeypatch, floor):
+def test_detections_are_the_same_if_nms_runs_for_each_class(monkeypatch, floor):
     monkeypatch.setattr(
         base_dense_head, 'batched_nms',
         lambda boxes, scores, labels, cfg: batched_nms(boxes, scores, labels, {**cfg, 'split_thr': 50}),
@@ -425,7 +424,7 @@ def test_many_boxes_suppressed_class_by_class_are_the_same(monkeypatch, floor):
     assert (again > 0) == (floor == 0)
 
 
-def test_a_head_that_takes_no_image_by_itself_is_served_by_suppression_only():
+def test_a_head_with_its_own_predict_by_feat_has_fast_nms_only():
     head = YOLOV3Head(
         num_classes=3, in_channels=(4, 4), out_channels=(4, 4), featmap_strides=(16, 8),
         anchor_generator=dict(

@@ -1,4 +1,4 @@
-"""The best scores of a level are those that MMDetection finds in the plain tensor."""
+"""The top scores of a lazy level equal those that MMDetection finds in the plain tensor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mindpad_mm.incremental.windowed import WindowedTensor
 
 
 def pasted(clean, patch, seed=0):
-    """Maps with a patch each, anywhere."""
+    """The clean map with one patch in each image, at random places."""
     room = np.subtract(clean.shape[-2:], patch.shape[-2:]) + 1
     corners = np.random.default_rng(seed).integers(0, room, (len(patch), 2))
     clean = clean.contiguous(memory_format=torch.channels_last)
@@ -30,7 +30,7 @@ def pasted(clean, patch, seed=0):
 
 @st.composite
 def scored_levels(draw, tied):
-    """A head output in its windows, and what makes scores of one image's maps."""
+    """A head output, and the function that makes scores of one image's map."""
     batch, height, width = draw(st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7)))
     priors, classes, softmax = draw(st.integers(1, 3)), draw(st.integers(1, 5)), draw(st.booleans())
     columns = classes + softmax
@@ -44,12 +44,12 @@ def scored_levels(draw, tied):
             return values
         if softmax:
             return values.round()
-        # Whether torch's vectorised loop computes it or what is left over, their sigmoid is the same.
+        # Their sigmoid is the same in torch's vectorised loop and in the loop for the remainder.
         return torch.tensor([-200.0, 0, 30])[(values > 0).long() + (values > 1)]
 
     clean = logits(1, priors * columns, height, width)
     if window is None:
-        windowed = WindowedTensor.unchanged(
+        windowed = WindowedTensor.all_clean(
             clean.contiguous(memory_format=torch.channels_last), batch, OperationGraph()
         )
     else:
@@ -69,7 +69,7 @@ thresholds_and_counts = st.sampled_from([-1, 0, 0.1, 0.5, 0.9]), st.integers(1, 
 
 @settings(max_examples=150, deadline=None)
 @given(scored_levels(tied=False), *thresholds_and_counts, st.sampled_from([1, 100, 10**6]))
-def test_the_best_scores_of_every_image_are_mmdetections(level, threshold, count, at_once):
+def test_the_top_scores_of_every_image_equal_mmdetections(level, threshold, count, at_once):
     windowed, scores = level
     with mock.patch.object(topk_module, '_AT_ONCE', at_once):
         bests = top_scores(scores(LazyLevel.of(windowed)[0]), threshold, count)
@@ -87,9 +87,7 @@ def places(rows, columns):
 
 @settings(max_examples=200, deadline=None)
 @given(scored_levels(tied=True), *thresholds_and_counts)
-def test_equal_scores_are_as_many_as_mmdetections_and_a_tie_at_the_cut_is_told(
-    level, threshold, count
-):
+def test_tied_scores_equal_mmdetections_and_a_tie_at_the_cut_is_reported(level, threshold, count):
     windowed, scores = level
     for best, maps in zip(
         top_scores(scores(LazyLevel.of(windowed)[0]), threshold, count), windowed.dense()
@@ -106,7 +104,7 @@ def test_equal_scores_are_as_many_as_mmdetections_and_a_tie_at_the_cut_is_told(
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize('window', [3, 6])
-def test_scores_of_any_precision_are_compared_as_they_are(dtype, window):
+def test_scores_of_any_dtype_are_not_rounded(dtype, window):
     generator = torch.Generator().manual_seed(0)
     clean, patch = (
         torch.randn(batch, 4, size, size, generator=generator, dtype=torch.float64).to(dtype)
@@ -120,7 +118,7 @@ def test_scores_of_any_precision_are_compared_as_they_are(dtype, window):
         assert torch.equal(best.scores, plain[best.rows, best.columns])
 
 
-def test_scores_that_are_no_numbers_hide_no_others():
+def test_nan_scores_do_not_hide_others():
     clean = torch.randn(1, 4, 6, 6, generator=torch.Generator().manual_seed(0))
     patch = clean.repeat(1, 1, 1, 1) + 1
     patch[0, :2, :3] = torch.nan

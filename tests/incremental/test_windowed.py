@@ -1,4 +1,4 @@
-"""Windows through random nets give what the nets themselves give on the whole maps."""
+"""Random networks give the same results on windows as on whole maps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHANNELS = 4
 MODES = ('zeros', 'reflect', 'symmetric', 'replicate', 'circular', 'partial')
 
 
-class Through(nn.Module):
+class Function(nn.Module):
     """A function as a module."""
 
     def __init__(self, function):
@@ -45,7 +45,7 @@ class Residual(nn.Module):
 
 
 class Fork(nn.Module):
-    """Two branches of different reach, concatenated, and mixed."""
+    """Two branches with different receptive fields, concatenated and mixed."""
 
     def __init__(self, *branches):
         super().__init__()
@@ -57,7 +57,7 @@ class Fork(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Down by a stride, and up again by nearest neighbours to the old size."""
+    """Downsampling by a stride, then upsampling to the old size by nearest neighbours."""
 
     def __init__(self, conv):
         super().__init__()
@@ -97,7 +97,7 @@ def pools(draw):
 
 
 def functions():
-    # With a smaller epsilon, norms of cells that are nearly alike are nothing but enlarged rounding.
+    # With a smaller epsilon, norms of nearly equal cells would only amplify rounding errors.
     weight = torch.rand(1, CHANNELS, 1, 1) + 0.5
     return st.sampled_from([
         lambda x: F.relu(x, inplace=True),
@@ -124,7 +124,7 @@ def functions():
 
 def blocks():
     modules = [
-        convs(), convs(), pools(), functions().map(Through),
+        convs(), convs(), pools(), functions().map(Function),
         st.builds(Residual, convs(same=True), st.booleans()),
         st.builds(Fork, convs(same=True), convs(same=True)),
         st.builds(Pyramid, convs(strides=(2, 3))),
@@ -134,7 +134,7 @@ def blocks():
 
 @st.composite
 def pasted(draw):
-    """A clean map, patches, and their corners."""
+    """A clean map, patches and their corners."""
     size = draw(st.tuples(*[st.integers(4, 24)] * 2))
     patch = [draw(st.integers(1, max(1, extent // 3))) for extent in size]
     batch = draw(st.integers(1, 4))
@@ -154,9 +154,9 @@ def overlaid(clean, patch, corners):
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**31), st.booleans(), st.data())
-def test_windows_through_any_net_equal_whole_maps(seed, by_changes, data):
+def test_windows_equal_whole_maps_in_any_network(seed, by_difference, data):
     torch.manual_seed(seed)
-    few = 1 if by_changes else sliding._CHANGED_CHANNELS
+    few = 1 if by_difference else sliding._DIFFERENCE_CHANNELS
     net = nn.Sequential(*data.draw(blocks())).eval()
     clean, patch, corners = data.draw(pasted())
     try:
@@ -167,11 +167,11 @@ def test_windows_through_any_net_equal_whole_maps(seed, by_changes, data):
     graph = OperationGraph()
     for part in (patch, patch.flip(0)):
         graph.rewind()
-        with torch.inference_mode(), mock.patch.object(sliding, '_CHANGED_CHANNELS', few):
+        with torch.inference_mode(), mock.patch.object(sliding, '_DIFFERENCE_CHANNELS', few):
             expected = net(overlaid(clean, part, corners))
             y = net(WindowedTensor.pasted(clean.clone(), part.clone(), corners, graph))
         y = y.dense() if isinstance(y, WindowedTensor) else y
-        # What is promised of head outputs: 1e-4 of the map's largest value.
+        # The promise for head outputs: 1e-4 of the largest value of the map.
         atol = 1e-4 * expected.abs().max().item()
         torch.testing.assert_close(y, expected, rtol=0, atol=max(atol, 1e-6))
 
@@ -183,17 +183,19 @@ def moved(x):
 WRITES = {
     'a slice': lambda x: x[:, :2].mul_(2),
     'a crop': lambda x: x[..., 1:].relu_(),
-    'a map with a slice about': lambda x: (x[:, :2], x.relu_()),
+    'a map with a slice': lambda x: (x[:, :2], x.relu_()),
     'by an unknown function': lambda x: x.fill_(1),
-    'a map by its other name': lambda x: (x.float(), x.relu_()),
-    'a map that has another name': lambda x: x.to(torch.float32).relu_(),
-    'a map by its other name in other windows': lambda x: x.type_as(moved(x)).relu_(),
+    'a map that a function returned as it is': lambda x: (x.float(), x.relu_()),
+    'the result of a function that returned its input': lambda x: x.to(torch.float32).relu_(),
+    'a map that a function returned as it is, in other windows': lambda x: x.type_as(
+        moved(x)
+    ).relu_(),
     'by index': lambda x: x.__setitem__((slice(None), 0), 1),
 }
 
 
 @pytest.mark.parametrize('write', WRITES.values(), ids=WRITES)
-def test_writing_in_place_where_windows_cannot_follow_is_refused(write):
+def test_writing_to_shared_maps_is_refused(write):
     clean = torch.rand(1, CHANNELS, 9, 9).contiguous(memory_format=torch.channels_last)
     corners = np.zeros((2, 2), int)
     windowed = WindowedTensor.pasted(
@@ -203,7 +205,7 @@ def test_writing_in_place_where_windows_cannot_follow_is_refused(write):
         write(windowed)
 
 
-def test_what_is_written_in_place_shows_nowhere_else():
+def test_in_place_operations_change_no_other_map():
     conv, graph = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), OperationGraph()
     clean = torch.rand(1, CHANNELS, 9, 9).contiguous(memory_format=torch.channels_last)
     untouched, corners = clean.clone(), np.array([[0, 0], [4, 6]])
@@ -226,7 +228,7 @@ def test_what_is_written_in_place_shows_nowhere_else():
         assert torch.equal(clean, untouched)
 
 
-def test_the_work_saved_is_counted_alike_in_every_padding_mode():
+def test_macs_are_counted_in_every_padding_mode():
     clean = torch.rand(1, 2, 12, 12).contiguous(memory_format=torch.channels_last)
     corners = np.array([[0, 0], [5, 6]])
     counts = []
@@ -240,16 +242,16 @@ def test_the_work_saved_is_counted_alike_in_every_padding_mode():
 
 
 @pytest.mark.parametrize('mode', ['zeros', 'reflect', 'circular'])
-def test_many_channels_are_convolved_by_what_changed_where_a_kernel_reaches_wide(mode, monkeypatch):
+def test_wide_kernels_of_many_channels_convolve_the_difference(mode, monkeypatch):
     calls = []
-    add_changes = sliding.add_changes
+    add_convolved = sliding.add_convolved
     monkeypatch.setattr(
-        sliding, 'add_changes', lambda *args: calls.append(args) or add_changes(*args)
+        sliding, 'add_convolved', lambda *args: calls.append(args) or add_convolved(*args)
     )
-    conv = nn.Conv2d(sliding._CHANGED_CHANNELS, 3, 3, padding=4, dilation=4)
+    conv = nn.Conv2d(sliding._DIFFERENCE_CHANNELS, 3, 3, padding=4, dilation=4)
     swap_padding(conv, mode)
-    clean = torch.rand(1, sliding._CHANGED_CHANNELS, 15, 15)
-    patch, corners = torch.rand(2, sliding._CHANGED_CHANNELS, 2, 3), np.array([[0, 4], [13, 12]])
+    clean = torch.rand(1, sliding._DIFFERENCE_CHANNELS, 15, 15)
+    patch, corners = torch.rand(2, sliding._DIFFERENCE_CHANNELS, 2, 3), np.array([[0, 4], [13, 12]])
     clean = clean.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         y = conv(WindowedTensor.pasted(clean, patch, corners, OperationGraph()))

@@ -1,4 +1,4 @@
-"""Fewer multiplications, the same convolution."""
+"""Winograd's algorithm equals convolution within its error bound."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import nn
 from mindpad_mm.incremental import winograd
 from mindpad_mm.incremental.graph import OperationGraph
 from mindpad_mm.incremental.windowed import WindowedTensor
-from mindpad_mm.incremental.winograd import WinogradConvolution, convolve, transformed
+from mindpad_mm.incremental.winograd import WinogradConvolution, convolve, transform_kernel
 from mindpad_mm.padding import swap_padding
 from mindpad_mm.padding.convolution import Convolution
 from mindpad_mm.padding.functional import padded_conv2d
@@ -31,9 +31,7 @@ CHANNELS = winograd._CHANNELS
     st.integers(0, 2**31), st.integers(1, 3), st.integers(3, 13), st.integers(3, 13),
     st.tuples(st.integers(0, 2), st.integers(0, 2)), st.booleans(), st.booleans(),
 )  # fmt: skip
-def test_it_is_the_convolution_in_exact_arithmetic(
-    seed, batch, height, width, padding, biased, last
-):
+def test_it_equals_convolution_in_float64(seed, batch, height, width, padding, biased, last):
     generator = torch.Generator().manual_seed(seed)
     x, weight, bias = (
         torch.randn(*shape, generator=generator, dtype=torch.float64)
@@ -42,27 +40,27 @@ def test_it_is_the_convolution_in_exact_arithmetic(
     bias = bias if biased else None
     if last:
         x = x.contiguous(memory_format=torch.channels_last)
-    found = convolve(x, transformed(weight), bias, padding)
+    found = convolve(x, transform_kernel(weight), bias, padding)
     wanted = F.conv2d(x, weight, bias, padding=padding)
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(('channels', 'size'), [(CHANNELS, 10), (512, 10), (CHANNELS, 19)])
-def test_it_loses_no_more_to_rounding_than_it_says(channels, size):
+def test_the_error_is_below_the_documented_bound(channels, size):
     torch.manual_seed(0)
     x = torch.randn(2, channels, size, size).relu().contiguous(memory_format=torch.channels_last)
     weight = torch.randn(channels, channels, 3, 3) / channels**0.5
     exact = F.conv2d(x.double(), weight.double(), padding=1)
-    quick = quickly(x, weight, None)
-    assert not torch.equal(quick, F.conv2d(x, weight, padding=1))
-    assert (quick - exact).square().mean() <= 2e-6**2 * exact.square().mean()
+    found = convolved(x, weight, None)
+    assert not torch.equal(found, F.conv2d(x, weight, padding=1))
+    assert (found - exact).square().mean() <= 2e-6**2 * exact.square().mean()
 
 
 def parameter(value):
     return nn.Parameter(value, requires_grad=False)
 
 
-def quickly(x, weight, bias, **form):
+def convolved(x, weight, bias, **form):
     weight = parameter(weight)
     form = {'stride': (1, 1), 'dilation': (1, 1), 'groups': 1, **form}
     convolution = WinogradConvolution(Convolution(weight, **form), OperationGraph())
@@ -90,24 +88,24 @@ def quickly(x, weight, bias, **form):
         'grouped',
     ],
 )
-def test_what_it_cannot_do_sooner_is_torchs_own(size, channels, kernel, form):
+def test_torchs_convolution_runs_if_it_is_faster(size, channels, kernel, form):
     torch.manual_seed(0)
     x = torch.randn(4, channels, size, size)
     weight = torch.randn(channels, channels // form.get('groups', 1), kernel, kernel)
     wanted = F.conv2d(x, weight, None, padding=1, **form)
-    assert torch.equal(quickly(x, weight, None, **form), wanted)
+    assert torch.equal(convolved(x, weight, None, **form), wanted)
 
 
-def test_in_mixed_precision_it_is_torchs_own():
+def test_torchs_convolution_runs_in_mixed_precision():
     torch.manual_seed(0)
     x, weight = torch.randn(2, CHANNELS, 10, 10), torch.randn(CHANNELS, CHANNELS, 3, 3)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        found, wanted = quickly(x, weight, None), F.conv2d(x, weight, None, padding=1)
+        found, wanted = convolved(x, weight, None), F.conv2d(x, weight, None, padding=1)
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, wanted)
 
 
-def test_a_parameter_that_is_gone_is_not_taken_for_a_later_one():
+def test_a_deleted_parameter_is_not_confused_with_a_later_one():
     graph, x = OperationGraph(), torch.randn(2, CHANNELS, 10, 10)
     for values in torch.randn(3, CHANNELS, CHANNELS, 3, 3).unbind():
         weight = parameter(values)
@@ -119,7 +117,7 @@ def test_a_parameter_that_is_gone_is_not_taken_for_a_later_one():
 
 @pytest.mark.parametrize('mode', ['zeros', 'reflect'])
 @pytest.mark.parametrize('layer', [ConvWS2d, NormedConv2d])
-def test_weights_that_layers_make_anew_for_every_run_are_not_taken_for_each_other(layer, mode):
+def test_weights_computed_in_every_run_are_not_confused(layer, mode):
     torch.manual_seed(0)
     net = nn.Sequential(*(layer(CHANNELS, CHANNELS, 3, padding=1) for _ in range(4))).eval()
     swap_padding(net, mode)
@@ -136,7 +134,7 @@ def test_weights_that_layers_make_anew_for_every_run_are_not_taken_for_each_othe
 
 @pytest.mark.parametrize('mode', ['zeros', 'reflect', 'circular', 'partial'])
 @pytest.mark.parametrize('length', [8, 12])
-def test_windows_of_many_channels_are_convolved_quickly_in_every_mode(mode, length, monkeypatch):
+def test_windows_of_many_channels_use_it_in_every_mode(mode, length, monkeypatch):
     calls = []
     monkeypatch.setattr(winograd, 'convolve', lambda *args: calls.append(args) or convolve(*args))
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""A swapped model trains under DistributedDataParallel as it does alone."""
+"""A swapped model trains under DistributedDataParallel as in one process."""
 
 import torch
 import torch.distributed as dist
@@ -23,7 +23,7 @@ def batch() -> torch.Tensor:
     return torch.rand(4, 2, 9, 9, generator=torch.Generator().manual_seed(1))
 
 
-def train_a_half(rank: int, store: str, out: str) -> None:
+def train_on_half(rank: int, store: str, out: str) -> None:
     dist.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=2)
     net = DistributedDataParallel(swapped_net())
     net(batch()[2 * rank : 2 * rank + 2]).pow(2).mean().backward()
@@ -32,9 +32,9 @@ def train_a_half(rank: int, store: str, out: str) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_average_to_the_gradients_of_one(tmp_path):
+def test_gradients_of_two_processes_equal_those_of_one(tmp_path):
     out = str(tmp_path / 'grads.pth')
-    mp.spawn(train_a_half, args=(str(tmp_path / 'store'), out), nprocs=2)
+    mp.spawn(train_on_half, args=(str(tmp_path / 'store'), out), nprocs=2)
     net = swapped_net()
     net(batch()).pow(2).mean().backward()
     for grad, parameter in zip(torch.load(out), net.parameters()):

@@ -1,4 +1,4 @@
-"""A config that says padding_cfg is obeyed by every way MMDetection has to build a model."""
+"""All entry points of MMDetection that build a model read ``padding_cfg``."""
 
 import pytest
 from mmdet.apis import DetInferencer, init_detector
@@ -57,6 +57,6 @@ def test_runner_and_cfg_options(config, tmp_path):
     assert modes(runner.model) == {'backbone': {'circular'}, 'rest': {'partial'}}
 
 
-def test_load_detector_with_options_as_they_come_from_a_command_line(config):
+def test_load_detector_with_cfg_options(config):
     cfg = load_config(str(config), {'model.backbone.padding_cfg.mode': ('reflect', 'circular')})
     assert modes(load_detector(cfg, None)) == {'backbone': {'reflect/circular'}, 'rest': {'zeros'}}

@@ -1,4 +1,4 @@
-"""The quick ways of padding a convolution give what the plain way gives: pad the map, then convolve."""
+"""The fast paths of padded convolution equal padding the map and then convolving."""
 
 import copy
 
@@ -28,20 +28,20 @@ SHAPES = [
     (64, 64, 64, 64, 3, 1, 2, 1),
     (64, 64, 64, 64, 5, 1, 1, 4),
 ]
-LIMITS = {limit: getattr(borders, limit) for limit in ('REACH', 'SMALLEST_STRIP')}
+LIMITS = {limit: getattr(borders, limit) for limit in ('WIDEST_KERNEL', 'SMALLEST_STRIP')}
 
 
 @pytest.fixture(autouse=True)
-def _strips_wherever_they_fit(monkeypatch):
+def _strips_at_any_size(monkeypatch):
     monkeypatch.setattr(borders, 'SMALLEST', 0)
     monkeypatch.setattr(borders, 'SMALLEST_STRIP', 0)
-    monkeypatch.setattr(borders, 'REACH', float('inf'))
+    monkeypatch.setattr(borders, 'WIDEST_KERNEL', float('inf'))
     monkeypatch.setattr(borders, 'WORK', float('inf'))
     monkeypatch.setattr(borders, 'WORK_IF_LARGE', float('inf'))
 
 
-def plainly(conv, mode):
-    """The plain way, differentiable: an index for each axis, then the stock convolution."""
+def reference(conv, mode):
+    """Padding by indexing, then the stock convolution; differentiable."""
     rows, columns = get_modes(mode)
     down, along = conv.padding
 
@@ -58,7 +58,7 @@ def plainly(conv, mode):
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 def test_border_strips_are_bit_equal_to_padding_the_whole_map(shape, layout, monkeypatch):
-    for limit in ('REACH', 'SMALLEST_STRIP'):
+    for limit in ('WIDEST_KERNEL', 'SMALLEST_STRIP'):
         monkeypatch.setattr(borders, limit, LIMITS[limit])
     channels, height, width, outputs, kernel, stride, dilation, groups = shape
     padding = dilation * (kernel // 2)
@@ -89,7 +89,7 @@ def test_border_strips_are_bit_equal_to_padding_the_whole_map(shape, layout, mon
     channels_last=st.booleans(),
 )
 @settings(max_examples=200, deadline=None)
-def test_values_and_gradients_of_any_convolution_equal_the_plain_ways(
+def test_values_and_gradients_of_any_convolution_equal_the_reference(
     size, kernel, padding, stride, dilation, groups, mode, channels_last
 ):
     assume(any(padding))
@@ -98,7 +98,7 @@ def test_values_and_gradients_of_any_convolution_equal_the_plain_ways(
     x = torch.rand(2, 4, *size, dtype=torch.float64)
     x = (x.to(memory_format=torch.channels_last) if channels_last else x).requires_grad_()
     inputs = x, conv.weight, conv.bias
-    expected = plainly(conv, mode)(x)
+    expected = reference(conv, mode)(x)
     grad = torch.rand_like(expected)
     expected_grads = torch.autograd.grad(expected, inputs, grad)
     swap_padding(conv, mode)
@@ -109,7 +109,7 @@ def test_values_and_gradients_of_any_convolution_equal_the_plain_ways(
         torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
     assert torch.equal(grad, kept)
     with torch.no_grad():
-        # Without gradients strips may run instead of padding, which sum in another order.
+        # Without gradients, strips may be used, which sum in another order.
         torch.testing.assert_close(conv(x), y, rtol=1e-12, atol=1e-12)
 
 
@@ -143,7 +143,7 @@ def test_partial_changes_only_windows_that_reach_the_padding(bias):
 
 
 @pytest.mark.parametrize('mode', ['reflect', 'partial'])
-def test_what_an_inference_run_leaves_behind_serves_training(mode):
+def test_training_works_after_inference(mode):
     conv = nn.Conv2d(2, 2, 3, padding=1)
     swap_padding(conv, mode)
     x = torch.rand(1, 2, 23, 29)
@@ -157,7 +157,7 @@ def test_what_an_inference_run_leaves_behind_serves_training(mode):
 
 
 @pytest.mark.parametrize('mode', [*INDEX_MODES, 'partial'])
-def test_strips_in_bfloat16_autocast_equal_the_plain_way(mode):
+def test_strips_in_bfloat16_autocast_are_right(mode):
     conv = nn.Conv2d(8, 8, 3, padding=1)
     x = torch.randn(2, 8, 24, 24)
     twin = copy.deepcopy(conv)
@@ -173,13 +173,13 @@ def test_strips_in_bfloat16_autocast_equal_the_plain_way(mode):
     assert error < 2e-2
 
 
-def test_an_activation_in_place_after_the_convolution_trains_the_same():
+def test_gradients_are_right_with_an_in_place_activation():
     torch.manual_seed(0)
     stack = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3, padding=1)
     ).double()
     x = torch.rand(2, 3, 12, 12, dtype=torch.float64)
-    first, last = plainly(stack[0], 'circular'), plainly(stack[2], 'circular')
+    first, last = reference(stack[0], 'circular'), reference(stack[2], 'circular')
     weights = tuple(stack.parameters())
     expected = torch.autograd.grad(last(first(x).relu()).square().sum(), weights)
     swap_padding(stack, 'circular')
@@ -189,7 +189,7 @@ def test_an_activation_in_place_after_the_convolution_trains_the_same():
 
 
 @pytest.mark.parametrize('size', [(1, 64, 300, 300), (8, 128, 150, 150), (1, 96, 160, 160)])
-def test_strips_are_chosen_on_large_maps_and_not_on_small_ones(size, monkeypatch):
+def test_strips_are_used_for_large_maps_only(size, monkeypatch):
     monkeypatch.undo()
     groups = 96 if size[1] == 96 else 1
     weight = torch.empty(size[1], size[1] // groups, 3, 3)

@@ -1,4 +1,4 @@
-"""Padded layers equal an explicit pad (numpy's or torch's) followed by the stock layer."""
+"""Padded layers equal padding by numpy or torch, followed by the stock layer."""
 
 import copy
 import gc
@@ -37,7 +37,7 @@ def numpy_pad(x, mode, pads):
 
 
 def partial_convolution(x, conv):
-    """Partial convolution by its definition: a mask convolved with ones counts the real cells."""
+    """Partial convolution by its definition: a mask convolved with ones counts the cells of the map."""
     x, weight = x.double(), conv.weight.double()
     geometry = dict(stride=conv.stride, padding=conv.padding, dilation=conv.dilation)
     mask = torch.ones(1, 1, *x.shape[-2:], dtype=torch.float64)
@@ -58,7 +58,7 @@ def partial_convolution(x, conv):
     mode=st.sampled_from(MODES),
 )
 @settings(max_examples=300)
-def test_any_convolution_in_any_mode_equals_its_oracle(
+def test_any_convolution_in_any_mode_equals_the_reference(
     size, kernel, padding, stride, dilation, groups, bias, mode
 ):
     assume(any(padding))
@@ -77,7 +77,7 @@ def test_any_convolution_in_any_mode_equals_its_oracle(
 
 
 @given(mode=st.tuples(st.sampled_from(INDEX_MODES), st.sampled_from(['zeros', 'partial'])))
-def test_a_pair_applies_each_mode_along_its_own_axis(mode):
+def test_a_pair_of_modes_pads_each_axis_by_its_own(mode):
     conv = nn.Conv2d(2, 3, 3, padding=1).double()
     x = torch.rand(1, 2, 5, 4, dtype=torch.float64)
     tall = numpy_pad(x, mode[0], (1, 1, 0, 0))
@@ -91,7 +91,7 @@ def test_a_pair_applies_each_mode_along_its_own_axis(mode):
     torch.testing.assert_close(conv(x), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_padding_same_of_an_even_kernel_is_asymmetric_and_stays_so():
+def test_the_asymmetric_padding_of_an_even_kernel_stays():
     conv = nn.Conv2d(1, 1, 4, padding='same', bias=False).double()
     x = torch.rand(1, 1, 6, 6, dtype=torch.float64)
     expected = F.conv2d(numpy_pad(x, 'reflect', (1, 2, 1, 2)), conv.weight)
@@ -100,7 +100,7 @@ def test_padding_same_of_an_even_kernel_is_asymmetric_and_stays_so():
 
 
 @pytest.mark.parametrize('mode', MODES)
-def test_index_modes_keep_a_constant_map_constant_and_others_do_not(mode):
+def test_only_index_modes_keep_a_constant_map_constant(mode):
     conv = nn.Conv2d(1, 1, 3, padding=1, bias=False)
     swap_padding(conv, mode)
     y = conv(torch.ones(1, 1, 5, 5))
@@ -108,8 +108,8 @@ def test_index_modes_keep_a_constant_map_constant_and_others_do_not(mode):
     assert is_constant == (mode in INDEX_MODES)
 
 
-def oracle_conv(stock, pads=(1, 1, 1, 1)):
-    """The stock layer's own forward over a map padded by numpy, its own padding taken away."""
+def reference_conv(stock, pads=(1, 1, 1, 1)):
+    """The stock layer without its own padding, over a map padded by numpy."""
     bare = copy.deepcopy(stock)
     bare.padding = (0, 0)
     return lambda x, mode: bare(numpy_pad(x, mode, pads))
@@ -117,16 +117,16 @@ def oracle_conv(stock, pads=(1, 1, 1, 1)):
 
 @pytest.mark.parametrize('mode', INDEX_MODES)
 @pytest.mark.parametrize('cls', [MMCVConv2d, ConvWS2d, ConvAWS2d, NormedConv2d])
-def test_mmdetections_own_convolutions_run_their_own_forward_over_the_padded_map(cls, mode):
+def test_mmdetections_convolutions_run_their_own_forward(cls, mode):
     conv = cls(4, 6, 3, padding=1)
     x = torch.rand(2, 4, 7, 7)
-    expected = oracle_conv(conv)(x, mode)
+    expected = reference_conv(conv)(x, mode)
     swap_padding(conv, mode)
     torch.testing.assert_close(conv(x), expected)
 
 
 @pytest.mark.parametrize('cls', [ConvWS2d, ConvAWS2d])
-def test_weight_standardised_convolutions_reweigh_their_windows_in_partial(cls):
+def test_weight_standardised_convolutions_reweight_in_partial(cls):
     conv = cls(2, 3, 3, padding=1)
     x = torch.rand(1, 2, 9, 9)
     bias = conv.bias[:, None, None]
@@ -175,9 +175,7 @@ def test_a_conv_module_that_pads_explicitly_is_padded_once(explicit, mode):
     mode=st.sampled_from(INDEX_MODES),
     kind=st.sampled_from(['max', 'avg']),
 )
-def test_pooling_equals_pooling_over_the_padded_map_in_the_native_extent(
-    size, kernel, stride, ceil_mode, mode, kind
-):
+def test_pooling_equals_pooling_the_padded_map(size, kernel, stride, ceil_mode, mode, kind):
     padding = kernel // 2
     cls, pool = (nn.MaxPool2d, F.max_pool2d) if kind == 'max' else (nn.AvgPool2d, F.avg_pool2d)
     layer = cls(kernel, stride, padding, ceil_mode=ceil_mode)
@@ -192,7 +190,7 @@ def test_pooling_equals_pooling_over_the_padded_map_in_the_native_extent(
 
 
 @pytest.mark.parametrize('other', ['zeros', 'partial', 'reflect'])
-def test_partial_average_pooling_counts_real_cells_only(other):
+def test_partial_average_pooling_counts_cells_of_the_map_only(other):
     layer = nn.AvgPool2d(3, 1, 1)
     x = torch.rand(1, 2, 5, 6)
     tall = x if other != 'reflect' else numpy_pad(x, 'reflect', (0, 0, 1, 1))
@@ -206,7 +204,7 @@ def test_partial_average_pooling_counts_real_cells_only(other):
 
 @pytest.mark.parametrize('cls', [nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d])
 @pytest.mark.parametrize('mode', ['zeros', *INDEX_MODES])
-def test_padding_layers_are_swapped_where_they_stand(cls, mode):
+def test_padding_layers_are_swapped(cls, mode):
     layer = cls((1, 2, 3, 0))
     x = torch.rand(1, 1, 4, 4)
     swap_padding(layer, mode)
@@ -216,7 +214,7 @@ def test_padding_layers_are_swapped_where_they_stand(cls, mode):
 @pytest.mark.parametrize(
     'layer', [nn.ConstantPad2d(1, 0.5), nn.ZeroPad2d(-1), nn.ConstantPad1d(1, 0)]
 )
-def test_padding_layers_with_another_meaning_are_refused(layer):
+def test_padding_layers_that_do_something_else_are_refused(layer):
     with pytest.raises(UserError, match='nothing to swap'):
         swap_padding(layer, 'reflect')
 
@@ -247,7 +245,7 @@ COMPILED += [(cls, 'partial') for cls in (ConvWS2d, ConvAWS2d, Conv2dAdaptivePad
 
 
 @pytest.mark.parametrize(('cls', 'mode'), COMPILED)
-def test_torch_compile_traces_the_layer_whole_and_agrees(cls, mode):
+def test_torch_compile_captures_the_whole_layer_and_agrees(cls, mode):
     conv = cls(3, 4, 3, padding=1).double()
     swap_padding(conv, mode)
     x = torch.rand(2, 3, 8, 9, dtype=torch.float64)
@@ -286,7 +284,7 @@ def test_torch_func_and_forward_mode_gradients_agree_with_backward(mode, strips,
         one = torch.autograd.grad(conv(x[index : index + 1]).square().sum(), conv.parameters())
         for name, expected in zip(weights, one):
             torch.testing.assert_close(grads[name][index], expected)
-    expected = conv(t) - conv(torch.zeros_like(t))  # a convolution is linear but for its bias
+    expected = conv(t) - conv(torch.zeros_like(t))  # without its bias, a convolution is linear
     torch.testing.assert_close(torch.func.jvp(conv, (x,), (t,))[1], expected)
     with forward_ad.dual_level():
         y = conv(forward_ad.make_dual(x, t))
@@ -298,9 +296,7 @@ PARAMETRISATIONS = [weight_norm, spectral_norm, orthogonal]
 
 @pytest.mark.parametrize('parametrise', PARAMETRISATIONS)
 @pytest.mark.parametrize('swapped_before', [True, False])
-def test_a_parametrised_convolution_swaps_and_loses_its_parametrisation_in_any_order(
-    parametrise, swapped_before
-):
+def test_swap_and_parametrisation_work_in_any_order(parametrise, swapped_before):
     conv = nn.Conv2d(2, 3, 3, padding=1).eval()
     x = torch.rand(1, 2, 6, 6)
     if swapped_before:
@@ -324,7 +320,7 @@ def test_a_parametrised_convolution_swaps_and_loses_its_parametrisation_in_any_o
     torch.testing.assert_close(conv(x), expected['zeros'])
 
 
-def test_a_class_that_others_put_over_a_swapped_layers_stays():
+def test_a_subclass_given_to_a_swapped_layer_stays():
     conv = nn.Conv2d(1, 1, 3, padding=1)
     x = torch.rand(1, 1, 4, 4)
     expected = conv(x)
@@ -336,7 +332,7 @@ def test_a_class_that_others_put_over_a_swapped_layers_stays():
     torch.testing.assert_close(conv(x), expected)
 
 
-def test_swapping_parametrised_convolutions_leaves_no_class_behind():
+def test_swapping_parametrised_convolutions_leaks_no_class():
     def classes():
         gc.collect()
         return sum(isinstance(each, type) for each in gc.get_objects())

@@ -1,4 +1,6 @@
-"""Index modes mean exactly what numpy.pad means; what torch accepts, they equal."""
+"""Padding modes equal numpy.pad, and torch wherever torch has the mode and accepts the width."""
+
+import doctest
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.padding import NOTHING, PADDING_MODES, PaddingMode, get_modes, pad2d
+from mindpad_mm.padding import modes as modes_module
 from mindpad_mm.padding.modes import describe, parse_modes
 from mindpad_mm.padding.windows import Window
 
@@ -30,12 +33,12 @@ OLD_NUMPY = int(np.__version__.split('.')[0]) < 2
 
 @pytest.mark.parametrize('mode', NUMPY)
 @pytest.mark.parametrize('size', range(1, 10))
-def test_every_width_at_every_size_equals_numpy_on_both_axes(mode, size):
+def test_all_widths_and_sizes_equal_numpy_on_both_axes(mode, size):
     row = torch.arange(1.0, size + 1)
     for before in range(10):
         for after in range(10):
             if OLD_NUMPY and max(before, after) > 2 * size:
-                continue  # numpy 1 loses its place in a mirror that it goes through more than twice
+                continue  # numpy 1 is wrong if it has to mirror more than twice
             expected = torch.from_numpy(np.pad(row.numpy(), (before, after), mode=NUMPY[mode]))
             horizontal = pad2d(row[None, None, None], get_modes(mode), (0, 0, before, after))
             vertical = pad2d(row[None, None, :, None], get_modes(mode), (before, after, 0, 0))
@@ -50,7 +53,7 @@ def test_every_width_at_every_size_equals_numpy_on_both_axes(mode, size):
     channels_last=st.booleans(),
 )
 def test_pairs_of_modes_equal_numpy_axis_by_axis(modes, size, pads, channels_last):
-    # numpy 1 errs where it has to mirror several times.
+    # numpy 1 is wrong if it has to mirror more than twice.
     assume(np.lib.NumpyVersion(np.__version__) >= '2.0.0' or max(pads) < min(size))
     x = torch.rand(2, 3, *size)
     if channels_last:
@@ -66,7 +69,7 @@ def test_pairs_of_modes_equal_numpy_axis_by_axis(modes, size, pads, channels_las
 
 @pytest.mark.parametrize('mode', TORCH)
 @given(pads=st.tuples(*[st.integers(0, 4)] * 4))
-def test_where_torch_accepts_values_and_gradients_equal_torch(mode, pads):
+def test_values_and_gradients_equal_torch(mode, pads):
     top, bottom, left, right = pads
     x = torch.rand(1, 2, 5, 6, dtype=torch.float64, requires_grad=True)
     expected = F.pad(x, (left, right, top, bottom), mode=TORCH[mode])
@@ -79,7 +82,7 @@ def test_where_torch_accepts_values_and_gradients_equal_torch(mode, pads):
 
 
 @pytest.mark.parametrize('mode', sorted(PADDING_MODES.module_dict))
-def test_first_and_second_derivatives_are_those_of_the_values(mode):
+def test_first_and_second_derivatives_are_right(mode):
     x = torch.rand(1, 1, 2, 3, dtype=torch.float64, requires_grad=True)
 
     def pad(x):
@@ -96,7 +99,7 @@ def test_first_and_second_derivatives_are_those_of_the_values(mode):
     stride=st.integers(1, 3),
     dilation=st.integers(1, 3),
 )
-def test_taps_counts_the_cells_under_each_window(size, pads, kernel, stride, dilation):
+def test_taps_counts_the_cells_that_each_window_reads(size, pads, kernel, stride, dilation):
     length = size + sum(pads)
     if length < dilation * (kernel - 1) + 1:
         return
@@ -109,11 +112,11 @@ def test_taps_counts_the_cells_under_each_window(size, pads, kernel, stride, dil
 
 
 @pytest.mark.parametrize('text', ['reflect', 'reflect/circular'])
-def test_what_describes_modes_names_them(text):
+def test_parse_modes_inverts_describe(text):
     assert describe(get_modes(parse_modes(text))) == text
 
 
-def test_a_registered_mode_can_be_named_and_given_arguments():
+def test_a_registered_mode_takes_arguments():
     @PADDING_MODES.register_module(name='first_cell', force=True)
     class FirstCell(PaddingMode):
         def __init__(self, nothing_after: bool = False) -> None:
@@ -141,14 +144,33 @@ def test_a_registered_mode_can_be_named_and_given_arguments():
         PADDING_MODES.module_dict.pop('needs_a_width')
 
 
-def test_a_mode_that_names_a_cell_outside_the_map_is_refused():
+def test_the_recipe_for_a_mode_runs():
+    try:
+        result = doctest.testmod(modes_module)
+    finally:
+        PADDING_MODES.module_dict.pop('ground', None)
+    assert result.attempted
+    assert not result.failed
+
+
+def test_a_taken_name_is_an_error_that_says_which_class_has_it():
+    with pytest.raises(
+        UserError,
+        match=r"'reflect' is already .* class Reflect of module mindpad_mm\.padding\.modes",
+    ) as caught:
+        PADDING_MODES.register_module('reflect')(PaddingMode)
+    assert '\n' not in str(caught.value)
+    assert type(get_modes('reflect')[0]) is modes_module.Reflect
+
+
+def test_a_mode_that_gives_a_cell_outside_the_map_is_an_error():
     class Broken(PaddingMode):
         name = 'broken'
 
         def outside(self, position, size):
             return position
 
-    with pytest.raises(ValueError, match=r'broken names cell 4 outside \[0, 4\)'):
+    with pytest.raises(ValueError, match=r'broken gives cell 4, which is not in \[0, 4\)'):
         Broken().source(4, 0, 1)
 
 
@@ -156,7 +178,7 @@ UNKNOWN = ['reflekt', ('reflect', 'nope'), 3, ('a', 'b', 'c'), None, '', 'os', '
 
 
 @pytest.mark.parametrize('spec', UNKNOWN)
-def test_an_unknown_mode_names_the_value_and_the_choices(spec):
+def test_the_error_for_an_unknown_mode_names_the_modes(spec):
     with pytest.raises(UserError) as caught:
         get_modes(spec)
     message = str(caught.value)
@@ -164,6 +186,6 @@ def test_an_unknown_mode_names_the_value_and_the_choices(spec):
     assert '\n' not in message
 
 
-def test_a_misspelt_mode_is_given_its_likely_meaning():
+def test_the_error_for_a_misspelt_mode_suggests_one():
     with pytest.raises(UserError, match=r"'reflekt'.*did you mean 'reflect'"):
         get_modes('reflekt')

@@ -1,4 +1,4 @@
-"""Every layer of every SSD of MMDetection swaps in every mode: build, load, forward, backward."""
+"""All SSDs of MMDetection build, load, run and train in every mode."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 from benchmarks.agreement import MODES
 from mindpad_mm.padding.layers import PaddedLayer
 
-# Inputs as small as the last level's kernel allows: every layer runs, on maps down to one cell.
+# The smallest inputs that the last level's kernel allows; the smallest maps have one cell.
 CONFIGS = {
     'ssd/ssd300_coco.py': 264,
     'ssd/ssd512_coco.py': 384,

@@ -1,4 +1,4 @@
-"""Swapping changes where padded cells come from, and nothing else."""
+"""A swap changes the padding mode, and nothing else."""
 
 import re
 
@@ -21,7 +21,7 @@ class OwnConv(nn.Conv2d):
 
 
 class OwnForward(nn.Conv2d):
-    """A user's convolution whose forward nobody can look into."""
+    """A user's convolution with a forward of its own."""
 
     def forward(self, x):
         return super().forward(x) * 2
@@ -38,7 +38,7 @@ def small_net():
     return net
 
 
-def test_the_report_names_what_was_swapped_and_what_was_left_alone_and_why():
+def test_the_report_names_the_swapped_layers_and_why_others_were_left_alone():
     report = swap_padding(small_net(), 'reflect')
     assert [(layer.name, layer.kind, layer.pads) for layer in report.swapped] == [
         ('stem', 'Conv2d', (1, 1, 1, 1)),
@@ -53,7 +53,7 @@ def test_the_report_names_what_was_swapped_and_what_was_left_alone_and_why():
     assert '2 layers zeros -> reflect' in report.summary()
 
 
-def test_state_dict_keys_values_and_output_shapes_stay_and_load_strictly_both_ways():
+def test_state_dicts_and_output_shapes_stay_the_same():
     net, stock = small_net(), small_net()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     shape = net(torch.rand(1, 3, 20, 20)).shape
@@ -86,7 +86,7 @@ def test_swapping_draws_no_random_numbers():
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_shared_layer_stays_shared_and_any_of_its_names_selects_it():
+def test_a_shared_layer_stays_shared_and_has_several_names():
     shared = nn.Conv2d(3, 3, 3, padding=1)
     net = nn.ModuleDict({'a': shared, 'b': shared, 'c': nn.Conv2d(3, 3, 3, padding=1)})
     report = swap_padding(net, 'reflect', include=['b'])
@@ -111,16 +111,18 @@ def test_include_and_exclude_choose_layers_by_name():
 
 
 @pytest.mark.parametrize('field', ['include', 'exclude'])
-def test_a_pattern_that_matches_nothing_is_an_error_that_names_it_and_the_layers(field):
-    with pytest.raises(UserError, match=r"'layer9\.\*' matches none of the 2 layers.*stem, own"):
+def test_a_pattern_that_matches_no_layer_is_an_error(field):
+    with pytest.raises(
+        UserError, match=rf"^`{field}` pattern 'layer9\.\*' matches none of the 2 layers.*stem, own"
+    ):
         swap_padding(small_net(), 'reflect', **{field: ['layer9.*']})
 
 
 @pytest.mark.parametrize('value', [None, 7, [3], [None]], ids=str)
 @pytest.mark.parametrize('field', ['include', 'exclude'])
-def test_patterns_that_are_none_are_an_error_that_names_the_field_and_the_value(field, value):
+def test_the_error_for_invalid_patterns_names_the_argument_and_the_value(field, value):
     with pytest.raises(
-        UserError, match=f'{field} must be a list of .* not {re.escape(str(value))}'
+        UserError, match=f'^`{field}` must be a list of .* not {re.escape(str(value))}'
     ):
         swap_padding(small_net(), 'reflect', **{field: value})
 
@@ -130,22 +132,22 @@ def test_patterns_that_are_none_are_an_error_that_names_the_field_and_the_value(
     [dict(include=[]), dict(exclude=['*']), dict(include=['stem'], exclude=['s*'])],
     ids=str,
 )
-def test_patterns_that_leave_no_layer_are_named(patterns):
+def test_patterns_that_leave_no_layer_are_an_error(patterns):
     with pytest.raises(UserError, match='leave none of the 5 layers that pad') as caught:
         swap_padding(small_net(), 'reflect', **patterns)
     for field, value in patterns.items():
-        assert f'{field}={value}' in str(caught.value)
+        assert f'`{field}={value}`' in str(caught.value)
 
 
 class OwnConvForward(nn.Conv2d):
-    """A user's convolution that does its own to the weights on the way."""
+    """A user's convolution that changes the weights."""
 
     def _conv_forward(self, x, weight, bias):
         return super()._conv_forward(x, 2 * weight, bias)
 
 
 class OwnWeight(nn.Module):
-    """A layer that pads by itself, with a layer inside; built like mmcv's deformable convolutions."""
+    """A layer with padding of its own and a child that pads, like mmcv's deformable convolutions."""
 
     def __init__(self):
         super().__init__()
@@ -155,14 +157,14 @@ class OwnWeight(nn.Module):
 
 
 class TensorPadding(nn.Module):
-    """A layer whose \"padding\" is none."""
+    """A module whose attribute ``padding`` is not a padding."""
 
     def __init__(self):
         super().__init__()
         self.padding = torch.ones(2, 2)
 
 
-def test_what_cannot_be_swapped_is_left_as_it_was_and_reported():
+def test_layers_that_cannot_be_swapped_are_not_changed():
     x = torch.rand(1, 3, 8, 8)
     hooked = ConvModule(3, 3, 3, padding=1, padding_mode='reflect')
     hooked.padding_layer.register_forward_hook(lambda *_: None)
@@ -180,10 +182,10 @@ def test_what_cannot_be_swapped_is_left_as_it_was_and_reported():
     report = swap_padding(net, 'circular')
     assert [layer.name for layer in report.swapped] == ['deformable.conv_offset', 'plain.conv']
     assert {layer.name: layer.reason for layer in report.skipped} == {
-        'own': 'its _conv_forward is its own',
-        'lazy': 'lazy, and gets another class at its first input; swap after that',
+        'own': 'it overrides _conv_forward',
+        'lazy': 'lazy, and changes its class at its first input; swap after that',
         'deformable': 'no padded form of OwnWeight is known',
-        'hooked.conv': 'its padding_layer has hooks, which would be lost with it',
+        'hooked.conv': 'its padding_layer has hooks, which a swap would remove',
     }
     assert torch.equal(net['own'](x), expected[0])
     assert torch.equal(hooked(x), expected[1])
@@ -214,7 +216,7 @@ def test_torchvision_classifiers_swap_and_train(build):
     assert all(p.grad.isfinite().all() for p in net.parameters())
 
 
-def test_torchs_own_reflect_crashes_on_a_one_cell_map_and_ours_does_not():
+def test_reflect_works_on_a_one_cell_map_where_torchs_own_fails():
     conv = nn.Conv2d(1, 1, 3, padding=1, padding_mode='reflect')
     x = torch.rand(1, 1, 1, 1)
     with pytest.raises(RuntimeError):

@@ -1,4 +1,4 @@
-"""Padding works where neither MMEngine nor mmcv nor MMDetection is installed."""
+"""Padding works without MMEngine, mmcv and MMDetection."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ print('done')
 """
 
 
-def test_swap_padding_works_with_torch_alone():
+def test_swap_padding_needs_only_torch():
     run = subprocess.run(
         [sys.executable, '-c', SCRIPT], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""A graph taken of a map of one size serves maps of other sizes, in every mode."""
+"""A graph that was traced with one map size works for other sizes, in every mode."""
 
 import warnings
 
@@ -27,7 +27,7 @@ def network(mode):
 
 @pytest.mark.parametrize('traced', [(1, 1), (10, 11), (40, 33)])
 @pytest.mark.parametrize('mode', MODES, ids=str)
-def test_a_trace_serves_maps_of_other_sizes_and_bakes_nothing_in(mode, traced):
+def test_a_trace_works_for_maps_of_other_sizes(mode, traced):
     net = network(mode)
     with warnings.catch_warnings():
         warnings.simplefilter('error', torch.jit.TracerWarning)
@@ -37,7 +37,7 @@ def test_a_trace_serves_maps_of_other_sizes_and_bakes_nothing_in(mode, traced):
         torch.testing.assert_close(graph(x), net(x))
 
 
-def test_a_mode_that_branches_on_the_size_is_traced_for_one_size_with_a_warning():
+def test_tracing_a_mode_that_branches_warns():
     @PADDING_MODES.register_module(name='branching')
     class Branching(PaddingMode):
         def outside(self, position, size):

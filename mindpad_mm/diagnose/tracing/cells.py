@@ -81,7 +81,7 @@ def window_reads(
     source = mode.source(size, *pads)
     cells = []
     for first in range(0, results * window.stride, window.stride):
-        taps = range(first, first + window.reach(), window.dilation)
+        taps = range(first, first + window.kernel_extent, window.dilation)
         found = (int(source[tap]) for tap in taps if tap < len(source))
         cells.append(tuple(cell for cell in found if cell != NOTHING))
     if not (mode.reweight and any(pads)):

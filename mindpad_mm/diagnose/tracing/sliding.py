@@ -72,10 +72,10 @@ def _checked_pads(x: Traced, pads: Pads, windows: Windows, conv: bool = True) ->
     if x.trace.scheme == VALID:
         pads = 0, 0, 0, 0
     elif x.trace.scheme == FULL and conv:
-        rows, cols = (window.reach() - 1 for window in windows)
+        rows, cols = (window.kernel_extent - 1 for window in windows)
         pads = rows, rows, cols, cols
     for size, padded, window in zip(x.field.size, by_axis(pads), windows):
-        if size + sum(padded) < window.reach():
+        if size + sum(padded) < window.kernel_extent:
             raise TooSmall(
                 f'a map of {x.field.size[0]} x {x.field.size[1]} cells is too small for '
                 f'{x.trace.name()}: take a larger `input_size`'

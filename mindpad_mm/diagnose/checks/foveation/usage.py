@@ -107,7 +107,7 @@ def layer_usage(
         UserError: An unknown mode, or a map too small for the kernel.
     """
     windows = get_windows(kernel, stride, dilation)
-    reaches = [window.reach() - 1 for window in windows]
+    reaches = [window.kernel_extent - 1 for window in windows]
     named = {'same': [r // 2 for r in reaches], VALID: [0, 0], FULL: reaches}
     pads = named[padding] if isinstance(padding, str) else pair(padding)
     axes = []
