@@ -6,9 +6,9 @@ import contextlib
 import multiprocessing
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,17 @@ class Training:
         config: Path of a config that trains by epoch.
         seed: Seed of the initial weights and of the order of the data.
         work_dir: The Runner's work dir.
+        cfg_options: Overrides of the config. Default: none.
     """
 
     config: Path
     seed: int
     work_dir: Path
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self, cfg_options: dict[str, Any] | None = None) -> Config:
         """The config with its seed and work dir."""
-        options = {'randomness.seed': self.seed, **(cfg_options or {})}
+        options = {'randomness.seed': self.seed, **self.cfg_options, **(cfg_options or {})}
         cfg = load_config(str(self.config), options)
         cfg.work_dir = str(self.work_dir)
         return cfg

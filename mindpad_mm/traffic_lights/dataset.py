@@ -28,6 +28,7 @@ class Recipe:
         size: Side of the square images, pixels, at least 32.
         min_size: Height of the smallest lights, pixels. The largest are a quarter of ``size`` high (or
             ``min_size``, if that is larger). The logarithm of the height is uniform.
+        margin: Least distance of the lights from the image's borders, pixels. Distractors stand anywhere.
         negatives: Share of images without a light, 0..1.
         occluded: Share of lights that are partly hidden, 0..1.
         distractors: Mean number of distractors per image, 0..1000.
@@ -44,6 +45,7 @@ class Recipe:
     num_val: int = option(150, 'validation images', flag=None)
     size: int = option(256, 'side of the images, pixels')
     min_size: int = option(8, 'height of the smallest lights, pixels')
+    margin: int = option(0, 'least distance of lights from the borders, pixels', metavar='PX')
     negatives: float = option(0.15, 'share of images without a light')
     occluded: float = option(0.3, 'share of lights to occlude partly')
     distractors: float = option(2.5, 'mean number of unlabelled look-alikes per image')
@@ -60,6 +62,10 @@ class Recipe:
             'num_train': (self.num_train >= 1, 'at least 1'),
             'num_val': (self.num_val >= 0, 'at least 0'),
             'min_size': (4 <= self.min_size <= half, f'from 4 to half of `size` ({half})'),
+            'margin': (
+                0 <= self.margin <= (self.size - self._largest) // 2,
+                f'from 0 to {(self.size - self._largest) // 2}, to leave room for the lights',
+            ),
             'negatives': (0 <= self.negatives <= 1, 'a share from 0 to 1'),
             'occluded': (0 <= self.occluded <= 1, 'a share from 0 to 1'),
             'distractors': (0 <= self.distractors <= 1000, 'from 0 to 1000'),
@@ -70,6 +76,10 @@ class Recipe:
         for name, (possible, rule) in rules.items():
             if not possible:
                 raise UserError(f'`{name}` {getattr(self, name)}: {rule}')
+
+    @property
+    def _largest(self) -> int:
+        return max(self.min_size, self.size // 4)
 
 
 @dataclass
@@ -119,8 +129,8 @@ def compose_image(
     for _ in range(number):
         height = _height(recipe, rng)
         light, crop = lights.draw(height, rng)
-        light = compose.resize(light, height, recipe.size, rng)
-        spot = _free_position(light.shape, recipe.size, placed, rng)
+        light = compose.resize(light, height, recipe.size - 2 * recipe.margin, rng)
+        spot = _free_position(light.shape, recipe, placed, rng)
         if spot is None:
             continue
         _lay(scene, light, *spot, rng)
@@ -136,14 +146,16 @@ def _height(recipe: Recipe, rng: np.random.Generator) -> int:
     return round(float(np.exp(rng.uniform(np.log(recipe.min_size), np.log(largest)))))
 
 
-def _position(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tuple[int, int]:
-    """(top, left) of a box, uniform over all positions where it lies inside the image."""
-    top, left = (int(rng.integers(0, size - side + 1)) for side in shape[:2])
+def _position(
+    shape: tuple[int, ...], size: int, rng: np.random.Generator, margin: int = 0
+) -> tuple[int, int]:
+    """(top, left) of a box, uniform over all positions ``margin`` pixels or more inside the image."""
+    top, left = (int(rng.integers(margin, size - side - margin + 1)) for side in shape[:2])
     return top, left
 
 
 def _free_position(
-    shape: tuple[int, ...], size: int, placed: list[Placed], rng: np.random.Generator
+    shape: tuple[int, ...], recipe: Recipe, placed: list[Placed], rng: np.random.Generator
 ) -> tuple[int, int] | None:
     """A position that keeps half a light's height from the other lights; None if none is found.
 
@@ -151,7 +163,7 @@ def _free_position(
     """
     h, w = shape[:2]
     for _ in range(30):
-        top, left = _position(shape, size, rng)
+        top, left = _position(shape, recipe.size, rng, recipe.margin)
         if all(
             top > p.top + p.mask.shape[0] + m
             or p.top > top + h + m

@@ -15,6 +15,7 @@ from mindpad_mm.core.errors import UserError
 TOOLS = Path(__file__).parents[2] / 'tools'
 SCRIPTS = {
     'blindspot_scan': 'scan',
+    'border_loss': 'border',
     'diagnose': 'diagnose',
     'compare': 'compare',
     'blindspot_report': 'report',
