@@ -7,7 +7,7 @@ MODES ?= zeros reflect
 # One thread per process: several processes share the cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test lint bench agreement zoo zoo-test clean study-traffic-lights study-swap study-letters
+.PHONY: demo test lint bench agreement zoo zoo-test clean study-traffic-lights study-swap study-letters study-border
 
 demo: $(VENV)/installed
 	$(BIN)/python tools/demo.py --out outputs/demo
@@ -64,6 +64,12 @@ study-traffic-lights: $(VENV)/installed data/traffic_lights_study/meta.json
 
 study-swap: study-traffic-lights
 	$(STUDY) --swap
+
+# The positive control of border loss: two trainings and two measurements, about a quarter of an hour.
+study-border: $(VENV)/installed
+	$(TEST_ENV) $(BIN)/python -m studies.run_border_control --photos $(DATA)/coco96/images \
+	    --lights $(DATA)/traffic_lights --val-photos 000000000064.jpg 000000000471.jpg 000000000532.jpg \
+	    --jobs $(JOBS) --document docs/BORDER.md
 
 study-letters: $(VENV)/installed
 	$(TEST_ENV) $(BIN)/python -m studies.run_letters --jobs $(JOBS) --document docs/RESULTS.md

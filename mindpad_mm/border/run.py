@@ -173,9 +173,6 @@ class _Measurement:
 
     def fingerprint(self) -> dict[str, Any]:
         """All that the scores depend on, as JSON types."""
-        settings = dataclasses.asdict(self.settings)
-        for name in ('draws', 'found_thr', 'near'):
-            settings.pop(name)
         return json.loads(
             json.dumps(
                 {
@@ -190,7 +187,7 @@ class _Measurement:
                     'objects': [
                         hashlib.sha256(o.pixels.tobytes()).hexdigest() for o in self.pasted
                     ],
-                    'settings': settings,
+                    'settings': dataclasses.asdict(self.settings),
                     'device': torch.device(self.device).type,
                     'threads': torch.get_num_threads() if self.device == 'cpu' else None,
                     'versions': versions(),

@@ -23,21 +23,8 @@ MODELS = ROOT.parent / 'shared' / 'models'
 PHOTOS = ROOT.parent / 'shared' / 'data' / 'coco96'
 MEASURES = {'open', 'border_loss', 'context_loss', 'padding_loss', 'lost_objects'}
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-OPTIONS = [
-    '--minutes',
-    '0',
-    '--found-thr',
-    '0.02',
-    '--far',
-    '16',
-    '--distances',
-    '0',
-    '8',
-    '--max-objects',
-    '2',
-    '--draws',
-    '100',
-]
+OPTIONS = ['--minutes', '0', '--found-thr', '0.02', '--far', '16', '--max-objects', '2']
+OPTIONS += ['--distances', '0', '8', '--draws', '100']
 
 
 @pytest.fixture(scope='module')
