@@ -156,7 +156,7 @@ class _Measurement:
     ) -> None:
         self.detector, self.device, self.settings = detector, device, settings
         self.model = detector.model
-        self._seconds_per_probe: float | None = None
+        self._measured: dict[tuple[str, ...], float] = {}
         self.classes = detector_classes(self.model)
         for name in settings.labels:
             find_label(name, self.classes)
@@ -275,12 +275,17 @@ class _Measurement:
         probes = ordered_probes(self.photos, objects, self.settings)
         if not probes:
             return False
-        if self._seconds_per_probe is None:
-            subject = Subject(self.model, self.device, self.photos, objects, probes, self.settings)
-            self._seconds_per_probe = seconds_per_probe(subject, self.variants)
+        subject = Subject(self.model, self.device, self.photos, objects, probes, self.settings)
+        each = self._seconds(subject, self.variants) / get_world_size()
         wanted = _PROBES_A_PHOTO * len({probe.photo for probe in probes})
-        seconds = min(wanted, len(probes)) * self._seconds_per_probe / get_world_size()
-        return seconds >= deadline - time.perf_counter()
+        return min(wanted, len(probes)) * each >= deadline - time.perf_counter()
+
+    def _seconds(self, subject: Subject, variants: Sequence[Variant]) -> float:
+        """Seconds that a probe takes under some variants; measured once."""
+        names = tuple(variant.name for variant in variants)
+        if names not in self._measured:
+            self._measured[names] = seconds_per_probe(subject, variants)
+        return self._measured[names]
 
     def _affordable(
         self,
@@ -295,7 +300,7 @@ class _Measurement:
         if self.settings.minutes and get_rank() == 0:
             kept = None if journal is None else journal.read_value(name)
             if kept is None:
-                each = seconds_per_probe(subject, variants) / get_world_size()
+                each = self._seconds(subject, variants) / get_world_size()
                 kept = max(1, min(count, int(seconds / each)))
                 if journal is not None:
                     journal.write_value(name, kept)

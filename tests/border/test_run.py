@@ -208,3 +208,32 @@ def test_a_placebo_on_the_model_as_it_is_differs_by_nothing_but_rounding_where_n
     twin = result.statistics['twin']['differences']['near']
     assert all(abs(each['mean'] or 0) < 1e-6 for each in twin.values())
     np.testing.assert_array_equal(*result.values)
+
+
+def test_if_padding_is_to_blame_every_swap_is_tried_on_as_many_probes_as_the_time_allows(
+    files, photos, monkeypatch
+):
+    asked = []
+
+    def seconds(_, variants):
+        asked.append([variant.name for variant in variants])
+        return 0.1 if len(asked) == 1 else 6.0
+
+    monkeypatch.setattr(mindpad_mm.border.run, 'seconds_per_probe', seconds)
+    monkeypatch.setattr(mindpad_mm.border.run, 'padding_is_to_blame', lambda _: True)
+    detector = (files / 'config.py', files / 'weights.pth')
+    result = border_loss(detector, photos, **{**FAST, 'minutes': 1, 'padding': 'reflect'})
+    others = ['symmetric', 'replicate', 'circular', 'partial']
+    assert sorted(asked[-1]) == sorted(others)
+    names = [each.name for each in result.info.variants]
+    assert names[:2] == ['as trained', 'reflect']
+    assert sorted(names[2:]) == sorted(others)
+    assert all('padding is to blame' in each.note for each in result.info.variants[2:])
+    scored = np.isfinite(result.values[:, :, 0, 0]).sum(1)
+    assert scored.tolist() == [len(result.probes)] * 2 + [10] * 4
+    for name in others:
+        change = result.statistics[name]['differences']['near']['cut']
+        first = {name: index for index, name in enumerate(names)}[name]
+        gains = result.values[first, :10, 0, 0] - result.values[0, :10, 0, 0]
+        assert change['n'] == 10
+        assert change['mean'] == pytest.approx(gains.mean(), abs=1e-5)

@@ -129,3 +129,19 @@ def test_a_split_is_disjoint_complete_even_by_group_and_depends_on_the_seed():
 def test_a_recipe_out_of_range_names_parameter_and_value(field, value, option):
     with pytest.raises(UserError, match=option):
         Recipe(**{field: value})
+
+
+def test_lights_keep_the_margin_and_come_as_near_as_it_allows():
+    recipe = Recipe(num_train=200, size=64, min_size=8, margin=12, negatives=0, distractors=0)
+    gaps = []
+    for index in range(200):
+        for light in compose_image(recipe, 'train', index, *DRAWN)[1]:
+            height, width = light.mask.shape
+            gaps += [light.top, light.left, 64 - light.top - height, 64 - light.left - width]
+    assert min(gaps) == 12
+
+
+def test_a_margin_that_leaves_no_room_is_refused():
+    Recipe(size=64, margin=24)
+    with pytest.raises(UserError, match='`margin` 25: from 0 to 24'):
+        Recipe(size=64, margin=25)
