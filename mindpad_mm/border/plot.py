@@ -12,12 +12,15 @@ from matplotlib.figure import Figure
 from mindpad_mm.border.statistics import Estimate, VariantStatistics
 from mindpad_mm.core.style import LINES, MARKERS
 
+# More would hide each other.
+_MOST_BANDS = 3
+
 
 def draw_losses(statistics: Mapping[str, VariantStatistics], settings: Mapping[str, Any]) -> Figure:
     """Three pictures in a row; bands and bars are 95 % intervals.
 
-    Left: border loss of every variant. Middle: of the first, context loss and padding loss on top of
-    each other. Right: of the first, border loss by side.
+    Left: border loss of every variant; of more than three, only the first has its band. Middle: of the
+    first, context loss and padding loss on top of each other. Right: of the first, border loss by side.
 
     Args:
         statistics: By variant, the first is the detector as trained.
@@ -27,7 +30,9 @@ def draw_losses(statistics: Mapping[str, VariantStatistics], settings: Mapping[s
     variants, causes, sides = figure.subplots(1, 3, sharey=True)
     distances = list(settings['distances'])
     for index, (name, each) in enumerate(statistics.items()):
-        _draw_curve(variants, distances, each['by_side']['all'], 'border_loss', name, index)
+        band = index == 0 or len(statistics) <= _MOST_BANDS
+        found = each['by_side']['all']
+        _draw_curve(variants, distances, found, 'border_loss', name, index, band)
     own = next(iter(statistics.values()))
     _draw_causes(causes, distances, own['by_side']['all'])
     for index, side in enumerate(settings['sides']):

@@ -59,6 +59,7 @@ from mindpad_mm.core.settings import build_settings
 # the objects in them.
 _PROBES_A_PHOTO = 8
 _RESULT = 'border.json'
+_TRIED = 'tried because padding is to blame, on as many cuts as the time allowed'
 
 
 def border_loss(
@@ -312,7 +313,7 @@ class _Measurement:
             return []
         known = {variant.name for variant in self.variants}
         return [
-            dataclasses.replace(variant, note='tried because padding is to blame')
+            dataclasses.replace(variant, note=_TRIED)
             for variant in swaps_of(self.model, all_modes())
             if variant.name not in known
         ]

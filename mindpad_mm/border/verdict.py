@@ -44,7 +44,9 @@ def verdict(
         for each in variants[1:]
         if statistics[each.name]['differences'][NEAR]['cut']['n']
     }
-    told = [_swap(each, change) for each, change in changes.items() if each.kind == SWAP]
+    swaps = [each for each in changes if each.kind == SWAP]
+    swaps.sort(key=lambda each: -(changes[each]['cut']['mean'] or 0))
+    told = [_swap(each, changes[each]) for each in swaps]
     if told:
         sentences.append('Swapped without retraining, near the border: ' + ', '.join(told) + '.')
     sentences.append(_advice(own, changes, settings))
@@ -72,11 +74,12 @@ def _causes(near: Mapping[str, Estimate]) -> str:
 def _swap(variant: VariantInfo, change: Mapping[str, Estimate]) -> str:
     gain = change['cut']
     mean, interval = gain['mean'] or 0, gain['interval']
-    better = mean >= 0
-    if interval is not None and not better:
-        interval = [-interval[1], -interval[0]]
-    shown = with_interval({**gain, 'mean': abs(mean), 'interval': interval})
-    return f'{variant.name} {"wins back" if better else "costs"} {shown}'
+    if interval is None or interval[0] <= 0 <= interval[1]:
+        return f'{variant.name} changes {with_interval(gain)}, undecided'
+    if mean > 0:
+        return f'{variant.name} wins back {with_interval(gain)}'
+    cost: Estimate = {**gain, 'mean': -mean, 'interval': [-interval[1], -interval[0]]}
+    return f'{variant.name} costs {with_interval(cost)}'
 
 
 def _advice(
@@ -109,11 +112,13 @@ def _advice(
         )
     elif blame:
         tried = any(each.kind == SWAP for each in changes)
+        loss = with_interval(near['padding_loss'])
         advice.append(
-            'Padding is to blame'
-            + (', and no swap without retraining helps' if tried else '')
-            + ': train with objects near the border, or with another padding.'
+            f'Do not swap: padding costs {loss}, but no swap wins that back without retraining.'
+            if tried
+            else 'Padding is to blame.'
         )
+        advice.append('Train with objects near the border, or with another padding.')
     else:
         advice.append('Do not swap: padding is not to blame.')
     if trained:

@@ -36,6 +36,7 @@ NOTE = (
 # BGR, of the worst objects: their box, and what was detected.
 _OBJECT, _DETECTED = (90, 220, 90), (220, 80, 255)
 _WORST = 6
+_MOST_SIZES = 6
 
 
 def report_border(result: BorderResult) -> None:
@@ -64,7 +65,7 @@ def report_border(result: BorderResult) -> None:
         width=width,
         height=height,
         tables=tables,
-        note=NOTE,
+        note=' '.join([NOTE, *_notes(result)]),
         worst=_worst(result),
         info=_what_was_run(result),
         variants=[each.name for each in info.variants],
@@ -75,6 +76,15 @@ def report_border(result: BorderResult) -> None:
     console.print(f'({result.facts()}.)\n')
     console.print(_short_table(result).rich(), soft_wrap=False)
     console.print(str(folder / 'report.html'))
+
+
+def _notes(result: BorderResult) -> list[str]:
+    """Sentences on variants that nobody asked for."""
+    notes: dict[str, list[str]] = {}
+    for variant in result.info.variants:
+        if variant.note:
+            notes.setdefault(variant.note, []).append(variant.name)
+    return [f'{", ".join(names).capitalize()}: {note}.' for note, names in notes.items()]
 
 
 def _short_table(result: BorderResult) -> Table:
@@ -96,10 +106,9 @@ def border_tables(result: BorderResult) -> list[Table]:
     for variant in info.variants:
         found = statistics[variant.name]['by_side']['all']['near']
         change = statistics[variant.name]['differences'].get('near')
-        note = f' ({variant.note})' if variant.note else ''
         rows.append(
             [
-                variant.name + note,
+                variant.name,
                 *(_shown(found[key], key) for key, _ in MEASURES),
                 _shown(change['cut'], 'cut') if change else '',
                 str(found['border_loss']['n']),
@@ -107,7 +116,7 @@ def border_tables(result: BorderResult) -> list[Table]:
         )
     tables = [
         Table(
-            ['detector', *headings, 'near score, against the first', 'n'],
+            ['detector', *headings, 'cut score, against the first', 'n'],
             rows,
             f'Within {near} px of the border',
         )
@@ -185,11 +194,14 @@ def _what_was_run(result: BorderResult) -> dict[str, Any]:
     info = result.info
     zooms = sorted({round(photo['zoom'], 3) for photo in info.photos})
     windows = sorted({tuple(photo['window']) for photo in info.photos})
+    sizes = [f'{height} x {width}' for height, width in windows]
     return {
         'config': info.config,
         'checkpoint': info.checkpoint or 'random weights',
         'options': info.cfg_options,
-        'windows (height x width)': [f'{height} x {width}' for height, width in windows],
+        'windows (height x width)': sizes
+        if len(sizes) <= _MOST_SIZES
+        else f'{sizes[0]} to {sizes[-1]} ({len(sizes)} sizes)',
         'zoom': f'{zooms[0]} to {zooms[-1]}' if len(zooms) > 1 else zooms[0],
         'border moved away by (px)': sorted({photo['far'] for photo in info.photos}),
         'fill (blue, green, red)': {name: tuple(value) for name, value in info.fills.items()},
