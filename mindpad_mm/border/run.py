@@ -19,7 +19,7 @@ from mmengine.runner import set_random_seed
 from rich.console import Console
 from rich.progress import track
 
-from mindpad_mm.border.inputs import WindowInputs, fill_value
+from mindpad_mm.border.inputs import WindowInputs, fill_value, window_size
 from mindpad_mm.border.measure import (
     Subject,
     ordered_probes,
@@ -27,17 +27,26 @@ from mindpad_mm.border.measure import (
     seconds_per_probe,
     views_of,
 )
-from mindpad_mm.border.photos import (
+from mindpad_mm.border.objects import (
     BorderObject,
     annotated_objects,
+    chosen_objects,
     found_objects,
-    load_photos,
     pasted_objects,
 )
+from mindpad_mm.border.photos import Photos, listed, load_photos, window_sizes
 from mindpad_mm.border.result import BorderInfo, BorderResult
 from mindpad_mm.border.settings import BorderSettings
-from mindpad_mm.border.variants import Variant, all_modes, swaps_of, variants_of
-from mindpad_mm.border.verdict import padding_is_to_blame
+from mindpad_mm.border.variants import (
+    AS_TRAINED,
+    CHECKPOINT,
+    SWAP,
+    Variant,
+    all_modes,
+    swaps_of,
+    variants_of,
+)
+from mindpad_mm.border.verdict import blame_of
 from mindpad_mm.core.callable_detector import CallableDetector
 from mindpad_mm.core.detector import (
     DetectorFiles,
@@ -47,7 +56,7 @@ from mindpad_mm.core.detector import (
     weights_sha256,
 )
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike, list_images
+from mindpad_mm.core.images import PathLike, check_pixels
 from mindpad_mm.core.journal import Journal, check_fingerprint, discard, prepare_folder
 from mindpad_mm.core.loading import config_faults
 from mindpad_mm.core.objects import ScanObject
@@ -64,9 +73,9 @@ _TRIED = 'tried because padding is to blame, on as many cuts as the time allowed
 
 def border_loss(
     detector: Detector,
-    photos: PathLike | np.ndarray | Sequence[PathLike | np.ndarray],
+    photos: Photos,
     *,
-    object: PathLike | Sequence[PathLike] = (),
+    object: Photos = (),
     checkpoints: Mapping[str, Detector] | None = None,
     out: PathLike | None = None,
     resume: bool = False,
@@ -85,8 +94,8 @@ def border_loss(
             :class:`mindpad_mm.CallableDetector`, or the files of a detector: :class:`DetectorFiles` or
             a pair (config, checkpoint).
         photos: Files, folders, or (H, W, 3) uint8 BGR arrays.
-        object: Images of objects to paste, files or folders. Default: the objects of ``ann``, else
-            what the detector itself finds far from borders.
+        object: Images of objects to paste: files, folders, or uint8 arrays, BGRA, BGR (opaque) or grey.
+            Default: the objects of ``ann``, else what the detectors find far from borders.
         checkpoints: Other detectors of the same classes to measure beside it, by name.
         out: Folder to write ``border.json`` and ``border.csv`` to; finished chunks are kept in it while
             the measurement runs. Default: the result is in memory only.
@@ -124,7 +133,7 @@ def border_loss(
             set_random_seed(settings.seed)
             subject = stack.enter_context(opened(detector, own_device))
             measurement = _Measurement(
-                subject, own_device, photos, _listed(object), checkpoints or {}, settings
+                subject, own_device, photos, object, checkpoints or {}, settings
             )
             fingerprint = measurement.fingerprint()
             finished = gathered(resume and folder is not None and (folder / _RESULT).is_file())[0]
@@ -134,7 +143,7 @@ def border_loss(
             done = BorderResult.load(folder)
             check_fingerprint(done.info.fingerprint, fingerprint, folder)
             discard(folder)
-            return done
+            return measurement.restored(done)
         journal = None if folder is None else Journal(folder, fingerprint)
         result = measurement.run(journal, fingerprint)
         if result is not None and folder is not None:
@@ -150,8 +159,8 @@ class _Measurement:
         self,
         detector: OpenedDetector,
         device: str,
-        photos: PathLike | np.ndarray | Sequence[PathLike | np.ndarray],
-        pasted: Sequence[PathLike],
+        photos: Photos,
+        pasted: Photos,
         checkpoints: Mapping[str, Detector],
         settings: BorderSettings,
     ) -> None:
@@ -160,13 +169,14 @@ class _Measurement:
         self._measured: dict[tuple[str, ...], float] = {}
         self.classes = detector_classes(self.model)
         for name in settings.labels:
-            find_label(name, self.classes)
-        if pasted and settings.ann is not None:
+            if name not in self.classes:
+                raise UserError(f'`labels`: the detector has no class {name!r}')
+        self.pasted = _pasted(pasted)
+        if self.pasted and settings.ann is not None:
             raise UserError('give `object` or `ann`, not both: objects are pasted or annotated')
-        self.pasted = [ScanObject.from_file(file) for file in list_images(pasted)]
         self.variants = variants_of(self.model, settings, checkpoints)
         with config_faults('the test pipeline in the config fails on the photos'):
-            self.photos = load_photos(photos, self.model, settings)
+            self.photos, self.too_small = load_photos(photos, self.model, settings)
             window = self.photos[0].window
             self.fills = {
                 fill: list(fill_value(self.model, fill, window)) for fill in settings.fill
@@ -179,11 +189,7 @@ class _Measurement:
                 {
                     'config': self.detector.config_sha256(),
                     'checkpoint': weights_sha256(self.model),
-                    'other detectors': {
-                        variant.name: variant.weights(self.model, self.device)
-                        for variant in self.variants
-                        if variant.files is not None
-                    },
+                    'other detectors': self._other_weights(),
                     'photos': [photo.sha256() for photo in self.photos],
                     'objects': [
                         hashlib.sha256(o.pixels.tobytes()).hexdigest() for o in self.pasted
@@ -197,6 +203,34 @@ class _Measurement:
             )
         )
 
+    def _other_weights(self) -> dict[str, str]:
+        """Digests of the other checkpoints, which must take the same windows."""
+        digests = {}
+        for variant in self.variants:
+            if variant.files is None:
+                continue
+            with variant.built(self.model, self.device) as model:
+                digests[variant.name] = weights_sha256(model)
+                try:
+                    for window in window_sizes(self.photos):
+                        window_size(model, window, window)
+                except UserError as error:
+                    raise UserError(
+                        f'`checkpoints`: {variant.name} does not take the windows of the first detector: '
+                        f'{error}'
+                    ) from error
+        return digests
+
+    def restored(self, done: BorderResult) -> BorderResult:
+        """A result that was read from disk, with its photos and objects at hand again."""
+        objects: Sequence[BorderObject]
+        if self.pasted:
+            objects, _ = self._objects(None, 0)
+        else:
+            objects = [BorderObject.from_json(each) for each in done.info.objects]
+        done.photos, done.objects = self.photos, objects
+        return done
+
     def run(self, journal: Journal | None, fingerprint: dict[str, Any]) -> BorderResult | None:
         """Find objects, choose probes, score them; if padding is to blame, try the swaps as well."""
         deadline = time.perf_counter() + self.settings.minutes * 60
@@ -204,7 +238,7 @@ class _Measurement:
             objects, searched = self._objects(journal, deadline)
         probes = ordered_probes(self.photos, objects, self.settings)
         if not probes:
-            raise UserError(self._nothing_found(objects))
+            raise UserError(self._nothing_found(objects, searched))
         possible = len(probes)
         subject = Subject(self.model, self.device, self.photos, objects, probes, self.settings)
         left = deadline - time.perf_counter()
@@ -216,12 +250,13 @@ class _Measurement:
             if scored is None
             else self._result(subject, scored, self.variants, possible, searched, fingerprint)
         )
-        blame = result is not None and padding_is_to_blame(result.statistics[self.variants[0].name])
+        blame = result is not None and bool(blame_of(result.statistics[self.variants[0].name]))
         extra = self._swaps_to_try() if gathered(blame)[0] else []
         if not extra:
             return result
-        print_log('Padding is to blame: trying the swaps without retraining.', 'current')
         seconds = self.settings.minutes * 60
+        more_time = f' (up to {self.settings.minutes:g} more minutes)' if seconds else ''
+        print_log(f'Padding is to blame: trying swaps without retraining{more_time}.', 'current')
         count = self._affordable(subject, extra, seconds, journal, 'probes of the swaps')
         fewer = dataclasses.replace(subject, probes=subject.probes[:count])
         first = len(self.variants)
@@ -247,25 +282,34 @@ class _Measurement:
     def _found(self, journal: Journal | None, deadline: float) -> tuple[list[BorderObject], int]:
         kept = None if journal is None else journal.read_value('objects')
         if kept is not None:
-            boxes = [tuple(each['box']) for each in kept['objects']]
-            known = [BorderObject(**{**e, 'box': box}) for e, box in zip(kept['objects'], boxes)]
-            return known, kept['photos']
-        inputs: dict[tuple[int, int], WindowInputs] = {}
+            return [BorderObject.from_json(each) for each in kept['objects']], kept['photos']
         objects: list[BorderObject] = []
         searched = 0
-        if not isinstance(self.model, CallableDetector):
-            self.model.to(memory_format=torch.channels_last)
-        for number, photo in enumerate(
-            track(self.photos, 'finding objects', console=Console(stderr=True), transient=True)
-        ):
-            if photo.window not in inputs:
-                inputs[photo.window] = WindowInputs(self.model, photo.window)
-            objects += found_objects(self.model, inputs[photo.window], number, photo, self.settings)
-            searched += 1
-            if self._have_enough(objects, deadline):
-                break
+        with contextlib.ExitStack() as stack:
+            # What one detector finds alone is what chance has raised in it, so all of them look.
+            finders = [
+                stack.enter_context(variant.built(self.model, self.device))
+                for variant in self.variants
+                if variant.kind in (AS_TRAINED, CHECKPOINT)
+            ]
+            inputs: dict[tuple[int, int], WindowInputs] = {}
+            for number, photo in enumerate(
+                track(self.photos, 'finding objects', console=Console(stderr=True), transient=True)
+            ):
+                if photo.window not in inputs:
+                    inputs[photo.window] = WindowInputs(self.model, photo.window)
+                found = []
+                for model in finders:
+                    if not isinstance(model, CallableDetector):
+                        model.to(memory_format=torch.channels_last)
+                    window = inputs[photo.window]
+                    found += found_objects(model, window, number, photo, self.settings)
+                objects += chosen_objects(found, number, self.settings)
+                searched += 1
+                if self._have_enough(objects, deadline):
+                    break
         if journal is not None:
-            plain = [_object_json(each) for each in objects]
+            plain = [each.to_json() for each in objects]
             journal.write_value('objects', {'objects': plain, 'photos': searched})
         return objects, searched
 
@@ -273,6 +317,8 @@ class _Measurement:
         """Whether scoring these objects will take the rest of the time."""
         if not self.settings.minutes:
             return False
+        if time.perf_counter() >= deadline:
+            return True
         probes = ordered_probes(self.photos, objects, self.settings)
         if not probes:
             return False
@@ -309,27 +355,45 @@ class _Measurement:
         return gathered(count)[0]
 
     def _swaps_to_try(self) -> list[Variant]:
-        if isinstance(self.model, CallableDetector):
+        """The swaps that were not asked for; none where there is nothing to swap."""
+        known = [variant.mode for variant in self.variants if variant.kind == SWAP]
+        names = {variant.name for variant in self.variants}
+        try:
+            swaps = swaps_of(self.model, [mode for mode in all_modes() if mode not in known])
+        except UserError as reason:
+            print_log(f'Padding is to blame, but no swap can be tried: {reason}', 'current')
             return []
-        known = {variant.name for variant in self.variants}
         return [
-            dataclasses.replace(variant, note=_TRIED)
-            for variant in swaps_of(self.model, all_modes())
-            if variant.name not in known
+            dataclasses.replace(
+                swap,
+                name=f'{swap.name} (swapped)' if swap.name in names else swap.name,
+                note=_TRIED,
+            )
+            for swap in swaps
         ]
 
-    def _nothing_found(self, objects: Sequence[BorderObject]) -> str:
+    def _nothing_found(self, objects: Sequence[BorderObject], searched: int) -> str:
         photo = self.photos[0]
-        if not objects:
+        room = (
+            f'windows of {photo.window[1]} x {photo.window[0]} pixels with {photo.far} pixels beside an '
+            f'object on every side'
+        )
+        larger = 'a larger `zoom` or a smaller `far`'
+        if objects:
             return (
-                f'no object was found in {len(self.photos)} photos with a score of at least '
-                f'{self.settings.found_thr}: give other photos, annotations (`ann`) or objects to '
-                f'paste (`object`)'
+                f'none of {len(objects)} objects has room for {room}: give larger photos, {larger}'
+            )
+        if self.pasted:
+            return f'the objects to paste leave no room for {room}: give smaller `sizes`, {larger}'
+        if self.settings.ann is not None:
+            return (
+                f'`ann` has no object of 8 pixels or more in {searched} photos, of a class that the '
+                f'detector has: give other photos or annotations'
             )
         return (
-            f'none of {len(objects)} objects has room for windows of {photo.window[1]} x '
-            f'{photo.window[0]} pixels with {photo.far} pixels on every side: give larger photos, a '
-            f'larger `zoom` or a smaller `far`'
+            f'no object was found in {searched} photos with a score of at least '
+            f'{self.settings.found_thr}: give other photos, annotations (`ann`) or objects to paste '
+            f'(`object`)'
         )
 
     def _result(
@@ -353,9 +417,10 @@ class _Measurement:
             views=views_of(self.settings),
             variants=[variant.info for variant in variants],
             photos=[photo.to_json() for photo in self.photos],
-            objects=[_object_json(each) for each in subject.objects],
+            objects=[each.to_json() for each in subject.objects],
             possible_probes=possible,
             photos_searched=searched,
+            photos_too_small=self.too_small,
             seconds=round(scored[1], 3),
             processes=get_world_size(),
             threads=torch.get_num_threads(),
@@ -365,15 +430,12 @@ class _Measurement:
         return BorderResult(info, subject.probes, scored[0], self.photos, subject.objects)
 
 
-def _object_json(obj: BorderObject) -> dict[str, Any]:
-    return {
-        'photo': obj.photo,
-        'label': obj.label,
-        'box': [round(value, 3) for value in obj.box],
-        'source': obj.source,
-        'score': obj.score,
-    }
-
-
-def _listed(given: PathLike | Sequence[PathLike]) -> list[PathLike]:
-    return [given] if isinstance(given, (str, Path)) else list(given)
+def _pasted(given: Photos) -> list[ScanObject]:
+    objects = []
+    for each in listed(given):
+        if isinstance(each, np.ndarray):
+            check_pixels('object', each, channels=(1, 3, 4))
+            objects.append(ScanObject.from_pixels(each, 'array'))
+        else:
+            objects.append(ScanObject.from_file(each))
+    return objects

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike
 from mindpad_mm.core.settings import option
@@ -51,14 +53,16 @@ class BorderSettings:
             that the detector has (else 114), or a number 0..255. Several give several controls.
         window: (height, width) of the windows, pixels. Default: the part of the network's input that the
             photo fills. The test pipeline must leave images of this size as they are.
-        zoom: Photo pixels are scaled by this. ``'auto'``: 1, or what a smaller photo needs.
+        zoom: Photo pixels are scaled by this. ``'auto'``: the least scale at which each photo has room
+            for windows, below 1 for large photos.
         found_thr: An object counts as found if its score is at least this, 0..1; also the least score
             of the detector's own detections to be taken as objects.
         iou_thr: A detection counts if its IoU with the object's box is at least this, in (0, 1].
-        max_objects: Most objects taken from a photo.
+        max_objects: Most objects taken from a photo, at random.
         placebo: Whether to score a second open window of each object: a difference between two open
             windows shows how much scores vary without any border.
-        minutes: Time to spend; 0 takes all photos, objects, sides and distances.
+        minutes: Time to spend; 0 takes all photos, objects, sides and distances. If padding is to blame,
+            the swaps that were not asked for are tried as well, for up to as long again.
         draws: Bootstrap draws of the photos.
         batch_size: Images a forward pass.
         seed: Of the order in which photos, objects, sides and distances are taken, and of the draws.
@@ -116,7 +120,9 @@ class BorderSettings:
     iou_thr: float = option(0.5, "least IoU with the object's box")
     max_objects: int = option(8, 'most objects of a photo', metavar='N')
     placebo: bool = option(False, 'also score a second open window, to see what chance does')
-    minutes: float = option(5, 'time to spend; 0 takes everything')
+    minutes: float = option(
+        5, 'time to spend, and up to as long again if swaps are tried; 0 takes everything'
+    )
     draws: int = option(2000, 'bootstrap draws of the photos', metavar='N')
     batch_size: int = option(8, 'images a forward pass', metavar='N')
     seed: int = option(0, 'seed of the sampling')
@@ -126,6 +132,8 @@ class BorderSettings:
             'padding', 'input_padding', 'labels', 'sizes', 'distances', 'sides', 'fill'
         ):  # fmt: skip
             value: Any = getattr(self, name)
+            if isinstance(value, np.ndarray):
+                value = value.tolist()
             single = isinstance(value, (str, int, float)) or not isinstance(value, Sequence)
             values = [value] if single else list(value)
             unique = [v for index, v in enumerate(values) if v not in values[:index]]

@@ -25,7 +25,8 @@ MEASURES = (
     'lost_in_control',
 )
 SHARES = ('lost_objects', 'lost_in_control')
-NEAR = 'near'
+# All distances of the verdict together, and all larger ones.
+NEAR, BEYOND = 'near', 'beyond'
 # COCO's limits, square roots of areas in pixels.
 SIZES = {'small': (0, 32), 'medium': (32, 96), 'large': (96, np.inf)}
 
@@ -110,6 +111,12 @@ class PhotoBootstrap:
             means = (self._weights @ sums)[drawn > 0] / drawn[drawn > 0]
             tails = (1 - _CONFIDENCE) / 2
             low, high = np.quantile(means, (tails, 1 - tails))
+            # Percentiles of few photos are too narrow, as a normal interval without Student's t is.
+            wider = stats.t.ppf(1 - tails, photos - 1) / stats.norm.ppf(1 - tails)
+            wider *= np.sqrt(photos / (photos - 1))
+            low, high = mean + (low - mean) * wider, mean + (high - mean) * wider
+            if share:
+                low, high = max(low, 0.0), min(high, 1.0)
             if share and used.min() == used.max():
                 # All photos alike: as many independent photos, none of them different.
                 exact = stats.binomtest(photos if mean else 0, photos).proportion_ci(_CONFIDENCE)
@@ -123,9 +130,9 @@ class VariantStatistics(TypedDict):
 
     Attributes:
         by_side: By side (``'all'`` first), by distance in pixels as text (``'near'``: all distances of
-            the verdict together), by measure.
-        differences: The same for ``'all'`` sides: this variant minus the first, paired by probe. Empty
-            for the first.
+            the verdict together, ``'beyond'``: all larger ones), by measure.
+        differences: The same for ``'all'`` sides: this variant minus the first, paired by probe; and
+            ``first_padding_loss``, that of the first on the same probes. Empty for the first.
         by_size: The near measures of small (below 32 px), medium (to 96 px) and large objects; sizes
             are square roots of areas in pixels of the network's input.
         fills: The near context and padding loss with each further fill.
@@ -160,7 +167,7 @@ def variant_statistics(
     distance = np.array([probe.distance for probe in probes], int)
     side = np.array([probe.side for probe in probes], str)
     everything = np.ones(len(probes), bool)
-    at = {NEAR: distance <= settings['near']}
+    at = {NEAR: distance <= settings['near'], BEYOND: distance > settings['near']}
     at |= {str(d): distance == d for d in settings['distances']}
     on = {'all': everything} | {each: side == each for each in settings['sides']}
     bootstrap = PhotoBootstrap(
@@ -183,7 +190,13 @@ def variant_statistics(
         else:
             changes = {key: values[key] - first[key] for key in MEASURES}
             differences = {
-                key: {m: bootstrap.estimate(change, where) for m, change in changes.items()}
+                key: {
+                    **{m: bootstrap.estimate(change, where) for m, change in changes.items()},
+                    # On the same probes: this variant may have been scored on fewer.
+                    'first_padding_loss': bootstrap.estimate(
+                        np.where(np.isfinite(values['cut']), first['padding_loss'], np.nan), where
+                    ),
+                }
                 for key, where in at.items()
             }
         fills = {}

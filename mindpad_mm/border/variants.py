@@ -11,7 +11,7 @@ from torch import nn
 
 from mindpad_mm.border.settings import BorderSettings
 from mindpad_mm.core.callable_detector import CallableDetector
-from mindpad_mm.core.detector import detector_classes, weights_sha256
+from mindpad_mm.core.detector import detector_classes
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.opened import Detector, opened
 from mindpad_mm.padding import PADDING_MODES, swap_padding
@@ -29,11 +29,13 @@ class VariantInfo:
         name: Its name.
         kind: ``'as trained'``, ``'swapped'``, ``'checkpoint'`` or ``'input padded'``.
         note: Why it was measured, where that was not asked for.
+        left_alone: Layers that pad and could not be swapped.
     """
 
     name: str
     kind: str
     note: str = ''
+    left_alone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Variant:
         files: The detector of another checkpoint.
         input_padding: How the input image is padded.
         note: Why it is measured, where that was not asked for.
+        left_alone: Layers that pad and could not be swapped.
     """
 
     name: str
@@ -55,11 +58,12 @@ class Variant:
     files: Detector | None = None
     input_padding: str | None = None
     note: str = ''
+    left_alone: tuple[str, ...] = ()
 
     @property
     def info(self) -> VariantInfo:
         """What outputs tell of it."""
-        return VariantInfo(self.name, self.kind, self.note)
+        return VariantInfo(self.name, self.kind, self.note, self.left_alone)
 
     @contextlib.contextmanager
     def built(self, base: nn.Module, device: str) -> Iterator[nn.Module]:
@@ -84,11 +88,6 @@ class Variant:
         else:
             yield base
 
-    def weights(self, base: nn.Module, device: str) -> str:
-        """Digest of the variant's weights."""
-        with self.built(base, device) as model:
-            return weights_sha256(model)
-
 
 def swapped(model: nn.Module, mode: ModeSpec) -> nn.Module:
     """A copy of a detector with the padding of every layer swapped.
@@ -101,12 +100,6 @@ def swapped(model: nn.Module, mode: ModeSpec) -> nn.Module:
     other = copy.deepcopy(model)
     swap_padding(other, mode)
     return other
-
-
-def is_own_padding(model: nn.Module, mode: ModeSpec) -> bool:
-    """Whether every layer of a detector that can be swapped has this mode already."""
-    report = swap_padding(copy.deepcopy(model), mode)
-    return all(layer.before == layer.after for layer in report.swapped)
 
 
 def variants_of(
@@ -136,14 +129,21 @@ def variants_of(
 
 
 def swaps_of(model: nn.Module, modes: Sequence[ModeSpec]) -> list[Variant]:
-    """Swaps to each of the modes that change anything."""
+    """Swaps to each of the modes that change any layer.
+
+    Raises:
+        UserError: The model has no layer to swap.
+    """
     if modes and isinstance(model, CallableDetector):
         raise UserError('`padding`: a function has no layers to swap; give a built detector')
-    return [
-        Variant(describe(get_modes(mode)), SWAP, mode=mode)
-        for mode in modes
-        if not is_own_padding(model, mode)
-    ]
+    variants = []
+    for mode in modes:
+        report = swap_padding(copy.deepcopy(model), mode)
+        if any(layer.before != layer.after for layer in report.swapped):
+            left = tuple(layer.name for layer in report.skipped)
+            name = describe(get_modes(mode))
+            variants.append(Variant(name, SWAP, mode=mode, left_alone=left))
+    return variants
 
 
 def all_modes() -> list[ModeSpec]:

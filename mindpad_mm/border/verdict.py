@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from mindpad_mm.border.statistics import NEAR, Estimate, VariantStatistics
+from mindpad_mm.border.statistics import BEYOND, NEAR, Estimate, VariantStatistics
 from mindpad_mm.border.variants import CHECKPOINT, INPUT_PADDING, SWAP, VariantInfo
 
-# Differences of scores below this matter to nobody, however surely they are not 0.
+# Losses of confidence below this matter to nobody, however surely they are not 0.
 MATTERS = 0.02
+# What is surely below this is called nothing.
+_NEGLIGIBLE = 0.03
+# A swap that wins back a smaller share of what padding costs is no cure.
+_LEAST_CURE = 0.25
+
+Changes = Mapping[VariantInfo, Mapping[str, Mapping[str, Estimate]]]
+"""The differences of each variant to the first, by distance and measure."""
+
+
+@dataclass(frozen=True)
+class Blame:
+    """Where padding costs confidence: ``'near the border'``, ``'at 0 px'`` or ``'on the left'``."""
+
+    where: str
+    loss: Estimate
 
 
 def above(estimate: Estimate, least: float = 0.0) -> bool:
@@ -17,10 +33,31 @@ def above(estimate: Estimate, least: float = 0.0) -> bool:
     return estimate['interval'] is not None and estimate['interval'][0] > least
 
 
-def padding_is_to_blame(statistics: VariantStatistics) -> bool:
-    """Whether padding loss near the border is decided, and large enough to matter."""
-    loss = statistics['by_side']['all'][NEAR]['padding_loss']
-    return above(loss) and (loss['mean'] or 0) >= MATTERS
+def below(estimate: Estimate, most: float = 0.0) -> bool:
+    """Whether the interval of an estimate lies below a value."""
+    return estimate['interval'] is not None and estimate['interval'][1] < most
+
+
+def blame_of(statistics: VariantStatistics) -> Blame | None:
+    """Where padding is to blame, if it is.
+
+    Near the border on all sides together, padding loss must be decided and at least 0.02. On one side,
+    or at the smallest distance, its whole interval must lie above 0.02: one of several may do that by
+    chance.
+    """
+    everywhere = statistics['by_side']['all']
+    loss = everywhere[NEAR]['padding_loss']
+    if above(loss) and (loss['mean'] or 0) >= MATTERS:
+        return Blame('near the border', loss)
+    nearest = min((each for each in everywhere if each.isdigit()), key=int)
+    parts = [Blame(f'at {nearest} px', everywhere[nearest]['padding_loss'])]
+    parts += [
+        Blame(f'on the {side}', by_distance[NEAR]['padding_loss'])
+        for side, by_distance in statistics['by_side'].items()
+        if side != 'all'
+    ]
+    found = [part for part in parts if above(part.loss, MATTERS)]
+    return max(found, key=lambda part: part.loss['mean'] or 0, default=None)
 
 
 def verdict(
@@ -31,119 +68,152 @@ def verdict(
     """Sentences: what the border costs, padding's share of it, what swaps would do, what to do."""
     own = statistics[variants[0].name]
     near = own['by_side']['all'][NEAR]
-    if not near['border_loss']['n']:
-        return [f'No object was scored within {settings["near"]} px of a cut.']
-    sentences = [_cost(near, settings)]
-    if near['border_loss']['interval'] is None:
-        photos = near['border_loss']['photos']
-        sentences.append(f'Only {photos} photos: too few for intervals, so nothing is decided.')
-        return sentences
-    sentences.append(_causes(near))
+    loss = near['border_loss']
+    if not loss['n']:
+        return [
+            f'No cut within {settings["near"]} px of an object was scored: give more photos or minutes.'
+        ]
+    where = f'Within {settings["near"]} px of the border this detector'
+    of = f'of {number(near["open"]["mean"])} confidence'
+    if loss['interval'] is None:
+        photos = f'{loss["photos"]} photo{"s" * (loss["photos"] != 1)}'
+        return [
+            f'{where} loses {number(loss["mean"])} {of}.',
+            f'{photos}: too few for intervals, so nothing is decided.',
+        ]
+    padding, context = (with_interval(near[key]) for key in ('padding_loss', 'context_loss'))
+    if above(loss):
+        lost, chance = near['lost_objects'], near['lost_in_control']
+        objects = (
+            f' and {percent(lost["mean"])} of its objects ({percent(chance["mean"])} in the control)'
+            if lost['n']
+            else ''
+        )
+        sentences = [
+            f'{where} loses {with_interval(loss)} {of}{objects}.',
+            f'Padding accounts for {padding} of it, missing context for {context}.',
+        ]
+    else:
+        sentences = [
+            f'{where} shows no loss: {with_interval(loss)} {of}.',
+            f'Padding costs {padding}, missing context {context}.',
+        ]
+    blame = blame_of(own)
+    if blame is not None and blame.where != 'near the border':
+        sentences.append(f'{blame.where.capitalize()}, padding costs {with_interval(blame.loss)}.')
     changes = {
-        each: statistics[each.name]['differences'][NEAR]
+        each: statistics[each.name]['differences']
         for each in variants[1:]
         if statistics[each.name]['differences'][NEAR]['cut']['n']
     }
-    swaps = [each for each in changes if each.kind == SWAP]
-    swaps.sort(key=lambda each: -(changes[each]['cut']['mean'] or 0))
-    told = [_swap(each, changes[each]) for each in swaps]
-    if told:
-        sentences.append('Swapped without retraining, near the border: ' + ', '.join(told) + '.')
-    sentences.append(_advice(own, changes, settings))
+    sentences += _comparisons(changes)
+    sentences.append(' '.join(_advice(own, blame, changes, settings)))
     return sentences
 
 
-def _cost(near: Mapping[str, Estimate], settings: Mapping[str, Any]) -> str:
-    loss, lost = near['border_loss'], near['lost_objects']
-    where = f'Within {settings["near"]} px of the border this detector'
-    of = f'of {number(near["open"]["mean"])} confidence'
-    if loss['interval'] is not None and not above(loss):
-        return f'{where} loses {with_interval(loss)} {of}: no loss is shown.'
-    objects = f' and {percent(lost["mean"])} of its objects' if lost['n'] else ''
-    return f'{where} loses {with_interval(loss)} {of}{objects}.'
+def _comparisons(changes: Changes) -> Iterator[str]:
+    """A sentence for each kind of variant: what it does near the border."""
+    leads = {
+        SWAP: 'Swapped without retraining, near the border: ',
+        CHECKPOINT: 'Other checkpoints, near the border: ',
+        INPUT_PADDING: 'With the input padded, near the border: ',
+    }
+    for kind, lead in leads.items():
+        mine = [each for each in changes if each.kind == kind]
+        mine.sort(key=lambda each: -(changes[each][NEAR]['cut']['mean'] or 0))
+        if mine:
+            told = [f'{each.name} {_change(changes[each][NEAR]["cut"])}' for each in mine]
+            yield lead + ', '.join(told) + '.'
 
 
-def _causes(near: Mapping[str, Estimate]) -> str:
-    padding, context = near['padding_loss'], near['context_loss']
-    return (
-        f'Padding accounts for {with_interval(padding)} of it, missing context for '
-        f'{with_interval(context)}.'
-    )
-
-
-def _swap(variant: VariantInfo, change: Mapping[str, Estimate]) -> str:
-    gain = change['cut']
-    mean, interval = gain['mean'] or 0, gain['interval']
+def _change(gain: Estimate) -> str:
+    interval = gain['interval']
     if interval is None or interval[0] <= 0 <= interval[1]:
-        return f'{variant.name} changes {with_interval(gain)}, undecided'
-    if mean > 0:
-        return f'{variant.name} wins back {with_interval(gain)}'
-    cost: Estimate = {**gain, 'mean': -mean, 'interval': [-interval[1], -interval[0]]}
-    return f'{variant.name} costs {with_interval(cost)}'
+        return f'changes nothing decided ({with_interval(gain)})'
+    if interval[0] > 0:
+        return f'gains {with_interval(gain)}'
+    cost: Estimate = {
+        **gain,
+        'mean': -(gain['mean'] or 0),
+        'interval': [-interval[1], -interval[0]],
+    }
+    return f'costs {with_interval(cost)}'
 
 
 def _advice(
-    own: VariantStatistics,
-    changes: Mapping[VariantInfo, Mapping[str, Estimate]],
-    settings: Mapping[str, Any],
-) -> str:
-    by_distance = own['by_side']['all']
-    near = by_distance[NEAR]
-    blame = padding_is_to_blame(own)
-    helping = [
-        each
-        for each, change in changes.items()
-        if above(change['cut']) and (change['open']['mean'] or 0) >= -MATTERS
-    ]
-    helping.sort(key=lambda each: -(changes[each]['cut']['mean'] or 0))
-
-    def gain(each: VariantInfo) -> str:
-        return number(changes[each]['cut']['mean'])
-
-    advice = []
-    swaps = [each for each in helping if each.kind == SWAP]
-    trained = [each for each in helping if each.kind == CHECKPOINT]
-    padded = [each for each in helping if each.kind == INPUT_PADDING]
-    if blame and swaps:
-        loss = number(near['padding_loss']['mean'])
-        advice.append(
-            f'Padding is to blame: swap to {swaps[0].name}, which wins back {gain(swaps[0])} '
-            f'(padding loss {loss}) without retraining.'
-        )
-    elif blame:
-        tried = any(each.kind == SWAP for each in changes)
-        loss = with_interval(near['padding_loss'])
-        advice.append(
-            f'Do not swap: padding costs {loss}, but no swap wins that back without retraining.'
-            if tried
-            else 'Padding is to blame.'
-        )
-        advice.append('Train with objects near the border, or with another padding.')
+    own: VariantStatistics, blame: Blame | None, changes: Changes, settings: Mapping[str, Any]
+) -> Iterator[str]:
+    near = own['by_side']['all'][NEAR]
+    swaps = [each for each in changes if each.kind == SWAP]
+    cures = sorted(
+        (each for each in swaps if _cures(changes[each], blame)),
+        key=lambda each: -(changes[each][NEAR]['cut']['mean'] or 0),
+    )
+    if blame is not None:
+        yield from _advice_on_blame(blame, swaps, cures, changes)
+    elif below(near['padding_loss'], _NEGLIGIBLE):
+        yield 'Do not swap: padding is not to blame.'
+        if cures:
+            gain = number(changes[cures[0]][NEAR]['cut']['mean'])
+            yield f'({cures[0].name} scores {gain} more near the border all the same.)'
+        if below(near['border_loss'], _NEGLIGIBLE):
+            yield 'There is nothing to do.'
     else:
-        advice.append('Do not swap: padding is not to blame.')
-    if trained:
-        advice.append(f'The checkpoint {trained[0].name} does better by {gain(trained[0])}.')
-    if above(near['border_loss'], MATTERS) and not (blame and swaps):
-        rim = _rim(by_distance, settings['distances'])
-        if rim is not None:
-            advice.append(
-                f'If your images are tiles, let them overlap by the size of an object plus {rim} px: '
-                f'from there on no loss is shown.'
-            )
-    if padded:
-        advice.append(f'With {padded[0].name} it finds {gain(padded[0])} more.')
-    return ' '.join(advice)
+        yield (
+            f'Whether padding is to blame is undecided ({with_interval(near["padding_loss"])}): more '
+            f'photos or minutes would tell.'
+        )
+    lost = above(near['border_loss']) and (near['border_loss']['mean'] or 0) >= MATTERS
+    further = [distance for distance in settings['distances'] if distance > settings['near']]
+    beyond = own['by_side']['all'][BEYOND]['border_loss']
+    if lost and not cures and further and below(beyond, _NEGLIGIBLE):
+        # In two neighbouring tiles, an object is at least so far from the border of one of them.
+        yield (
+            f'If your images are tiles, let them overlap by the size of an object plus {2 * further[0]} '
+            f'px: from {further[0]} px on, the loss is {with_interval(beyond)}.'
+        )
 
 
-def _rim(by_distance: Mapping[str, Mapping[str, Estimate]], distances: Sequence[int]) -> int | None:
-    """The least distance from which on no border loss is shown; None if there is none."""
-    rim = None
-    for distance in sorted(distances, reverse=True):
-        loss = by_distance[str(distance)]['border_loss']
-        if not loss['n'] or above(loss):
-            break
-        rim = distance
-    return rim
+def _advice_on_blame(
+    blame: Blame, swaps: Sequence[VariantInfo], cures: Sequence[VariantInfo], changes: Changes
+) -> Iterator[str]:
+    costs = f'padding costs {with_interval(blame.loss)} {blame.where}'
+    if cures:
+        change = changes[cures[0]][NEAR]
+        of = number(change['first_padding_loss']['mean'])
+        yield (
+            f'Padding is to blame: swap to {cures[0].name}, which wins back '
+            f'{number(change["cut"]["mean"])} of the {of} that padding costs there, without retraining.'
+        )
+    elif not swaps:
+        yield f'Padding is to blame: {costs}. No swap was tried.'
+    elif all(_surely_no_cure(changes[each][NEAR], blame) for each in swaps):
+        yield f'Do not swap: {costs}, but no swap wins that back without retraining.'
+    else:
+        yield (
+            f'Padding is to blame: {costs}. Whether a swap helps is undecided: more photos or minutes '
+            f'would tell.'
+        )
+
+
+def _cures(change: Mapping[str, Mapping[str, Estimate]], blame: Blame | None) -> bool:
+    """Whether a swap decidedly wins back enough near the border, and loses nothing elsewhere."""
+    gain = change[NEAR]['cut']
+    if not above(gain) or (gain['mean'] or 0) < _least_gain(blame):
+        return False
+    if (change[NEAR]['open']['mean'] or 0) < -MATTERS:
+        return False
+    drops = [each['cut'] for each in change.values()]
+    return not any(below(each) and (each['mean'] or 0) <= -MATTERS for each in drops)
+
+
+def _surely_no_cure(change: Mapping[str, Estimate], blame: Blame) -> bool:
+    lowers = below(change['open'], -MATTERS)
+    return lowers or below(change['cut'], max(_least_gain(blame), _NEGLIGIBLE))
+
+
+def _least_gain(blame: Blame | None) -> float:
+    return max(MATTERS, _LEAST_CURE * (blame.loss['mean'] or 0)) if blame else MATTERS
 
 
 def number(value: float | None) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.files import save_bytes
 
 PathLike = str | Path
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
@@ -66,11 +67,7 @@ def write_png(path: PathLike, pixels: np.ndarray) -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    encoded = cv2.imencode('.png', pixels)[1]
-    try:
-        Path(path).write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise UserError(f'cannot write {str(path)!r}: {error.strerror}') from error
+    save_bytes(Path(path), cv2.imencode('.png', pixels)[1].tobytes())
 
 
 def list_images(paths: Sequence[PathLike]) -> list[Path]:
@@ -91,3 +88,23 @@ def list_images(paths: Sequence[PathLike]) -> list[Path]:
             raise UserError(f'folder {str(path)!r} holds no image ({", ".join(IMAGE_SUFFIXES)})')
         files.extend(images)
     return files
+
+
+def check_pixels(name: str, pixels: np.ndarray, channels: tuple[int, ...]) -> None:
+    """Check an array that was given as an image.
+
+    Args:
+        name: The parameter's, for the message.
+        pixels: The array.
+        channels: Numbers of channels that are possible; 1 is an array of two dimensions.
+
+    Raises:
+        UserError: It is not uint8, is empty, or has another number of channels.
+    """
+    found = pixels.shape[2] if pixels.ndim == 3 else 1 if pixels.ndim == 2 else 0
+    if pixels.dtype != np.uint8 or found not in channels or not pixels.size:
+        wanted = ' or '.join(map(str, channels))
+        raise UserError(
+            f'`{name}` is an array of {pixels.dtype} and shape {pixels.shape}: give uint8 pixels of '
+            f'shape (height, width, {wanted}), with channels in the order blue, green, red'
+        )

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from mindpad_mm.border import BorderResult, percent, with_interval
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.files import save_bytes
 from mindpad_mm.core.tables import Table
 from mindpad_mm.report.render import write_html
 
@@ -49,10 +50,8 @@ def report_border(result: BorderResult) -> None:
     if folder is None:
         raise UserError('the result has no folder: save it first')
     figure = result.plot()
-    try:
-        figure.savefig(folder / 'border.png', dpi=_DOTS_PER_INCH, metadata={'Software': None})
-    except OSError as error:
-        raise UserError(f'cannot write {str(folder / "border.png")!r}: {error.strerror}') from error
+    picture = _png(figure)
+    save_bytes(folder / 'border.png', picture)
     tables = border_tables(result)
     info = result.info
     width, height = (round(inches * _DOTS_PER_INCH) for inches in figure.get_size_inches())
@@ -61,7 +60,7 @@ def report_border(result: BorderResult) -> None:
         'border.html',
         verdict=result.verdict,
         facts=result.facts(),
-        picture=_encoded(figure),
+        picture=base64.b64encode(picture).decode(),
         width=width,
         height=height,
         tables=tables,
@@ -84,7 +83,10 @@ def _notes(result: BorderResult) -> list[str]:
     for variant in result.info.variants:
         if variant.note:
             notes.setdefault(variant.note, []).append(variant.name)
-    return [f'{", ".join(names).capitalize()}: {note}.' for note, names in notes.items()]
+        if variant.left_alone:
+            left = f'layers left alone by the swap: {", ".join(variant.left_alone)}'
+            notes.setdefault(left, []).append(variant.name)
+    return [f'{", ".join(names)}: {note}.' for note, names in notes.items()]
 
 
 def _short_table(result: BorderResult) -> Table:
@@ -93,8 +95,9 @@ def _short_table(result: BorderResult) -> Table:
     for variant in result.info.variants:
         found = result.statistics[variant.name]['by_side']['all']['near']
         losses = [with_interval(found[key]) for key in ('open', 'border_loss', 'padding_loss')]
-        rows.append([variant.name, *losses, percent(found['lost_objects']['mean'])])
-    return Table(['', 'open', 'border loss', 'padding loss', 'lost'], rows)
+        lost = percent(found['lost_objects']['mean'])
+        rows.append([variant.name, *losses, lost, str(found['border_loss']['n'])])
+    return Table(['', 'open', 'border loss', 'padding loss', 'lost', 'n'], rows)
 
 
 def border_tables(result: BorderResult) -> list[Table]:
@@ -127,7 +130,7 @@ def border_tables(result: BorderResult) -> list[Table]:
             [side, f'{distance} px', *(_shown(found[key], key) for key, _ in MEASURES)]
             for side, by_distance in each['by_side'].items()
             for distance, found in by_distance.items()
-            if distance != 'near' and found['border_loss']['n']
+            if distance.isdigit() and found['border_loss']['n']
         ]
         rows += [
             [f'{size} objects', f'to {near} px', *(_shown(found[key], key) for key, _ in MEASURES)]
@@ -153,7 +156,7 @@ def _shown(estimate: Any, key: str) -> str:
 
 
 def _worst(result: BorderResult) -> list[dict[str, Any]]:
-    """The objects that lose most, in the windows *open* and *cut*, as PNG."""
+    """The objects that lose most, in the windows *open* and *cut*."""
     if not result.photos:
         return []
     info = result.info
@@ -210,7 +213,7 @@ def _what_was_run(result: BorderResult) -> dict[str, Any]:
     }
 
 
-def _encoded(figure: Figure) -> str:
+def _png(figure: Figure) -> bytes:
     picture = io.BytesIO()
-    figure.savefig(picture, dpi=_DOTS_PER_INCH)
-    return base64.b64encode(picture.getvalue()).decode()
+    figure.savefig(picture, format='png', dpi=_DOTS_PER_INCH, metadata={'Software': None})
+    return picture.getvalue()

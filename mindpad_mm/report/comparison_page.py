@@ -6,13 +6,12 @@ import base64
 import io
 import itertools
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.files import save_text
 from mindpad_mm.core.tables import Table
 from mindpad_mm.evaluation.comparison import Comparison, EntryResult
 from mindpad_mm.evaluation.metrics import LEAST_IMAGES, Metric
@@ -46,7 +45,7 @@ def report_comparison(comparison: Comparison) -> None:
     folder = comparison.folder
     tables = comparison_tables(comparison)
     note = NOTE.format(draws=comparison.draws, least=LEAST_IMAGES)
-    _write(folder / 'comparison.md', '\n'.join([*(t.markdown() for t in tables), f'{note}\n']))
+    save_text(folder / 'comparison.md', '\n'.join([*(t.markdown() for t in tables), f'{note}\n']))
     _write_page(comparison, tables, note)
     console = Console()
     if not console.is_terminal:
@@ -198,10 +197,3 @@ def _png(figure: Figure) -> str:
     FigureCanvasAgg(figure)
     figure.savefig(file, format='png', dpi=_DOTS_PER_INCH, metadata={'Software': None})
     return base64.b64encode(file.getvalue()).decode()
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise UserError(f'cannot write {str(path)!r}: {error.strerror}') from error

@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.files import save_json
+from mindpad_mm.core.files import save_bytes, save_json
 from mindpad_mm.core.images import PathLike
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.suite import Suite
@@ -50,12 +50,9 @@ def report_diagnosis(suite: Suite, out: PathLike) -> None:
     """
     out = Path(out)
     pictures = {key: draw_png(diagnosis) for key, diagnosis in suite.diagnoses.items()}
-    try:
-        save_json(out / 'diagnosis.json', suite.to_json())
-        for key, picture in pictures.items():
-            (out / f'{key}.png').write_bytes(picture)
-    except OSError as error:
-        raise UserError(f'cannot write to {str(out)!r}: {error.strerror}') from error
+    save_json(out / 'diagnosis.json', suite.to_json())
+    for key, picture in pictures.items():
+        save_bytes(out / f'{key}.png', picture)
     seconds = {key: f'{value:.1f} s' for key, value in suite.seconds.items()}
     info = {**suite.info, 'wall time': seconds}
     diagnoses = [*suite.diagnoses.values()]

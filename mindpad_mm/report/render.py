@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.files import save_text
 from mindpad_mm.core.images import PathLike
 
 
@@ -31,7 +31,4 @@ def write_html(path: PathLike, template: str, **context: Any) -> None:
         lstrip_blocks=True,
     )
     html = environment.get_template(template).render(context)
-    try:
-        Path(path).write_text(html, encoding='utf-8')
-    except OSError as error:
-        raise UserError(f'cannot write {str(path)!r}: {error.strerror}') from error
+    save_text(Path(path), html)

@@ -25,7 +25,7 @@ from mindpad_mm.core.detector import (
     weights_sha256,
 )
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike, list_images
+from mindpad_mm.core.images import PathLike, check_pixels, list_images
 from mindpad_mm.core.journal import check_fingerprint, discard, prepare_folder
 from mindpad_mm.core.objects import ScanObject, load_coco_objects
 from mindpad_mm.core.opened import Detector, OpenedDetector, device_of, opened
@@ -278,7 +278,7 @@ def _load_objects(
     objects = []
     for each in _listed(given):
         if isinstance(each, np.ndarray):
-            _check_pixels('object', each, channels=(1, 3, 4))
+            check_pixels('object', each, channels=(1, 3, 4))
             objects.append(ScanObject.from_pixels(each, 'array'))
         else:
             objects += [ScanObject.from_file(file) for file in list_images([each])]
@@ -297,7 +297,7 @@ def _load_scenes(
     backgrounds = []
     for each in scenes:
         if isinstance(each, np.ndarray):
-            _check_pixels('scene', each, channels=(3,))
+            check_pixels('scene', each, channels=(3,))
             backgrounds.append(Background(np.ascontiguousarray(each), 'array'))
         else:
             backgrounds += load_backgrounds([each], holes)
@@ -306,16 +306,6 @@ def _load_scenes(
 
 def _listed(given: Any) -> list[Any]:
     return [given] if isinstance(given, (str, Path, np.ndarray)) else list(given)
-
-
-def _check_pixels(name: str, pixels: np.ndarray, channels: tuple[int, ...]) -> None:
-    found = pixels.shape[2] if pixels.ndim == 3 else 1 if pixels.ndim == 2 else 0
-    if pixels.dtype != np.uint8 or found not in channels or not pixels.size:
-        wanted = ' or '.join(map(str, channels))
-        raise UserError(
-            f'`{name}` is an array of {pixels.dtype} and shape {pixels.shape}: give uint8 pixels of '
-            f'shape (height, width, {wanted}), with channels in the order blue, green, red'
-        )
 
 
 def _scene_periods(strides: Sequence[int], scenes: Sequence[Scene]) -> list[int]:

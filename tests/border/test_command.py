@@ -68,7 +68,7 @@ def alone(files, photos, tmp_path_factory):
 def test_the_verdict_comes_first_and_the_page_is_named_last(alone):
     out, printed = alone
     lines = [line for line in printed.splitlines() if line.strip() and 'INFO' not in line]
-    assert lines[0].startswith('Within 16 px of the border this detector loses')
+    assert lines[0].startswith('Within 16 px of the border this detector')
     assert lines[-1] == str(out / 'report.html')
     for name in ('as trained', 'reflect', 'input constant', 'other'):
         assert any(line.strip().startswith(name) for line in lines)
@@ -82,7 +82,7 @@ def test_json_has_every_variant_side_distance_and_measure(alone):
         statistics = content['statistics'][name]
         assert list(statistics['by_side']) == ['all', 'top', 'bottom', 'left', 'right']
         for by_distance in statistics['by_side'].values():
-            assert list(by_distance) == ['near', '0', '8']
+            assert list(by_distance) == ['near', 'beyond', '0', '8']
             for measures in by_distance.values():
                 assert {
                     'open',
@@ -95,7 +95,7 @@ def test_json_has_every_variant_side_distance_and_measure(alone):
                     set(each) == {'mean', 'interval', 'n', 'photos'} for each in measures.values()
                 )
         assert set(statistics['differences']) == (
-            set() if name == 'as trained' else {'near', '0', '8'}
+            set() if name == 'as trained' else {'near', 'beyond', '0', '8'}
         )
         assert set(statistics['fills']) == {'7'}
         assert statistics['placebo']['n'] > 0

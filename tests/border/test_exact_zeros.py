@@ -66,7 +66,7 @@ def test_zero_padding_of_the_input_is_a_fill_that_the_preprocessor_maps_to_zero(
     nn.init.kaiming_normal_(first.weight)
     detector = HeatDetector(nn.Sequential(first, nn.ReLU(), nn.Conv2d(4, 1, 1))).wrapped()
     photos = [noise_photo(300, 300)]
-    few = dict(OPTIONS, sides='left', distances=(0, 4), max_objects=2, placebo=False)
+    few = dict(OPTIONS, sides=('left', 'right'), distances=0, max_objects=4, placebo=False)
     filled = border_loss(detector, photos, fill=128, **few)
     assert np.abs(losses(filled, 'control', 'cut')).max() < NOTHING
     assert np.abs(losses(filled, 'open', 'control')).max() > 0.01
@@ -94,7 +94,7 @@ def scene_around(image, box):
 
 
 def measure(score, square, **options):
-    photos = [street(number) for number in range(6)]
+    photos = [street(number) for number in range(12)]
     return border_loss(
         SquareDetector(score).wrapped(), photos, object=square, window=(256, 256), zoom=1, minutes=0,
         max_objects=2, sizes=24, fill=0, draws=200, **options,

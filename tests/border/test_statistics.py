@@ -33,6 +33,17 @@ def test_the_interval_covers_the_truth_about_19_times_in_20():
     assert 0.89 <= covered / 300 <= 0.98
 
 
+@pytest.mark.parametrize('photos', [5, 8, 12])
+def test_few_photos_do_not_make_an_interval_too_narrow(photos):
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(400):
+        values = rng.normal(0.1, 0.2, photos)
+        low, high = PhotoBootstrap(np.arange(photos), 400, 0).estimate(values)['interval']
+        covered += low <= 0.1 <= high
+    assert 0.92 <= covered / 400 <= 0.99
+
+
 def test_probes_of_one_photo_count_as_one():
     """Copies of each probe make an interval no narrower."""
     rng = np.random.default_rng(0)

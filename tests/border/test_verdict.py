@@ -12,28 +12,35 @@ from mindpad_mm.border.windows import Probe
 
 DISTANCES = (0, 8, 16, 32)
 SETTINGS = dict(
-    near=16, sides=['left'], distances=list(DISTANCES), fill=['auto'], found_thr=0.3, draws=300, seed=0
+    near=16, sides=['left', 'right'], distances=list(DISTANCES), fill=['auto'], found_thr=0.3,
+    draws=300, seed=0,
 )  # fmt: skip
 PROBES = [
-    Probe(photo, photo, 'left', distance, (0, 64), (0, 0), None)
+    Probe(photo, photo, side, distance, (0, 64), (0, 0), None)
     for photo in range(20)
+    for side in ('left', 'right')
     for distance in DISTANCES
 ]
 
 
-def told(as_trained, *others, photos=20):
-    """The verdict on scores (open, cut, control) that are alike up to a little noise."""
+def told(as_trained, *others, photos=20, noise=0.02, change=None):
+    """The verdict on scores (open, cut, control) near the border that are alike up to a little noise.
+
+    Args:
+        change: Changes the array (variants, probes, (cut, open, control)) before it is judged.
+    """
     probes = [probe for probe in PROBES if probe.photo < photos]
     variants = [VariantInfo('as trained', 'as trained'), *(VariantInfo(n, k) for n, k, _ in others)]
     rng = np.random.default_rng(0)
-    noise = rng.normal(0, 0.02, (1, len(probes), 3))
     scores = []
     for open_, cut, control in (as_trained, *(each for _, _, each in others)):
         near = np.array([probe.distance <= 16 for probe in probes])
         row = np.tile([float(cut), open_, control], (len(probes), 1))
         row[~near] = open_
         scores.append(row)
-    values = np.array(scores) + noise
+    values = np.array(scores) + rng.normal(0, noise, (1, len(probes), 3))
+    if change is not None:
+        change(values, probes)
     views = ['cut', 'open', 'control']
     found = variant_statistics(
         [v.name for v in variants], views, values, probes, np.full(len(probes), 40.0), SETTINGS
@@ -43,12 +50,13 @@ def told(as_trained, *others, photos=20):
 
 def test_padding_to_blame_and_a_swap_that_cures():
     text = told(
-        (0.8, 0.3, 0.8), ('circular', 'swapped', (0.8, 0.8, 0.8)), ('reflect', 'swapped', (0.8, 0.6, 0.8))
+        (0.8, 0.2, 0.8), ('circular', 'swapped', (0.8, 0.8, 0.8)), ('reflect', 'swapped', (0.8, 0.5, 0.8))
     )  # fmt: skip
-    assert 'Within 16 px of the border this detector loses .50' in text
-    assert 'Padding is to blame: swap to circular, which wins back .50' in text
-    assert 'circular wins back .50' in text
-    assert 'reflect wins back .30' in text
+    assert 'Within 16 px of the border this detector loses .60' in text
+    assert 'and 100 % of its objects (0 % in the control)' in text
+    assert 'Padding is to blame: swap to circular, which wins back .60 of the .60' in text
+    assert 'circular gains .60' in text
+    assert 'reflect gains .30' in text
 
 
 def test_a_swap_that_lowers_all_scores_is_no_cure():
@@ -58,35 +66,95 @@ def test_a_swap_that_lowers_all_scores_is_no_cure():
     assert 'no swap wins that back without retraining' in text
 
 
+def test_a_swap_that_wins_back_next_to_nothing_is_no_cure():
+    text = told((0.8, 0.3, 0.8), ('replicate', 'swapped', (0.8, 0.33, 0.8)))
+    assert 'swap to replicate' not in text
+
+
+def test_a_swap_that_loses_elsewhere_is_no_cure():
+    def further_in(values, probes):
+        values[1, [probe.distance == 32 for probe in probes], 0] -= 0.3
+
+    text = told((0.8, 0.5, 0.8), ('reflect', 'swapped', (0.8, 0.7, 0.8)), change=further_in)
+    assert 'swap to reflect' not in text
+
+
+def test_a_swap_scored_in_few_photos_decides_nothing():
+    def few(values, probes):
+        values[1, [probe.photo >= 3 for probe in probes]] = np.nan
+
+    text = told((0.8, 0.3, 0.8), ('circular', 'swapped', (0.8, 0.8, 0.8)), change=few)
+    assert 'Whether a swap helps is undecided' in text
+
+
+def test_without_swaps_it_says_that_none_was_tried():
+    assert 'No swap was tried.' in told((0.8, 0.3, 0.8))
+
+
 def test_missing_context_is_no_reason_to_swap():
     text = told((0.8, 0.6, 0.6), ('reflect', 'swapped', (0.8, 0.5, 0.6)))
     assert 'Padding accounts for .00' in text
     assert 'missing context for .20' in text
     assert 'reflect costs .10' in text
     assert 'Do not swap: padding is not to blame.' in text
-    assert 'overlap by the size of an object plus 32 px' in text
+    # An object of the tile's neighbour is 32 px from the border of one of the two.
+    assert 'overlap by the size of an object plus 64 px: from 32 px on' in text
 
 
-def test_a_rival_or_a_checkpoint_is_advised_if_it_measured_better():
+def test_a_wide_interval_acquits_nobody():
+    def unsteady(values, probes):
+        rng = np.random.default_rng(1)
+        shift = rng.normal(0.02, 0.2, 20)
+        values[0, :, 2] += shift[[probe.photo for probe in probes]]
+
+    text = told((0.8, 0.7, 0.7), change=unsteady)
+    assert 'Whether padding is to blame is undecided' in text
+    assert 'not to blame' not in text
+
+
+def test_a_side_is_named_where_others_make_up_for_it():
+    def by_side(values, probes):
+        left = np.array([probe.side == 'left' for probe in probes])
+        values[0, left, 0] -= 0.2
+        values[0, ~left, 0] += 0.2
+
+    text = told((0.5, 0.5, 0.5), change=by_side)
+    assert 'shows no loss' in text
+    assert 'On the left, padding costs .20' in text
+    assert 'Padding is to blame' in text
+
+
+def test_the_rim_itself_is_named_where_it_is_narrower_than_near():
+    def rim(values, probes):
+        at = np.array([probe.distance == 0 for probe in probes])
+        values[0, at, 0] -= 0.2
+        values[0, ~at, 0] += 0.1
+
+    assert 'At 0 px, padding costs .19' in told((0.5, 0.5, 0.5), change=rim)
+
+
+def test_a_rival_and_a_checkpoint_are_told_with_what_they_change():
     text = told(
         (0.8, 0.6, 0.6),
         ('input reflect 32 px', 'input padded', (0.8, 0.7, 0.7)),
-        ('other', 'checkpoint', (0.8, 0.75, 0.7)),
+        ('other', 'checkpoint', (0.8, 0.55, 0.7)),
     )
-    assert 'With input reflect 32 px it finds .10 more' in text
-    assert 'The checkpoint other does better by .15' in text
+    assert 'With the input padded, near the border: input reflect 32 px gains .10' in text
+    assert 'Other checkpoints, near the border: other costs .05' in text
 
 
 def test_without_a_loss_there_is_nothing_to_do():
     text = told((0.8, 0.8, 0.8))
-    assert 'no loss is shown' in text
+    assert 'shows no loss' in text
+    assert 'There is nothing to do.' in text
     assert 'overlap' not in text
 
 
 def test_few_photos_decide_nothing():
     text = told((0.8, 0.3, 0.8), photos=3)
-    assert 'Only 3 photos' in text
+    assert '3 photos: too few' in text
     assert 'swap' not in text
+    assert '1 photo: too few' in told((0.8, 0.3, 0.8), photos=1)
 
 
 @pytest.mark.parametrize(
