@@ -182,8 +182,8 @@ def _advice_on_blame(
         change = changes[cures[0]][NEAR]
         of = number(change['first_padding_loss']['mean'])
         yield (
-            f'Padding is to blame: swap to {cures[0].name}, which wins back '
-            f'{number(change["cut"]["mean"])} of the {of} that padding costs there, without retraining.'
+            f'Padding is to blame: swap to {cures[0].name}, which gains {number(change["cut"]["mean"])} '
+            f'near the border without retraining (padding costs {of} there).'
         )
     elif not swaps:
         yield f'Padding is to blame: {costs}. No swap was tried.'
