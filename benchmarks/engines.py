@@ -87,7 +87,7 @@ class Race:
         self.label = family_label(family)
         if taught:
             teach_ssd(model, scene, self.pixels, self.label)
-        self.positions = scene_positions(scene.size, self.pixels.shape[:2], stride=1)
+        self.positions = scene_positions(scene.photo, self.pixels.shape[:2], stride=1)
         rng = np.random.default_rng(0)
         self._starts = rng.integers(0, len(self.positions) - _largest_chunk(engines), repeats + 1)
         self._detections: dict[str, list[tuple[np.ndarray, list[InstanceData]]]] = {}

@@ -29,12 +29,11 @@ SCAN = {
     'scan.flicker.mean': 'flicker, mean',
     'scan.grid_phase.share': 'grid phase, share',
 }
-BORDER = {
-    'scan.border_effect.top': 'top',
-    'scan.border_effect.bottom': 'bottom',
-    'scan.border_effect.left': 'left',
-    'scan.border_effect.right': 'right',
-    'scan.border_effect.corners': 'corners',
+_SIDES = ('top', 'bottom', 'left', 'right')
+EDGES = {f'scan.edge_drop.{side}': side for side in _SIDES}
+# What scans measured near the sides before edge drops; stored results may have it.
+BORDER_EFFECTS = {f'scan.border_effect.{place}': place for place in (*_SIDES, 'corners')}
+LAYERS = {
     'layers.border_bias': 'border-bias index',
     'layers.border_bias_photos': 'on photos',
     'layers.strided_filter_x': 'strided filters, x',
@@ -78,10 +77,13 @@ def traffic_lights_markdown(results: dict[str, Any]) -> str:
     """
     settings = results['settings']
     parts = [_summary(results)]
+    has_edges = any(set(EDGES) & set(summaries) for summaries in settings.values())
+    near_sides = (EDGES if has_edges else BORDER_EFFECTS) | LAYERS
+    what = 'Edge drop of' if has_edges else 'Border effect on'
     for title, columns in (
         ('AP on held-out photos and lights, mean ± sd over seeds', AP),
         ('Scan of held-out lights on held-out streets, mean ± sd over seeds', SCAN),
-        ('Border effect on the score by side; border bias and filters of the layers', BORDER),
+        (f'{what} the score by side; border bias and filters of the layers', near_sides),
     ):
         rows = [
             [name, str(summaries['seeds']), *(_cell(summaries.get(key)) for key in columns)]
@@ -91,7 +93,7 @@ def traffic_lights_markdown(results: dict[str, Any]) -> str:
     for title, columns in (
         ('AP, difference (paired by seed and image): 95 % intervals over seeds / over images', AP),
         ('Scan, difference (paired by seed): 95 % interval over seeds', SCAN),
-        ('Border and layers, difference (paired by seed): 95 % interval over seeds', BORDER),
+        ('Border and layers, difference (paired by seed): 95 % interval over seeds', near_sides),
     ):
         rows = [
             [name, *(_difference_cell(differences.get(key)) for key in columns)]

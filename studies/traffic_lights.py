@@ -25,8 +25,8 @@ DRAWS = 500
 # Names of the scan's overall statistics that the study uses.
 SCAN_STATISTICS = (
     'mean', 'blind_fraction', 'zero_fraction', 'worst_row.mean', 'worst_col.mean', 'flicker.max',
-    'flicker.mean', 'border_effect.top', 'border_effect.bottom', 'border_effect.left',
-    'border_effect.right', 'border_effect.corners', 'grid_phase.share', 'grid_phase.amplitude',
+    'flicker.mean', 'edge_drop.top', 'edge_drop.bottom', 'edge_drop.left', 'edge_drop.right',
+    'grid_phase.share', 'grid_phase.amplitude',
 )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mindpad_mm.core.images import write_png
-from mindpad_mm.scan.positions import axis_positions, common_grid
+from mindpad_mm.core.scenes import Part
+from mindpad_mm.scan.positions import common_grid, photo_grid
 from mindpad_mm.testing.scans import finished_scan
 
 
@@ -22,7 +23,7 @@ def scan(tmp_path):
     for k in range(2):
         write_png(tmp_path / f'scene_{k}.png', np.full((40, 60, 3), 90 + 60 * k, np.uint8))
         scene = {'source': f'<grey & {k}>', 'file': f'scene_{k}.png', 'height': 40, 'width': 60}
-        backgrounds.append(scene)
+        backgrounds.append({**scene, 'photo': [0, 0, 40, 60]})
     write_png(tmp_path / 'object_0_10.png', np.full((10, 6, 4), 255, np.uint8))
     ious = np.zeros_like(scores)
     y, x = np.meshgrid(rows, cols, indexing='ij')
@@ -38,7 +39,7 @@ def scan(tmp_path):
         checkpoint='b/weights.pth',
         label='traffic light',
         cfg_options={'model.test_cfg.score_thr': 0.001},
-        periods=[8],
+        periods=[[8, 8]],
         positions=896,
         positions_per_second=12.5,
         versions={'torch': '2.1'},
@@ -47,14 +48,18 @@ def scan(tmp_path):
 
 @pytest.fixture(scope='session')
 def make_scan(tmp_path_factory):
-    """A function that makes a scan of noise: 3 scenes, 2 objects and 2 sizes, one scene smaller.
+    """A function that makes a scan of noise: 3 scenes, 2 objects and 2 sizes.
+
+    One scene is smaller, and its photo has a padded frame: 4 px at the top, 6 at the left, 2 at the
+    bottom and right.
 
     The same ``inputs`` give the same scenes and objects, the same ``scores`` the same scores.
     """
 
     def make(name, scores=0, inputs=0, label='traffic light'):
         folder = tmp_path_factory.mktemp(name)
-        scenes, boxes, stride = [(48, 80), (48, 80), (40, 64)], [[(10, 6), (16, 10)]] * 2, 2
+        scenes, boxes, stride = [(48, 80), (48, 80), (46, 72)], [[(10, 6), (16, 10)]] * 2, 2
+        photos = [Part(0, 0, 48, 80), Part(0, 0, 48, 80), Part(4, 6, 40, 64)]
         rng = np.random.default_rng(inputs)
         backgrounds, objects = [], []
         for k, (height, width) in enumerate(scenes):
@@ -64,6 +69,7 @@ def make_scan(tmp_path_factory):
                 'file': f'scene_{k}.png',
                 'height': height,
                 'width': width,
+                'photo': list(photos[k]),
             }
             backgrounds.append(scene)
         for k, shapes in enumerate(boxes):
@@ -74,17 +80,16 @@ def make_scan(tmp_path_factory):
             objects.append(
                 {'source': f'object {k}', 'files': files, 'boxes': [list(s) for s in shapes]}
             )
-        rows, cols = common_grid(scenes, boxes[0], stride)
+        rows, cols = common_grid(photos, boxes[0], stride)
         rng = np.random.default_rng([1, scores])
         shape = (len(scenes), len(boxes), 2, len(rows), len(cols))
         values = rng.uniform(0, 1, (2, *shape)).astype(np.float32)
         flags = rng.uniform(0, 1, shape) < 0.05
         for index in np.ndindex(shape[:3]):
-            scene, box = scenes[index[0]], boxes[index[1]][index[2]]
-            fits = [len(axis_positions(a, b, stride)) for a, b in zip(scene, box)]
-            for outside in (np.s_[fits[0] :, :], np.s_[:, fits[1] :]):
-                values[(slice(None), *index, *outside)] = np.nan
-                flags[(*index, *outside)] = False
+            inside = photo_grid(photos[index[0]], boxes[index[1]][index[2]], stride)
+            outside = ~np.logical_and.outer(np.isin(rows, inside[0]), np.isin(cols, inside[1]))
+            values[(slice(None), *index)][:, outside] = np.nan
+            flags[index][outside] = False
         boxes = rng.uniform(-20, 90, (*shape, 4)).astype(np.float32)
         boxes[rng.uniform(0, 1, shape) < 0.1] = np.nan
         result = finished_scan(
@@ -96,7 +101,7 @@ def make_scan(tmp_path_factory):
             label=label,
             stride=stride,
             sizes=[10, 16],
-            periods=[8],
+            periods=[[8, 8]],
         )
         # Drawing the real one takes seconds, and heatmaps have tests of their own.
         write_png(folder / 'heatmap.png', np.zeros((200, 600, 3), np.uint8))

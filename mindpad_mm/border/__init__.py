@@ -3,9 +3,11 @@
 from mindpad_mm.border.result import BorderInfo, BorderResult
 from mindpad_mm.border.run import border_loss
 from mindpad_mm.border.settings import BorderSettings
+from mindpad_mm.border.statistics import SHARES
 from mindpad_mm.border.verdict import percent, with_interval
 
 __all__ = [
+    'SHARES',
     'BorderInfo',
     'BorderResult',
     'BorderSettings',

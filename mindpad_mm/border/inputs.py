@@ -14,7 +14,14 @@ from mindpad_mm.border.settings import AUTO, INPUT_PADDING
 from mindpad_mm.border.windows import Size
 from mindpad_mm.core.callable_detector import CallableDetector
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.scenes import Background, Scene, detect_images, make_scene
+from mindpad_mm.core.scenes import (
+    Background,
+    Scene,
+    black_and_white,
+    detect_images,
+    make_scene,
+    photo_part,
+)
 
 # The grey that MMDetection's own configs pad with.
 _GREY = 114
@@ -29,19 +36,7 @@ def _scene(model: nn.Module, pixels: np.ndarray) -> Scene:
 
 def _canvases(model: nn.Module, size: Size) -> tuple[np.ndarray, np.ndarray]:
     """(C, H, W) inputs that the test pipeline makes of a black and of a white image."""
-    black, white = (np.full((*size, 3), value, np.uint8) for value in (0, 255))
-    pipeline = _scene(model, black).pipeline
-    first, second = (
-        pipeline({'img': image, 'img_id': 0})['inputs'].numpy() for image in (black, white)
-    )
-    return first, second
-
-
-def _part(first: np.ndarray, second: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns of the input that depend on the photo."""
-    differing = (first != second).any(0)
-    rows, cols = (np.flatnonzero(differing.any(axis)).tolist() for axis in (1, 0))
-    return slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
+    return black_and_white(_scene(model, np.zeros((*size, 3), np.uint8)).pipeline, size)
 
 
 def window_size(model: nn.Module, photo: Size, wanted: Size | None = None) -> Size:
@@ -70,8 +65,7 @@ def window_size(model: nn.Module, photo: Size, wanted: Size | None = None) -> Si
 
 
 def _part_size(model: nn.Module, size: Size) -> Size:
-    rows, cols = _part(*_canvases(model, size))
-    return rows.stop - rows.start, cols.stop - cols.start
+    return photo_part(*_canvases(model, size)).lengths
 
 
 def fill_value(model: nn.Module, fill: str, window: Size) -> tuple[int, int, int]:
@@ -141,7 +135,7 @@ class WindowInputs:
             raise UserError(
                 '`input_padding`: the test pipeline gives no 8-bit input that could be padded'
             )
-        self._rows, self._cols = _part(first, second)
+        self._photo = photo_part(first, second)
         grown = (first.shape[0], first.shape[1] + 2 * width, first.shape[2] + 2 * width)
         bars = first[:, (first == second).all(0)]
         self._canvas = np.zeros(grown, np.uint8)
@@ -160,7 +154,7 @@ class WindowInputs:
         samples = [DetDataSample(metainfo=self._metainfo) for _ in windows]
         with torch.inference_mode():
             found = model.test_step({'inputs': inputs, 'data_samples': samples})
-        moved = [self._cols.start + self._width, self._rows.start + self._width] * 2
+        moved = [self._photo.left + self._width, self._photo.top + self._width] * 2
         detections = []
         for result in found:
             instances = result.pred_instances
@@ -180,6 +174,6 @@ class WindowInputs:
             mode = INPUT_PADDING[str(self._padding)]
             image = np.pad(window, (*widths, (0, 0)), mode=mode).transpose(2, 0, 1)  # type: ignore[call-overload]
         canvas = self._canvas.copy()
-        rows, cols = self._rows, self._cols
-        canvas[:, rows.start : rows.stop + 2 * n, cols.start : cols.stop + 2 * n] = image
+        (top, left), (height, width) = self._photo.starts, image.shape[1:]
+        canvas[:, top : top + height, left : left + width] = image
         return canvas

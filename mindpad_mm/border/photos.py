@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from rich.console import Console
 from rich.progress import track
@@ -19,7 +18,7 @@ from mindpad_mm.border.inputs import window_size
 from mindpad_mm.border.settings import AUTO, BorderSettings
 from mindpad_mm.border.windows import Size, needed_size
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike, check_pixels, list_images, read_image
+from mindpad_mm.core.images import PathLike, check_pixels, list_images, read_image, scaled
 
 Photos = PathLike | np.ndarray | Sequence[PathLike | np.ndarray]
 """Files, folders of files, or (H, W, 3) uint8 BGR arrays."""
@@ -55,11 +54,7 @@ class Photo:
     def pixels(self) -> np.ndarray:
         """(H, W, 3) uint8 BGR, scaled."""
         image = self.given if self.given is not None else read_image(self.source, what='photo')
-        if image.shape[:2] == self.size:
-            return image
-        smaller = self.size[0] < image.shape[0]
-        interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-        return cv2.resize(image, self.size[::-1], interpolation=interpolation)
+        return scaled(image, self.size)
 
     def sha256(self) -> str:
         """Digest of the photo's file, or of its pixels where it was given as an array."""
@@ -106,12 +101,12 @@ def load_photos(
         far = _far(settings, window)
         least = max(wanted / length for wanted, length in zip(needed_size(window, far), size))
         zoom = least if settings.zoom == AUTO else float(settings.zoom)
-        scaled = (round(size[0] * zoom), round(size[1] * zoom))
-        if any(length < wanted + far for length, wanted in zip(scaled, window)):
+        new_size = (round(size[0] * zoom), round(size[1] * zoom))
+        if any(length < wanted + far for length, wanted in zip(new_size, window)):
             refused.append((source, size, (window[0] + far, window[1] + far)))
             continue
         held = None if isinstance(sources[index], Path) else image
-        photos.append(Photo(source, Path(source).name, zoom, scaled, window, far, held))
+        photos.append(Photo(source, Path(source).name, zoom, new_size, window, far, held))
     if not photos:
         source, size, needed = refused[0]
         raise UserError(

@@ -14,16 +14,7 @@ from mindpad_mm.border.windows import Probe
 LEAST_PHOTOS = 5
 _CONFIDENCE = 0.95
 
-MEASURES = (
-    'open',
-    'cut',
-    'control',
-    'border_loss',
-    'context_loss',
-    'padding_loss',
-    'lost_objects',
-    'lost_in_control',
-)
+# Measures that are 0 or 1 for a single probe.
 SHARES = ('lost_objects', 'lost_in_control')
 # All distances of the verdict together, and all larger ones.
 NEAR, BEYOND = 'near', 'beyond'
@@ -44,7 +35,8 @@ def measures(scores: Mapping[str, np.ndarray], found_thr: float) -> dict[str, np
     """The measures of single probes.
 
     Args:
-        scores: By view (``'cut'``, ``'open'``, ``'control'``), arrays of one shape, in 0..1.
+        scores: By view (``'cut'``, ``'open'``, ``'control'``), arrays of one shape, in 0..1; NaN where
+            not scored, and so must every measure be.
         found_thr: Least score of a found object.
 
     Returns:
@@ -188,7 +180,7 @@ def variant_statistics(
         if first is None:
             first = values
         else:
-            changes = {key: values[key] - first[key] for key in MEASURES}
+            changes = {key: values[key] - first[key] for key in values}
             differences = {
                 key: {
                     **{m: bootstrap.estimate(change, where) for m, change in changes.items()},

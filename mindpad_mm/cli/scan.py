@@ -20,13 +20,19 @@ examples:
   # a drawn traffic light on a drawn street
   %(prog)s my_config.py my_checkpoint.pth
 
+  # a first map in a minute, of some of the photos in a folder
+  %(prog)s my_config.py my_checkpoint.pth --background photos/ --quick
+
+  # every position twice, with the border near and far: what the border costs, free of the scene
+  %(prog)s my_config.py my_checkpoint.pth --background photos/ --window
+
   # your own object on your own photos, two sizes, every second pixel
   %(prog)s my_config.py my_checkpoint.pth --background photos/ \\
       --object light.png --label "traffic light" --size 32 48 --stride 2 --out outputs/lights
 
-  # an annotated object, cut out of its photo and pasted into the inpainted photo
+  # two annotated cars, cut out of their photos and pasted into the inpainted photos
   %(prog)s my_config.py my_checkpoint.pth \\
-      --from-coco annotations/instances_val2017.json --ann-id 404330 --label "traffic light"
+      --from-coco annotations/instances_val2017.json --category car --max-objects 2
 
   # shared by four processes; same bytes as one process with OMP_NUM_THREADS=1
   torchrun --nproc_per_node 4 tools/blindspot_scan.py my_config.py my_checkpoint.pth \\
@@ -38,12 +44,16 @@ GROUPS = {
     'object and positions': (
         'from_coco',
         'ann_ids',
+        'category',
+        'max_objects',
         'photo_root',
         'sizes',
         'stride',
+        'quick',
         'space',
         'seed',
     ),
+    'with the border near and far': ('window', 'zoom', 'far'),
     'which detections count': ('label', 'iou_thr', 'clean_thr'),
     'engine and statistics': ('engine', 'batch_size', 'tolerance', 'periods'),
 }

@@ -61,6 +61,14 @@ def _upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
     return np.array(ImageOps.exif_transpose(image))
 
 
+def scaled(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A photo resized to (height, width): over areas if it shrinks, else linearly."""
+    if pixels.shape[:2] == size:
+        return pixels
+    interpolation = cv2.INTER_AREA if size[0] < pixels.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(pixels, size[::-1], interpolation=interpolation)
+
+
 def write_png(path: PathLike, pixels: np.ndarray) -> None:
     """Write uint8 pixels (grey, BGR or BGRA) as a PNG file.
 

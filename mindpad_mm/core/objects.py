@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +19,8 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike, read_image
 
 DRAWN_HEIGHT = 256
+# Smaller ones are blurred beyond recognition in most photos.
+_LEAST_SIDE = 16
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,17 @@ class ScanObject:
         pixels: (H, W, 4) uint8 BGRA. Alpha is straight, not premultiplied: 0 is transparent,
             255 opaque.
         source: Description of where the object comes from.
+        category: Name of its category, if an annotation says it.
+        photo_size: (height, width) of the photo that it was cut out of, pixels; None if it was not.
+        natural: (height, width) at which it is pasted at its natural size, pixels of the scene; None if
+            it has none.
     """
 
     pixels: np.ndarray
     source: str
+    category: str | None = None
+    photo_size: tuple[int, int] | None = None
+    natural: tuple[int, int] | None = None
 
     @classmethod
     def from_pixels(cls, pixels: np.ndarray, source: str) -> ScanObject:
@@ -69,14 +81,14 @@ class ScanObject:
         rng = np.random.default_rng([seed, 1])
         return cls.from_pixels(draw_light(DRAWN_HEIGHT, rng=rng), f'drawn traffic light {seed}')
 
-    def resized(self, size: int) -> np.ndarray:
+    def resized(self, size: int | None) -> np.ndarray:
         """Resize the object so that its longer side is ``size`` pixels.
 
         Shrinking averages over areas, enlarging interpolates linearly. Both work on premultiplied
         colours, so the colour of transparent pixels does not bleed into the edge.
 
         Args:
-            size: Length of the longer side in pixels, at least 1.
+            size: Length of the longer side in pixels, at least 1. None: its natural size.
 
         Returns:
             (h, w, 4) uint8 BGRA with straight alpha, ``max(h, w) == size``. It is not cropped
@@ -86,11 +98,16 @@ class ScanObject:
             UserError: No pixel is visible at this size.
         """
         height, width = self.pixels.shape[:2]
-        scale = size / max(height, width)
-        if scale == 1:
+        if size is None:
+            assert self.natural is not None, 'an object without a natural size needs a size'
+            new_height, new_width = self.natural
+        else:
+            scale = size / max(height, width)
+            new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+        if (new_height, new_width) == (height, width):
             return self.pixels
-        new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        smaller = new_height * new_width < height * width
+        interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         premultiplied = self.pixels.astype(np.float32)
         premultiplied[..., :3] *= premultiplied[..., 3:] / 255
         resized = cv2.resize(premultiplied, (new_width, new_height), interpolation=interpolation)
@@ -99,8 +116,9 @@ class ScanObject:
         resized[..., :3] *= np.where(alpha < 0.5, 0, 255 / np.maximum(alpha, 0.5))
         pixels = np.clip(np.rint(resized), 0, 255).astype(np.uint8)
         if not pixels[..., 3].any():
+            longer = max(new_height, new_width)
             raise UserError(
-                f'`sizes`: object {self.source!r} is invisible at size {size}; use a larger size'
+                f'`sizes`: object {self.source!r} is invisible at size {longer}; use a larger size'
             )
         return pixels
 
@@ -132,6 +150,61 @@ def load_coco_objects(
         photo = photo.resolve()
         holes[photo] = holes[photo] | mask if photo in holes else mask
     return objects, holes
+
+
+def whole_annotations(ann_file: PathLike, category: str, most: int, seed: int = 0) -> list[int]:
+    """Ids of annotations of a category that can be cut out as whole objects.
+
+    Photos take turns; the order of photos, and of the objects of each, is random. Crowds, objects
+    without a mask, those that touch the edge of their photo (which may cut them off), those with a side
+    below 16 pixels and those longer than half the photo's shorter side are left out.
+
+    Args:
+        ann_file: COCO instances JSON file.
+        category: Name of the category.
+        most: Most ids to return, at least 1.
+        seed: Seed of the order. Default: 0.
+
+    Raises:
+        UserError: The file cannot be read, or has no such category or no such object.
+    """
+    coco = read_coco(Path(ann_file))
+    numbers = {each['name']: key for key, each in coco.cats.items()}
+    if category not in numbers:
+        close = difflib.get_close_matches(category, numbers, n=1)
+        some = ', '.join(sorted(numbers)[:8]) + (', ...' if len(numbers) > 8 else '')
+        hint = f'did you mean {close[0]!r}?' if close else f'it has {some}'
+        raise UserError(f'`category`: {str(ann_file)!r} has no category {category!r}; {hint}')
+    turns = []
+    for image in coco.getImgIds():
+        known = coco.imgToAnns[image]
+        mine = [
+            annotation['id']
+            for annotation in known
+            if annotation.get('category_id') == numbers[category]
+            and _is_whole(annotation, coco.imgs[image])
+        ]
+        rng = np.random.default_rng([seed, 2, image])
+        turns += [
+            (turn, rng.random(), mine[index])
+            for turn, index in enumerate(rng.permutation(len(mine)))
+        ]
+    if not turns:
+        raise UserError(
+            f'`category`: {str(ann_file)!r} has no {category!r} that is whole, of at least '
+            f'{_LEAST_SIDE} px and at most half the photo: choose annotations with `ann_ids`'
+        )
+    return [number for _, _, number in sorted(turns)[:most]]
+
+
+def _is_whole(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> bool:
+    """Whether an annotated object is complete, and of a size that can be scanned."""
+    if annotation.get('iscrowd', 0) or not annotation.get('segmentation'):
+        return False
+    x, y, width, height = annotation['bbox']
+    apart = min(x, y, image['width'] - x - width, image['height'] - y - height)
+    half = min(image['width'], image['height']) / 2
+    return apart >= 1 and min(width, height) >= _LEAST_SIDE and max(width, height) <= half
 
 
 def _cut_out(
@@ -169,4 +242,7 @@ def _cut_out(
     if not mask.any():
         raise UserError(f'{source} has an empty mask: choose another')
     alpha = mask[..., None].astype(np.uint8) * 255
-    return ScanObject.from_pixels(np.concatenate([pixels, alpha], -1), source), photo, mask
+    cutout = ScanObject.from_pixels(np.concatenate([pixels, alpha], -1), source)
+    category = coco.cats.get(annotation.get('category_id'), {}).get('name')
+    size = mask.shape[0], mask.shape[1]
+    return dataclasses.replace(cutout, category=category, photo_size=size), photo, mask

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -97,6 +97,25 @@ def paste(scene: np.ndarray, pixels: np.ndarray, row: int, col: int) -> np.ndarr
     return pasted
 
 
+class Part(NamedTuple):
+    """A rectangle of a scene, pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def starts(self) -> tuple[int, int]:
+        """(top, left)."""
+        return self.top, self.left
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
+
 @dataclass(frozen=True)
 class Scene:
     """Pixels to paste objects into, and how pasted images become the detector's input.
@@ -113,6 +132,8 @@ class Scene:
         metainfo: Space ``input`` only: the pipeline's metainfo for the scene as an input image.
             Original and input shape are those of the scene, and the scale factor is 1.
         scale: Pixels of the network's input per pixel of the scene, (vertical, horizontal).
+        photo: The part of the scene that the photo fills. The rest is what the test pipeline pads.
+            Default: the whole scene.
     """
 
     pixels: np.ndarray
@@ -121,6 +142,11 @@ class Scene:
     pipeline: Compose = field(repr=False, compare=False)
     metainfo: dict[str, Any] = field(repr=False, compare=False)
     scale: tuple[float, float] = (1.0, 1.0)
+    photo: Part = None  # type: ignore[assignment]  # filled in below
+
+    def __post_init__(self) -> None:
+        if self.photo is None:
+            object.__setattr__(self, 'photo', Part(0, 0, *self.size))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -168,8 +194,10 @@ def make_scene(background: Background, config: Config, space: str = 'input') -> 
             'a scan needs a pipeline that makes one'
         )
     inputs = data['inputs'].permute(1, 2, 0).contiguous().numpy()
+    size = background.pixels.shape[0], background.pixels.shape[1]
+    photo = photo_part(*black_and_white(pipeline, size))
     if space == 'image':
-        scale = tuple(a / b for a, b in zip(inputs.shape, background.pixels.shape[:2]))
+        scale = (photo.height / size[0], photo.width / size[1])
         return Scene(background.pixels, background.source, space, pipeline, {}, scale)
     if inputs.dtype != np.uint8 or inputs.shape[2] != 3:
         raise UserError(
@@ -182,7 +210,41 @@ def make_scene(background: Background, config: Config, space: str = 'input') -> 
             f'the test pipeline changes its own output when that passes through it again, so '
             f'MMDetection alone could not reproduce a pasted scene: {advice}'
         )
-    return Scene(inputs, background.source, space, pipeline, again['data_samples'].metainfo)
+    metainfo = again['data_samples'].metainfo
+    return Scene(inputs, background.source, space, pipeline, metainfo, photo=photo)
+
+
+def black_and_white(pipeline: Compose, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The network's inputs (C, H, W) that a test pipeline makes of a black and of a white photo.
+
+    Args:
+        pipeline: As in :attr:`Scene.pipeline`.
+        size: (height, width) of the photos, pixels.
+    """
+    black, white = (
+        pipeline({'img': np.full((*size, 3), value, np.uint8), 'img_id': 0})['inputs'].numpy()
+        for value in (0, 255)
+    )
+    return black, white
+
+
+def photo_part(black: np.ndarray, white: np.ndarray) -> Part:
+    """The part of the network's input that depends on the photo.
+
+    Args:
+        black, white: What :func:`black_and_white` gives.
+
+    Raises:
+        UserError: No part depends on it.
+    """
+    differing = (black != white).any(0)
+    rows, cols = (np.flatnonzero(differing.any(axis)).tolist() for axis in (1, 0))
+    if not rows:
+        raise UserError(
+            'the test pipeline makes the same input of a black and of a white photo, so the photo '
+            'cannot be told from what is padded around it'
+        )
+    return Part(rows[0], cols[0], rows[-1] + 1 - rows[0], cols[-1] + 1 - cols[0])
 
 
 def _array_pipeline(config: Config) -> Compose:

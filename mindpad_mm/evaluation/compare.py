@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from mindpad_mm.evaluation.metrics import (
 )
 from mindpad_mm.evaluation.recalibrate import recalibrated_checkpoint, training_digest
 from mindpad_mm.evaluation.settings import CompareSettings
-from mindpad_mm.scan import ScanResult, blindspot_scan, over_backgrounds
+from mindpad_mm.scan import ScanResult, blindspot_scan, is_unit, over_backgrounds
 
 
 @dataclass(frozen=True)
@@ -275,21 +275,25 @@ def _entry_results(
                 runs=[one.result() for one in group],
                 metrics=metrics,
                 differences=differences,
-                scan_metrics=_scan_metrics(group_scan_metric, group),
-                scan_differences=(
-                    _scan_metrics(scan_metric_difference, group, reference) if index else {}
-                ),
+                scan_metrics={
+                    name: group_scan_metric(runs, is_unit(name))
+                    for name, (runs,) in _scan_values(group).items()
+                },
+                scan_differences={
+                    name: scan_metric_difference(ours, theirs)
+                    for name, (ours, theirs) in _scan_values(group, reference).items()
+                    if index
+                },
             )
         )
     return results
 
 
-def _scan_metrics(
-    make: Callable[..., Metric], *groups: Sequence[_MeasuredRun]
-) -> dict[str, Metric]:
+def _scan_values(*groups: Sequence[_MeasuredRun]) -> dict[str, list[list[list[float]]]]:
+    """By name of the scan's statistic: for each group and run, the values on each background."""
     values = [[one.scan_by_background() for one in group] for group in groups]
     names = [name for name in values[0][0] if all(name in run for g in values for run in g)]
-    return {name: make(*[[run[name] for run in group] for group in values]) for name in names}
+    return {name: [[run[name] for run in group] for group in values] for name in names}
 
 
 def _jsonable(value: Any) -> Any:

@@ -122,6 +122,8 @@ class TestSetSummary:
         images: Number of images.
         objects: Number of objects of these classes without crowds.
         objects_by_region: The same for each region, see :mod:`mindpad_mm.evaluation.regions`.
+        sizes_by_region: Their median size, the square root of the box's area in pixels; None without
+            objects. Regions are not matched by size.
     """
 
     __test__ = False  # for pytest
@@ -131,6 +133,7 @@ class TestSetSummary:
     images: int
     objects: int
     objects_by_region: dict[str, int]
+    sizes_by_region: dict[str, float | None]
 
     def to_json(self) -> dict[str, Any]:
         """The attributes as JSON types."""

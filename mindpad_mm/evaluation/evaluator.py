@@ -76,6 +76,7 @@ class Evaluator:
             images=len(self.gt.imgs),
             objects=len(self.gt.getAnnIds(catIds=self.cat_ids, iscrowd=False)),
             objects_by_region=self._count_by_region()[0],
+            sizes_by_region=self._sizes_by_region(),
         )
 
     def names_with_interval(self) -> set[str]:
@@ -133,3 +134,15 @@ class Evaluator:
                 objects[name] = int((regions == index).sum())
                 images[name] = len(np.unique(image_ids[regions == index]))
         return objects, images
+
+    def _sizes_by_region(self) -> dict[str, float | None]:
+        """By region, the median size of the objects without crowds, pixels."""
+        anns = self.gt.loadAnns(self.gt.getAnnIds(catIds=self.cat_ids, iscrowd=False))
+        sizes = np.sqrt([ann['bbox'][2] * ann['bbox'][3] for ann in anns])
+        medians: dict[str, float | None] = {}
+        for partition in self.partitions:
+            regions = assign_regions(self.gt, anns, partition)
+            for index, name in enumerate(partition.names):
+                inside = sizes[regions == index]
+                medians[name] = round(float(np.median(inside)), 2) if inside.size else None
+        return medians

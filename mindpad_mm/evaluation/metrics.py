@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mindpad_mm.core.intervals import t_interval
+from mindpad_mm.core.intervals import unit_interval
+from mindpad_mm.scan import difference_interval
 
 LEAST_IMAGES = 10
 """Minimum number of images with objects in a region for intervals of its metrics. With fewer images,
@@ -100,17 +101,20 @@ def metric_difference(
     return Metric(_rounded(our_mean - their_mean), None, interval)
 
 
-def group_scan_metric(runs: Sequence[Sequence[float]]) -> Metric:
-    """A scan statistic of a group, with Student's t interval over backgrounds.
+def group_scan_metric(runs: Sequence[Sequence[float]], unit: bool) -> Metric:
+    """A scan statistic of a group, with an interval over backgrounds.
 
     Args:
         runs: For each run, the value on each background; NaN if undefined.
+        unit: Whether the statistic, and so its interval, is in 0..1.
     """
     values = np.array(runs, float)
     if np.isnan(values).any():
         return Metric(None)
     mean, sd = _mean_sd(values.mean(axis=1).tolist())
-    return Metric(mean, sd, _t_interval(values.mean(axis=0)))
+    by_background = values.mean(axis=0)
+    interval = unit_interval(by_background) if unit else difference_interval(by_background)
+    return Metric(mean, sd, _pair(interval))
 
 
 def scan_metric_difference(
@@ -125,7 +129,7 @@ def scan_metric_difference(
     change = np.mean(ours, axis=0) - np.mean(theirs, axis=0)
     if np.isnan(change).any():
         return Metric(None)
-    return Metric(_rounded(change.mean()), None, _t_interval(change))
+    return Metric(_rounded(change.mean()), None, _pair(difference_interval(change)))
 
 
 def _mean_sd(values: Sequence[float | None]) -> tuple[float | None, float | None]:
@@ -144,8 +148,7 @@ def _percentiles(draws: np.ndarray) -> tuple[float, float] | None:
     return _rounded(low), _rounded(high)
 
 
-def _t_interval(values: np.ndarray) -> tuple[float, float] | None:
-    interval = t_interval(values)
+def _pair(interval: list[float] | None) -> tuple[float, float] | None:
     return None if interval is None else (interval[0], interval[1])
 
 

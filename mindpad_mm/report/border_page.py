@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from mindpad_mm.border import BorderResult, percent, with_interval
+from mindpad_mm.border import SHARES, BorderResult, percent, with_interval
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.files import save_bytes
 from mindpad_mm.core.tables import Table
@@ -19,7 +19,7 @@ from mindpad_mm.report.render import write_html
 
 _DOTS_PER_INCH = 110
 # The statistics of the tables: key, heading.
-MEASURES = (
+COLUMNS = (
     ('open', 'open'),
     ('border_loss', 'border loss'),
     ('context_loss', 'context loss'),
@@ -27,7 +27,6 @@ MEASURES = (
     ('lost_objects', 'objects lost'),
     ('lost_in_control', 'lost in control'),
 )
-_SHARES = ('lost_objects', 'lost_in_control')
 NOTE = (
     'Open: mean score with the border far away. Border loss = open - cut: what a near border costs. '
     'Context loss = open - control: what losing the scene beyond it costs. Padding loss = control - cut: '
@@ -104,7 +103,7 @@ def border_tables(result: BorderResult) -> list[Table]:
     """Near the border by variant; then of each variant by distance and by side, and by size."""
     info, statistics = result.info, result.statistics
     near = info.settings['near']
-    headings = [heading for _, heading in MEASURES]
+    headings = [heading for _, heading in COLUMNS]
     rows = []
     for variant in info.variants:
         found = statistics[variant.name]['by_side']['all']['near']
@@ -112,7 +111,7 @@ def border_tables(result: BorderResult) -> list[Table]:
         rows.append(
             [
                 variant.name,
-                *(_shown(found[key], key) for key, _ in MEASURES),
+                *(_shown(found[key], key) for key, _ in COLUMNS),
                 _shown(change['cut'], 'cut') if change else '',
                 str(found['border_loss']['n']),
             ]
@@ -127,13 +126,13 @@ def border_tables(result: BorderResult) -> list[Table]:
     for variant in info.variants:
         each = statistics[variant.name]
         rows = [
-            [side, f'{distance} px', *(_shown(found[key], key) for key, _ in MEASURES)]
+            [side, f'{distance} px', *(_shown(found[key], key) for key, _ in COLUMNS)]
             for side, by_distance in each['by_side'].items()
             for distance, found in by_distance.items()
             if distance.isdigit() and found['border_loss']['n']
         ]
         rows += [
-            [f'{size} objects', f'to {near} px', *(_shown(found[key], key) for key, _ in MEASURES)]
+            [f'{size} objects', f'to {near} px', *(_shown(found[key], key) for key, _ in COLUMNS)]
             for size, found in each['by_size'].items()
             if found['border_loss']['n']
         ]
@@ -144,7 +143,7 @@ def border_tables(result: BorderResult) -> list[Table]:
 def _shown(estimate: Any, key: str) -> str:
     if estimate['mean'] is None:
         return '-'
-    if key in _SHARES:
+    if key in SHARES:
         interval = estimate['interval']
         between = f' [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]' if interval else ''
         return f'{100 * estimate["mean"]:.0f} %{between}'

@@ -24,6 +24,7 @@ def charts() -> dict[str, dict]:
     - ``score``: map of scores with colours from 0 to 1, and a layer for flagged positions. Its
       shapes are the weakest row, the weakest column and the ring at the current position.
     - ``change``: map of differences with colours from -1 to 1.
+    - ``loss``: map of losses, red where the border costs score; the page's script sets the limits.
     - ``profile``: line plot, one line per scan.
     - ``phase``: pattern of the grid with colours from -0.5 to 0.5.
     """
@@ -49,11 +50,18 @@ def charts() -> dict[str, dict]:
         hoverongaps=False,
         hovertemplate='change %{z:+.4f}<br>' + _WHERE,
     )
+    loss = go.Heatmap(
+        colorscale=CHANGE_COLOURS[::-1],
+        colorbar=_COLOUR_BAR,
+        hoverongaps=False,
+        hovertemplate='loss %{z:+.4f}<br>' + _WHERE,
+    )
     strip = dict(type='line', line=dict(color=MARK, width=2, dash='dot'), visible=False)
     strips = [dict(strip, xref='paper', x0=0, x1=1), dict(strip, yref='paper', y0=0, y1=1)]
     return {
         'score': _map([score, flagged], [*strips, *_ring()]),
         'change': _map([change], _ring()),
+        'loss': _map([loss], _ring()),
         'profile': _profile(),
         'phase': _phase(),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import re
 from collections.abc import Callable, Iterator
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,7 +29,9 @@ NOTE = (
     'Brackets: 95 % confidence intervals; * excludes 0. Test set: percentiles of {draws} bootstrap '
     'draws of the images, the same draws for all runs; in groups the runs are resampled as well; '
     'no interval for regions with objects in fewer than {least} images. '
-    'Scan: Student\'s t over backgrounds, paired by background. '
+    'Scan: over backgrounds; differences: Student\'s t, paired by background. '
+    'Zones and border distances are not matched by object size: objects near a border may be larger '
+    'or smaller than others, so compare runs within a region, not regions of a run. '
     'About one in twenty intervals excludes 0 by chance.'
 )  # fmt: skip
 _MOST_SCANS = 6  # on one page, which contains all their maps
@@ -67,13 +70,31 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     if several:
         title = f'Difference to {reference}, test set: {size}'
         tables.append(_table(comparison, title, names, lambda e: e.differences, _change))
+    tables.append(_region_table(comparison))
     if comparison.reference.scan_metrics:
-        names = {key: name for key, name, _ in SCAN_METRICS}
+        # With several sizes, names of statistics end with the size.
+        ends = [re.search(r'( at \d+ px)?$', key) for key in comparison.reference.scan_metrics]
+        sizes = dict.fromkeys(end.group() for end in ends if end)
+        names = {key + size: name + size for size in sizes for key, name, _ in SCAN_METRICS}
         tables.append(_table(comparison, 'Scan', names, lambda e: e.scan_metrics, _value))
         if several:
             title = f'Difference to {reference}, scan'
             tables.append(_table(comparison, title, names, lambda e: e.scan_differences, _change))
     return tables
+
+
+def _region_table(comparison: Comparison) -> Table:
+    """Number and median size of the objects of every region."""
+    test_set = comparison.test_set
+    keys = {key: name for key, name in metric_names(comparison) if key.endswith('_mAP')}
+    rows = []
+    for key, name in keys.items():
+        region = key.removesuffix('_mAP')
+        size = test_set.sizes_by_region[region]
+        shown = '-' if size is None else f'{size:.0f} px'
+        rows.append([name.removeprefix('mAP '), str(test_set.objects_by_region[region]), shown])
+    title = 'Objects by region, not matched by size'
+    return Table(['', 'objects', 'median size'], rows, title)
 
 
 def metric_names(comparison: Comparison) -> Iterator[tuple[str, str]]:

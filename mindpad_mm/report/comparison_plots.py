@@ -35,8 +35,13 @@ def draw_regions(comparison: Comparison, names: Mapping[str, str]) -> Figure:
     zones, borders = figure.subplots(1, 2, sharey=True)
     _draw_lines(zones, comparison, [key for key in names if re.match(r'zone\d', key)])
     _draw_lines(borders, comparison, [key for key in names if key.startswith('border')])
-    zones.set(xlabel='zone, outermost first (number of objects)', ylabel='mAP')
-    borders.set_xlabel('distance to the nearest border in pixels (number of objects)')
+    inside = '\n(number of objects; their median size)'
+    zones.set(xlabel=f'zone, outermost first{inside}', ylabel='mAP')
+    borders.set_xlabel(f'distance to the nearest border in pixels{inside}')
+    figure.suptitle(
+        'Regions are not matched by object size: compare runs within a region, not regions.',
+        fontsize=10,
+    )
     zones.set_ylim(bottom=0)
     handles, labels = zones.get_legend_handles_labels()
     figure.legend(
@@ -95,8 +100,13 @@ def _draw_lines(axes: Axes, comparison: Comparison, keys: list[str]) -> None:
         style = {**_style(index), 'markersize': 5, 'linewidth': 1.4, 'elinewidth': 0.9}
         axes.errorbar(at, values, np.transpose(errors), label=_plain(entry.name), **style)
     regions = [key[: -len('_mAP')] for key in keys]
-    objects = comparison.test_set.objects_by_region
-    axes.set_xticks(range(len(keys)), [f'{_region_label(r)}\n({objects[r]})' for r in regions])
+    objects, sizes = comparison.test_set.objects_by_region, comparison.test_set.sizes_by_region
+    labels = [
+        f'{_region_label(region)}\n({objects[region]}; '
+        + ('-)' if sizes[region] is None else f'{sizes[region]:.0f} px)')
+        for region in regions
+    ]
+    axes.set_xticks(range(len(keys)), labels, fontsize=8)
     axes.grid(axis='y', color='#8883')
     axes.spines[['top', 'right']].set_visible(False)
 

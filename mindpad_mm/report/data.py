@@ -14,10 +14,13 @@ import numpy as np
 from mindpad_mm.core.images import read_image
 from mindpad_mm.report.charts import LINE_COLOURS, MARK, charts
 from mindpad_mm.scan import (
+    SIDES,
     GridPhase,
+    LossStatistics,
     ScanMapStatistics,
     ScanResult,
-    interior_phase,
+    Strip,
+    map_phase,
     paired_difference,
     position_boxes,
 )
@@ -27,7 +30,7 @@ _STEPS = 10_000
 _OUTSIDE = 65_535
 # Detected boxes are stored as offsets from the pasted box in tenths of pixels.
 _NO_BOX = -(2**31)
-_DRAWN = ('worst', 'worst_row', 'worst_col', 'border_effect', 'border_profiles')
+_DRAWN = ('worst', 'worst_row', 'worst_col', 'edge_drop', 'border_profiles')
 
 
 def page_data(results: Sequence[ScanResult], names: Sequence[str]) -> dict[str, Any]:
@@ -42,7 +45,6 @@ def page_data(results: Sequence[ScanResult], names: Sequence[str]) -> dict[str, 
         'shape': first.scores.shape,
         'rows': first.rows.tolist(),
         'cols': first.cols.tolist(),
-        'sizes': first.info.sizes,
         'stride': first.info.stride,
         'scenes': [
             {
@@ -50,6 +52,7 @@ def page_data(results: Sequence[ScanResult], names: Sequence[str]) -> dict[str, 
                 'picture': _jpeg(first, scene.file),
                 'height': scene.height,
                 'width': scene.width,
+                'photo': scene.photo,
                 'file': scene.file,
             }
             for k, scene in enumerate(first.info.backgrounds)
@@ -78,6 +81,7 @@ def _scan(result: ScanResult, name: str) -> dict[str, Any]:
         'ious': _packed(_fixed_point(result.ious)),
         'boxes': _packed(_offsets(result)),
         'flags': _packed(result.flags.astype(np.uint8)),
+        'losses': _packed(result.losses().astype(np.float32)) if result.info.windows else None,
         'maps': [_map(result, index) for index in result.indices()],
     }
 
@@ -85,19 +89,37 @@ def _scan(result: ScanResult, name: str) -> dict[str, Any]:
 def _map(result: ScanResult, index: tuple[int, int, int]) -> dict[str, Any]:
     """The statistics of one map that the page draws; only text if every position is flagged."""
     known = result.statistics(*index)
+    padding = _padding_words(result, index[0])
     if 'mean' not in known:
-        return {'words': ['Every position is flagged: the clean scene has a detection there.']}
-    phase = interior_phase(result.score_map(*index), result.info.periods)
+        flagged = 'Every position is flagged: the clean scene has a detection there.'
+        return {'words': [flagged, *padding]}
+    phase = map_phase(result.even_map(*index), result.info.periods)
     return {
         **{name: known[name] for name in _DRAWN},
-        'words': _words(known),
+        'words': _words(known) + padding,
         'phase': None if phase is None else _pattern(phase),
     }
 
 
+def strip_place(strip: Strip) -> str:
+    """Where a row or column lies, and how many others score the same."""
+    others = f' (and {strip["equal"] - 1} others)' if strip['equal'] > 1 else ''
+    return f'{strip["distance"]} px from the {strip["side"]}{others}'
+
+
+def period_text(period: Sequence[float]) -> str:
+    """A (vertical, horizontal) period with its unit, e.g. ``'15.8 px'`` or ``'30 x 32 px'``."""
+    return ' x '.join(f'{each:.4g}' for each in dict.fromkeys(period)) + ' px'
+
+
 def _pattern(phase: GridPhase) -> dict[str, Any]:
     values = np.where(np.isnan(phase.pattern), None, phase.pattern.round(4))
-    return {**phase.summary(), 'step': phase.step, 'values': values.tolist()}
+    return {
+        **phase.summary(),
+        'name': period_text(phase.period),
+        'step': phase.step,
+        'values': values.tolist(),
+    }
 
 
 def _words(known: ScanMapStatistics) -> list[str]:
@@ -106,22 +128,51 @@ def _words(known: ScanMapStatistics) -> list[str]:
     words = [
         f'Mean score {known["mean"]:.3f}, lowest score {known["min"]:.3f} '
         f'(row {known["worst"]["row"]}, column {known["worst"]["col"]}).',
-        'The object is missed at most positions.'
-        if blind is None
-        else f'Blind at {100 * blind:.1f} % of the positions: score below half the median.',
-        f'Weakest column: mean {col["mean"]:.3f}, {col["distance"]} px from the '
-        f'{col["side"]}. Weakest row: mean {row["mean"]:.3f}, {row["distance"]} px from the '
-        f'{row["side"]}.',
+        f'Blind at {100 * blind:.1f} % of the positions: score below {known["blind_below"]:.3f}, half '
+        'the mean of the best tenth.'
+        if known['blind_below']
+        else 'The object is found nowhere.',
+        f'Weakest column: mean {col["mean"]:.3f}, {strip_place(col)}. '
+        f'Weakest row: mean {row["mean"]:.3f}, {strip_place(row)}.',
     ]
+    if 'loss' in known:
+        words.append(_loss_words(known['loss']))
     grid = known['grid_phase']
     if grid:
         words.append(
-            f'The {grid["period"]} px grid of the detector explains {100 * grid["share"]:.1f} % of the '
-            f'variance in the interior; best minus worst phase {grid["amplitude"]:.3f}.'
+            f'The {period_text(grid["period"])} grid of the detector explains '
+            f'{100 * grid["share"]:.1f} % of the variance around the local mean where the object is '
+            f'found ({grid["positions"]} positions); best minus worst phase {grid["amplitude"]:.3f}.'
         )
     if known['flagged_fraction']:
         words.append(f'{100 * known["flagged_fraction"]:.1f} % of the positions are flagged.')
     return words
+
+
+def _loss_words(loss: LossStatistics) -> str:
+    """What the border costs, in a sentence."""
+    if loss['border'] is None:
+        return f'No position within {loss["near_px"]} px of a side has an open score.'
+    sides = [f'{side} {loss[side]:+.3f}' for side in SIDES if loss[side] is not None]
+    inside = '' if loss['interior'] is None else f'; inside {loss["interior"]:+.3f}'
+    return (
+        f'Loss within {loss["near_px"]} px of a side: {loss["border"]:+.3f} '
+        f'({", ".join(sides)}){inside}.'
+    )
+
+
+def _padding_words(result: ScanResult, background: int) -> list[str]:
+    """What the test pipeline pads around the photo, in at most one sentence."""
+    scene = result.info.backgrounds[background]
+    top, left, height, width = scene.photo
+    share = 1 - height * width / (scene.height * scene.width)
+    if not share:
+        return []
+    return [
+        f'{100 * share:.0f} % of the scene is padded around the photo by the test pipeline and has '
+        f'no positions; the photo is {height} x {width} px (height x width), from row {top}, '
+        f'column {left}.'
+    ]
 
 
 def _change(first: ScanResult, other: ScanResult) -> dict[str, Any]:

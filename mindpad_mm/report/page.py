@@ -16,31 +16,50 @@ from rich.table import Table
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike
-from mindpad_mm.report.data import page_data
+from mindpad_mm.report.data import page_data, period_text, strip_place
 from mindpad_mm.report.render import write_html
-from mindpad_mm.scan import BackgroundMean, ScanResult, check_paired, paired_over_backgrounds
+from mindpad_mm.scan import (
+    BackgroundMean,
+    ScanResult,
+    ScanStatistics,
+    check_paired,
+    paired_over_backgrounds,
+    sized_name,
+    sizes_of,
+)
 
 # (key in the statistics, name, meaning), in the order of the page's table.
 METRICS = (
     ('mean', 'mean score', 'over all positions that are not flagged'),
     ('percentiles.50', 'median score', ''),
     ('min', 'lowest score', 'at the single worst position'),
-    ('blind_fraction', 'blind', 'share of positions that score below half the median'),
+    ('blind_fraction', 'blind', 'share of positions that score below half the mean of the best tenth'),
     ('zero_fraction', 'nothing found', 'share of positions without any overlapping detection'),
-    ('worst_row.mean', 'worst row', 'mean of the weakest row of positions'),
-    ('worst_col.mean', 'worst column', 'mean of the weakest column of positions'),
-    ('border_effect.top', 'border, top', 'change of score near that border, without the grid pattern'),
-    ('border_effect.bottom', 'border, bottom', ''),
-    ('border_effect.left', 'border, left', ''),
-    ('border_effect.right', 'border, right', ''),
-    ('border_effect.corners', 'corners', ''),
-    ('grid_phase.share', 'grid phase', "share of the interior's variance that repeats with the"
-     " detector's grid; not caused by padding"),
+    ('worst_row.mean', 'worst row', 'mean score of the weakest row of positions'),
+    ('worst_col.mean', 'worst column', 'mean score of the weakest column of positions'),
+    ('loss.border', 'loss at the border', 'score with the border far minus score, within 16 px of a side:'
+     ' free of the scene; above 0: the border costs score'),
+    ('loss.interior', 'loss inside', 'the same, far from all sides: no border can matter there'),
+    ('loss.top', 'loss, top', 'within 16 px of that side only'),
+    ('loss.bottom', 'loss, bottom', ''),
+    ('loss.left', 'loss, left', ''),
+    ('loss.right', 'loss, right', ''),
+    ('loss.corners', 'loss, corners', ''),
+    ('edge_drop.top', 'edge drop, top', 'mean score of the lines next to the outermost line minus that'
+     ' of the outermost line, without the grid pattern. Positive: the score falls towards the edge.'
+     ' Scene and border are not told apart'),
+    ('edge_drop.bottom', 'edge drop, bottom', ''),
+    ('edge_drop.left', 'edge drop, left', ''),
+    ('edge_drop.right', 'edge drop, right', ''),
+    ('grid_phase.share', 'grid phase', "share of the variance around the local mean that repeats with the"
+     " detector's grid, where the object is found; not caused by padding"),
     ('grid_phase.amplitude', 'grid amplitude', 'mean score at the best phase minus that at the worst'),
     ('flicker.max', 'flicker', 'largest change between neighbouring positions'),
     ('flagged_fraction', 'flagged', 'share of positions left out: the clean scene has a detection there'),
 )  # fmt: skip
 
+# Places of weakest strips in a cell of the table.
+_MOST_PLACES = 4
 _FALLBACK_WIDTH = 900
 _DOTS_PER_INCH = 110
 
@@ -106,8 +125,14 @@ def write_page(
         'scan.html',
         scans=scans,
         scenes=len(results[0].scores),
+        padded=any(
+            (scene.height, scene.width) != tuple(scene.photo[2:])
+            for scene in results[0].info.backgrounds
+        ),
         metrics=_metric_rows(results),
         number=_number,
+        period=period_text,
+        strip_place=strip_place,
         data=page_data(results, names),
         plotly=Markup(get_plotlyjs()),
     )
@@ -137,20 +162,39 @@ def _metric_rows(results: Sequence[ScanResult]) -> list[dict[str, Any]]:
         paired_over_backgrounds(statistics[0]['maps'], other['maps']) for other in statistics[1:]
     ]
     rows = []
-    for key, name, meaning in METRICS:
-        cells = [_cell(one['overall'].get(key), _number) for one in statistics]
-        cells += [_cell(change.get(key), _signed) for change in changes]
-        if any(cell['mean'] for cell in cells):
-            rows.append({'name': name, 'meaning': meaning, 'cells': cells})
+    sizes = sizes_of(statistics[0]['maps'])
+    for size in sizes:
+        for key, name, meaning in METRICS:
+            full = sized_name(key, size, sizes)
+            cells = [
+                {**_cell(one['overall'].get(full), _number), 'place': _place(one, key, size)}
+                for one in statistics
+            ]
+            cells += [_cell(change.get(full), _signed) for change in changes]
+            if any(cell['mean'] for cell in cells):
+                shown = sized_name(name, size, sizes)
+                rows.append({'name': shown, 'meaning': meaning, 'cells': cells})
     return rows
+
+
+def _place(statistics: ScanStatistics, key: str, size: int) -> str:
+    """Where the weakest strips of the maps of a size lie, each with its score; else empty."""
+    group = key.removesuffix('.mean')
+    if group not in ('worst_row', 'worst_col'):
+        return ''
+    maps = [each for each in statistics['maps'] if each['size'] == size and group in each]
+    strips = [each[group] for each in maps]  # type: ignore[literal-required]
+    places = [f'{strip_place(one)}: {one["mean"]:.3f}' for one in strips]
+    shown = '; '.join(places[:_MOST_PLACES])
+    return shown + (f'; {len(places) - _MOST_PLACES} more' if len(places) > _MOST_PLACES else '')
 
 
 def _cell(metric: BackgroundMean | None, to_text: Callable[[float], str]) -> dict[str, str]:
     """A mean and its interval as text; empty if undefined."""
     if metric is None:
-        return {'mean': '', 'interval': ''}
+        return {'mean': '', 'interval': '', 'place': ''}
     interval = ', '.join(map(to_text, metric['interval'] or []))
-    return {'mean': to_text(metric['mean']), 'interval': interval}
+    return {'mean': to_text(metric['mean']), 'interval': interval, 'place': ''}
 
 
 def _number(value: float | None) -> str:
@@ -164,11 +208,15 @@ def _signed(value: float) -> str:
 def _print_summary(result: ScanResult) -> None:
     info = result.info
     table = Table(
-        'metric', 'mean', '95% interval over backgrounds', title=f'score of {info.label!r}'
+        'metric',
+        'mean',
+        '95% interval over backgrounds',
+        'where, by map',
+        title=f'score of {info.label!r}',
     )
     for row in _metric_rows([result]):
         (cell,) = row['cells']
-        table.add_row(row['name'], cell['mean'], cell['interval'])
+        table.add_row(row['name'], cell['mean'], cell['interval'], cell['place'])
     console = Console()
     console.print(table)
     console.print(

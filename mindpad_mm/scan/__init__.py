@@ -7,33 +7,47 @@ from mindpad_mm.scan.phase import GridPhase
 from mindpad_mm.scan.positions import position_boxes
 from mindpad_mm.scan.result import ScanInfo, ScanResult
 from mindpad_mm.scan.run import blindspot_scan, scan_statistics
+from mindpad_mm.scan.score_map import SIDES
 from mindpad_mm.scan.settings import ScanSettings
 from mindpad_mm.scan.statistics import (
     BackgroundMean,
+    LossStatistics,
     ScanMapStatistics,
     ScanStatistics,
-    interior_phase,
+    Strip,
+    difference_interval,
+    is_unit,
+    map_phase,
     over_backgrounds,
     paired_over_backgrounds,
+    sized_name,
+    sizes_of,
 )
 
 __all__ = [
     'ENGINES',
     'LAUNCHERS',
+    'SIDES',
     'BackgroundMean',
     'Engine',
     'GridPhase',
+    'LossStatistics',
     'ScanInfo',
     'ScanMapStatistics',
     'ScanResult',
     'ScanSettings',
     'ScanStatistics',
+    'Strip',
     'blindspot_scan',
     'check_paired',
-    'interior_phase',
+    'difference_interval',
+    'is_unit',
+    'map_phase',
     'over_backgrounds',
     'paired_difference',
     'paired_over_backgrounds',
     'position_boxes',
     'scan_statistics',
+    'sized_name',
+    'sizes_of',
 ]

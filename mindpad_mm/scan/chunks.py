@@ -9,10 +9,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mindpad_mm.core.matching import Matches
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.scenes import Scene
-from mindpad_mm.scan.positions import axis_positions, position_boxes
+from mindpad_mm.scan.positions import photo_grid, position_boxes
+from mindpad_mm.scan.quick import thinned
 from mindpad_mm.scan.settings import AUTO, ScanSettings
+from mindpad_mm.scan.windows import Cut, TwinScene
+
+ChunkResult = tuple[Matches, float]
+"""The matches at the positions of a chunk, and the seconds they took."""
+
+# Boxes matched with the detections in a clean scene at once.
+BOXES_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -22,18 +31,22 @@ class ScanTask:
     Attributes:
         scenes: Scenes to paste into.
         objects: Objects to paste.
-        sizes: Lengths of the objects' longer side, pixels of the scene.
+        sizes: Lengths of the objects' longer side, pixels of the scene; None: their natural size.
         label: Index of the objects' class.
         settings: Settings of the scan.
         engine: Name of the engine.
+        cuts: Where the scenes were cut out of photos; empty without windows.
+        twins: The shifted windows.
     """
 
     scenes: Sequence[Scene]
     objects: Sequence[ScanObject]
-    sizes: Sequence[int]
+    sizes: Sequence[int | None]
     label: int
     settings: ScanSettings
     engine: str
+    cuts: Sequence[Cut] = ()
+    twins: Sequence[TwinScene] = ()
 
     @functools.cached_property
     def pasted(self) -> list[list[np.ndarray]]:
@@ -49,38 +62,40 @@ class ScanTask:
 class ScanMap:
     """One object at one size over one scene.
 
+    Attributes:
+        index: Indices of scene, object and size.
+        scene, pixels: What is pasted into, and the object as pasted.
+        rows, cols: (R,) and (C,) int64, pixel rows and columns of the object's top-left pixel.
+
     Args:
         index: Indices of scene, object and size.
         task: The task of the scan.
         pixels: (h, w, 4) uint8 BGRA, the object as pasted.
 
     Raises:
-        UserError: The object is larger than the scene.
+        UserError: The object is larger than the photo in the scene.
     """
+
+    index: tuple[int, ...]
 
     def __init__(self, index: tuple[int, int, int], task: ScanTask, pixels: np.ndarray) -> None:
         self.index = index
         self.scene = task.scenes[index[0]]
         self.pixels = pixels
-        self._rows, self._cols = (
-            axis_positions(*extents, task.settings.stride)
-            for extents in zip(self.scene.size, pixels.shape[:2])
-        )
+        height, width = pixels.shape[:2]
+        lines = photo_grid(self.scene.photo, (height, width), task.settings.stride)
+        self.rows, self.cols = (thinned(each, task.settings.quick) for each in lines)
 
     def __len__(self) -> int:
-        return len(self._rows) * len(self._cols)
+        return len(self.rows) * len(self.cols)
 
-    def cells(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices (N,) of the map's rows and columns at positions ``start, ..., stop - 1``.
+    def positions(self, start: int, stop: int) -> np.ndarray:
+        """(N, 2) int64 (row, col) of positions ``start, ..., stop - 1``, in pixels of the scene.
 
         Positions are numbered row by row. A ``stop`` beyond the last position means all of them.
         """
-        return np.divmod(np.arange(start, min(stop, len(self))), len(self._cols))
-
-    def positions(self, start: int, stop: int) -> np.ndarray:
-        """(N, 2) int64 (row, col) in pixels of the scene, of the same positions."""
-        rows, cols = self.cells(start, stop)
-        return np.stack([self._rows[rows], self._cols[cols]], -1)
+        rows, cols = np.divmod(np.arange(start, min(stop, len(self))), len(self.cols))
+        return np.stack([self.rows[rows], self.cols[cols]], -1)
 
     def targets(self, start: int, stop: int) -> np.ndarray:
         """(N, 4) float64 boxes of the object there, ``x1, y1, x2, y2`` in pixels of the scene."""

@@ -18,21 +18,25 @@ from torch import nn
 
 from mindpad_mm.core.journal import Journal
 from mindpad_mm.core.loading import config_faults
-from mindpad_mm.core.matching import Matches, match_all, match_each
+from mindpad_mm.core.matching import match_all, match_each
 from mindpad_mm.core.processes import gathered
 from mindpad_mm.core.scenes import detect_images
-from mindpad_mm.scan.chunks import Chunk, ScanMap, ScanTask, cut_into_chunks
+from mindpad_mm.scan.arrays import ScanArrays
+from mindpad_mm.scan.chunks import (
+    BOXES_AT_ONCE,
+    Chunk,
+    ChunkResult,
+    ScanMap,
+    ScanTask,
+    cut_into_chunks,
+)
 from mindpad_mm.scan.engines import Engine, find_engine
 from mindpad_mm.scan.engines.full import AUTO_BATCH_SIZES, fastest_batch_size
-from mindpad_mm.scan.positions import common_grid
-from mindpad_mm.scan.result import BackgroundInfo, ObjectInfo, ScanArrays, ScanRun
+from mindpad_mm.scan.quick import inside_stride
+from mindpad_mm.scan.result import BackgroundInfo, ObjectInfo, ScanRun
 from mindpad_mm.scan.settings import AUTO
-
-ChunkResult = tuple[Matches, float]
-"""The matches at the positions of a chunk, and the seconds they took."""
-
-# Boxes matched with the detections in a clean scene at once.
-_BOXES_AT_ONCE = 1 << 16
+from mindpad_mm.scan.twins import TwinMap, add_twins, twin_maps
+from mindpad_mm.scan.windows import WindowInfo
 
 
 def run_scan(
@@ -63,7 +67,10 @@ def run_scan(
     engine_class = find_engine(task.engine, task.space)
     shape = (len(task.scenes), len(task.objects), len(task.sizes))
     maps = [ScanMap(index, task, task.pasted[index[1]][index[2]]) for index in np.ndindex(*shape)]
-    chunks = list(cut_into_chunks(maps, engine_class.chunk_size, task.settings.batch_size))
+    shifted = twin_maps(maps, task)
+    chunks = list(
+        cut_into_chunks([*maps, *shifted], engine_class.chunk_size, task.settings.batch_size)
+    )
     journal = None if out is None else Journal(out, fingerprint or {})
     runner = _ChunkRunner(model, engine_class, task)
     clean: list[InstanceData] = []
@@ -75,7 +82,8 @@ def run_scan(
             'the detector in the config cannot predict; check that the model has a test_cfg, and that '
             'scale_factor is among the meta_keys of its test pipeline'
         ):
-            clean = [detect_images(model, scene, [scene.pixels])[0] for scene in task.scenes]
+            scenes = [*task.scenes, *(twin.scene for twin in task.twins)]
+            clean = [detect_images(model, scene, [scene.pixels])[0] for scene in scenes]
 
     results = {} if journal is None else _read_journal(journal, chunks)
     done = set().union(*gathered(set(results)))
@@ -97,24 +105,33 @@ def run_scan(
     notes = [note for notes in gathered(runner.notes()) for note in notes]
     if get_rank() > 0:
         return None
-    arrays = _assemble(task, maps, clean, {chunks[n]: found for n, found in collected.items()})
+    by_chunk = {chunks[n]: found for n, found in collected.items()}
+    arrays = _assemble(task, maps, clean, by_chunk)
+    if task.twins:
+        add_twins(arrays, task, shifted, clean[len(task.scenes) :], by_chunk)
     seconds = sum(seconds for _, seconds in collected.values())
-    positions = sum(map(len, maps))
+    scored = sum(map(len, maps)) + sum(map(len, shifted))
     backgrounds, objects = _describe_inputs(task)
     run = ScanRun(
         backgrounds=backgrounds,
         objects=objects,
         sizes=list(task.sizes),
+        inside_stride=inside_stride(task.settings.stride, task.settings.quick),
         engine=engine_class.name,
-        engine_notes=sorted(notes, key=lambda n: (n['background'], n['object'], n['size'])),
+        engine_notes=sorted(notes, key=_by_map),
         batch_size=int(runner.batch_size),
         processes=get_world_size(),
         threads=torch.get_num_threads(),
-        positions=positions,
+        positions=sum(map(len, maps)),
         seconds=round(seconds, 3),
-        positions_per_second=round(positions / seconds, 3),
+        positions_per_second=round(scored / seconds, 3),
+        windows=_describe_windows(task),
     )
     return arrays, run
+
+
+def _by_map(note: Mapping[str, Any]) -> tuple[Any, ...]:
+    return note['background'], note['object'], note['size'], note.get('shift', [])
 
 
 class _ChunkRunner:
@@ -173,8 +190,11 @@ class _ChunkRunner:
         """Add the current engine's notes, and let go of it."""
         if self._current is not None:
             scan_map, engine = self._current
-            background, obj, size = scan_map.index
-            where = {'background': background, 'object': obj, 'size': self._task.sizes[size]}
+            background, obj = scan_map.index[:2]
+            longer = max(scan_map.pixels.shape[:2])
+            where: dict[str, Any] = {'background': background, 'object': obj, 'size': longer}
+            if isinstance(scan_map, TwinMap):
+                where['shift'] = list(scan_map.shift)
             notes = engine.notes()
             if notes:
                 self._notes.append({**where, **notes})
@@ -211,26 +231,29 @@ def _assemble(
     results: Mapping[Chunk, ChunkResult],
 ) -> ScanArrays:
     """Make arrays with the axes (background, object, size, row, col) from the results of chunks."""
-    boxes = [scan_map.pixels.shape[:2] for scan_map in maps]
-    rows, cols = common_grid([scene.size for scene in task.scenes], boxes, task.settings.stride)
+    rows = np.unique(np.concatenate([scan_map.rows for scan_map in maps]))
+    cols = np.unique(np.concatenate([scan_map.cols for scan_map in maps]))
+
+    def place(array: np.ndarray, chunk: Chunk, values: np.ndarray) -> None:
+        """Write the values (N, ...) of a chunk into an array of all maps."""
+        at = chunk.map.positions(chunk.start, chunk.stop).T
+        array[chunk.map.index][np.searchsorted(rows, at[0]), np.searchsorted(cols, at[1])] = values
+
     shape = (len(task.scenes), len(task.objects), len(task.sizes), len(rows), len(cols))
     scores, ious, clean_scores = np.full((3, *shape), np.nan, np.float32)
     detected = np.full((*shape, 4), np.nan, np.float32)
     for scan_map in maps:
-        for start in range(0, len(scan_map), _BOXES_AT_ONCE):
-            targets = scan_map.targets(start, start + _BOXES_AT_ONCE)
+        for start in range(0, len(scan_map), BOXES_AT_ONCE):
+            targets = scan_map.targets(start, start + BOXES_AT_ONCE)
             best = match_all(clean[scan_map.index[0]], task.label, targets, task.settings.iou_thr)
-            _place(clean_scores, Chunk(scan_map, start, start + len(best)), best)
+            place(clean_scores, Chunk(scan_map, start, start + len(best)), best)
     for chunk, (matches, _) in results.items():
+        if isinstance(chunk.map, TwinMap):
+            continue
         for array, values in zip((scores, ious, detected), matches):
-            _place(array, chunk, values)
+            place(array, chunk, values)
     flags = clean_scores >= task.settings.clean_thr
     return ScanArrays(scores, ious, detected, flags, clean_scores, rows, cols)
-
-
-def _place(array: np.ndarray, chunk: Chunk, values: np.ndarray) -> None:
-    """Write the values (N, ...) of a chunk into an array of all maps."""
-    array[chunk.map.index][chunk.map.cells(chunk.start, chunk.stop)] = values
 
 
 class _ProgressBar:
@@ -272,15 +295,27 @@ class _ProgressBar:
 
 def _describe_inputs(task: ScanTask) -> tuple[list[BackgroundInfo], list[ObjectInfo]]:
     backgrounds = [
-        BackgroundInfo(scene.source, f'scene_{k}.png', *scene.size)
+        BackgroundInfo(scene.source, f'scene_{k}.png', *scene.size, list(scene.photo))
         for k, scene in enumerate(task.scenes)
     ]
     objects = [
         ObjectInfo(
             obj.source,
-            [f'object_{k}_{size}.png' for size in task.sizes],
+            [f'object_{k}_{max(pixels.shape[:2])}.png' for pixels in pasted],
             [list(pixels.shape[:2]) for pixels in pasted],
         )
         for k, (obj, pasted) in enumerate(zip(task.objects, task.pasted))
     ]
     return backgrounds, objects
+
+
+def _describe_windows(task: ScanTask) -> list[WindowInfo]:
+    return [
+        WindowInfo(
+            f'photo_{k}.png',
+            cut.zoom,
+            *cut.corner,
+            [list(twin.shift) for twin in task.twins if twin.background == k],
+        )
+        for k, cut in enumerate(task.cuts)
+    ]

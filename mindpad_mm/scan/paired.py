@@ -9,9 +9,10 @@ import numpy as np
 from scipy import stats
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.scan.result import ScanArrays, ScanResult
+from mindpad_mm.scan.arrays import ScanArrays
+from mindpad_mm.scan.result import ScanResult
 
-_SAME_SETTINGS = ('label', 'sizes', 'stride', 'space', 'iou_thr')
+_SAME_SETTINGS = ('label', 'sizes', 'stride', 'quick', 'space', 'iou_thr')
 
 
 @dataclass(frozen=True)

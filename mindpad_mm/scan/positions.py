@@ -1,74 +1,90 @@
-"""Positions of the object in a scan: its top-left pixels, such that it lies inside the scene."""
+"""Positions of the object in a scan: its top-left pixels, such that it lies inside the photo."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.scenes import Part
 
 
-def axis_positions(extent: int, box: int, stride: int) -> np.ndarray:
-    """Positions along one axis: the multiples of ``stride`` at which the box lies inside the scene.
+def axis_positions(extent: int, box: int, stride: int, start: int = 0) -> np.ndarray:
+    """Positions along one axis, a stride apart, at which the box lies inside the photo.
 
     Args:
-        extent: Length of the scene in pixels.
+        extent: Length of the photo in pixels.
         box: Length of the box in pixels.
         stride: Pixels between positions, at least 1.
+        start: The photo's first pixel. Default: 0.
 
     Returns:
-        (N,) int64, ascending from 0 to at most ``extent - box``.
+        (N,) int64, ascending from ``start`` to at most ``start + extent - box``.
 
     Raises:
-        UserError: The box is longer than the scene.
+        UserError: The box is longer than the photo.
     """
     if box > extent:
         raise UserError(
-            f'the object is {box} pixels long, but the scene only {extent}: use smaller `sizes`'
+            f'the object is {box} pixels long, but the photo only {extent}: use smaller `sizes`'
         )
-    return np.arange(0, extent - box + 1, stride, dtype=np.int64)
+    return np.arange(start, start + extent - box + 1, stride, dtype=np.int64)
+
+
+def photo_grid(
+    photo: Part, box_size: tuple[int, int], stride: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (R,) and columns (C,), int64, of the positions of a box in a photo.
+
+    Args:
+        photo: The part of the scene that the photo fills, pixels.
+        box_size: (height, width) of the box, pixels.
+        stride: Pixels between positions, at least 1.
+
+    Raises:
+        UserError: The box does not fit the photo.
+    """
+    rows = axis_positions(photo.height, box_size[0], stride, photo.top)
+    return rows, axis_positions(photo.width, box_size[1], stride, photo.left)
 
 
 def common_grid(
-    scene_sizes: Iterable[tuple[int, int]], box_sizes: Iterable[tuple[int, int]], stride: int
+    photos: Iterable[Part], box_sizes: Iterable[tuple[int, int]], stride: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns that contain the positions of every box in every scene.
+    """Rows and columns that contain the positions of every box in every photo.
 
     Args:
-        scene_sizes: (height, width) of each scene, pixels.
+        photos: The part of each scene that its photo fills, pixels.
         box_sizes: (height, width) of each box, pixels.
         stride: Pixels between positions, at least 1.
 
     Returns:
-        ``rows`` (R,) and ``cols`` (C,), int64: those of the largest scene and the smallest box. Other
-        pairs use the first rows and columns of this grid.
+        ``rows`` (R,) and ``cols`` (C,), int64, ascending: all that occur. Evenly spaced if all photos
+        start at the same row and column.
 
     Raises:
-        UserError: A box does not fit a scene.
+        UserError: A box does not fit a photo.
     """
-    scene_sizes, box_sizes = list(scene_sizes), list(box_sizes)
-    longest = []
-    for axis in (0, 1):
-        pairs = [(scene[axis], box[axis]) for scene in scene_sizes for box in box_sizes]
-        longest.append(max((axis_positions(*pair, stride) for pair in pairs), key=len))
-    return longest[0], longest[1]
+    pairs = itertools.product(photos, box_sizes)
+    grids = [photo_grid(photo, box, stride) for photo, box in pairs]
+    rows, cols = (np.unique(np.concatenate(lines)) for lines in zip(*grids))
+    return rows, cols
 
 
-def scene_positions(
-    scene_size: tuple[int, int], box_size: tuple[int, int], stride: int
-) -> np.ndarray:
-    """Every position of a box in a scene, row by row.
+def scene_positions(photo: Part, box_size: tuple[int, int], stride: int) -> np.ndarray:
+    """Every position of a box in a photo, row by row.
 
     Args:
-        scene_size, box_size: (height, width) in pixels.
+        photo: The part of the scene that the photo fills, pixels.
+        box_size: (height, width) of the box, pixels.
         stride: Pixels between positions, at least 1.
 
     Returns:
         (N, 2) int64, (row, col) of the box's top-left pixel.
     """
-    rows = axis_positions(scene_size[0], box_size[0], stride)
-    cols = axis_positions(scene_size[1], box_size[1], stride)
+    rows, cols = photo_grid(photo, box_size, stride)
     return np.stack(np.meshgrid(rows, cols, indexing='ij'), -1).reshape(-1, 2)
 
 

@@ -19,30 +19,40 @@ from matplotlib.figure import Figure
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.files import save_json, written_whole
 from mindpad_mm.core.images import PathLike, read_image, write_png
-from mindpad_mm.core.scenes import paste
+from mindpad_mm.core.scenes import Part, paste
+from mindpad_mm.scan.arrays import ARRAYS, TWIN_ARRAYS, ScanArrays, loss_map_of, score_map_of
+from mindpad_mm.scan.loss import NEAR
 from mindpad_mm.scan.plot import MapPanel, draw_maps
+from mindpad_mm.scan.quick import even_map
+from mindpad_mm.scan.score_map import ScoreMap
 from mindpad_mm.scan.statistics import (
     BackgroundMean,
     ScanMapStatistics,
     ScanStatistics,
-    ScoreMap,
+    sized_name,
+    sizes_of,
 )
+from mindpad_mm.scan.windows import WindowInfo
 
 if TYPE_CHECKING:
     import pandas
 
-ARRAYS = ('scores', 'ious', 'boxes', 'flags', 'clean', 'rows', 'cols')
 _HTML_DPI = 80
 
 
 @dataclass
 class BackgroundInfo:
-    """A scene: its source, its file in the scan's folder, and its size in pixels."""
+    """A scene: its source, its file in the scan's folder, and its size in pixels.
+
+    ``photo`` is the part that the photo fills, (top, left, height, width) in pixels. The rest is what
+    the test pipeline pads; it has no positions.
+    """
 
     source: str
     file: str
     height: int
     width: int
+    photo: list[int]
 
 
 @dataclass
@@ -60,7 +70,9 @@ class ScanRun:
 
     Attributes:
         backgrounds, objects: The scenes and the objects.
-        sizes: Lengths of the objects' longer side, pixels of the scene.
+        sizes: Lengths of the objects' longer side, pixels of the scene; None: each object's natural
+            size, which its ``boxes`` give.
+        inside_stride: Pixels between positions that are more than 32 px from every border.
         engine: Name of the engine.
         engine_notes: Notes of the engine for each map and process, see :meth:`Engine.notes`, with the
             ``background``, ``object`` and ``size`` of the map.
@@ -68,12 +80,15 @@ class ScanRun:
         processes, threads: Number of processes, and of threads in each.
         positions: Number of positions of all maps.
         seconds: Time spent on positions, divided by the number of processes.
-        positions_per_second: Speed of all processes together, without their start.
+        positions_per_second: Speed of all processes together, without their start; positions in
+            shifted windows count.
+        windows: Where each scene was cut out of a photo; empty if they are no windows.
     """
 
     backgrounds: list[BackgroundInfo]
     objects: list[ObjectInfo]
-    sizes: list[int]
+    sizes: list[int | None]
+    inside_stride: int
     engine: str
     engine_notes: list[dict[str, Any]]
     batch_size: int
@@ -82,6 +97,7 @@ class ScanRun:
     positions: int
     seconds: float
     positions_per_second: float
+    windows: list[WindowInfo]
 
 
 @dataclass
@@ -93,9 +109,9 @@ class ScanInfo(ScanRun):
             and ``'in memory'``.
         cfg_options: Overrides of the config, including lowered score thresholds.
         label, label_index: Name and index of the objects' class.
-        space, stride, iou_thr, clean_thr, tolerance, seed: See :class:`ScanSettings`.
+        space, stride, quick, far, iou_thr, clean_thr, tolerance, seed: See :class:`ScanSettings`.
         device: Torch device.
-        periods: Candidate periods of the grid's pattern, pixels of the scene.
+        periods: Candidate periods of the grid's pattern, (vertical, horizontal) pixels of the scene.
         versions: Version of each package.
         fingerprint: Everything that the scores depend on. A scan can only be resumed with the same.
         statistics: Statistics of the maps, and their means over backgrounds.
@@ -108,12 +124,14 @@ class ScanInfo(ScanRun):
     label_index: int
     space: str
     stride: int
+    quick: bool
+    far: int
     iou_thr: float
     clean_thr: float
     tolerance: float
     device: str
     seed: int
-    periods: list[int]
+    periods: list[list[float]]
     versions: dict[str, str]
     fingerprint: dict[str, Any]
     statistics: ScanStatistics
@@ -129,39 +147,18 @@ class ScanInfo(ScanRun):
         Raises:
             KeyError: A field is missing.
         """
-        values = {field.name: content[field.name] for field in dataclasses.fields(cls)}
-        values['backgrounds'] = [BackgroundInfo(**each) for each in content['backgrounds']]
-        values['objects'] = [ObjectInfo(**each) for each in content['objects']]
+
+        def fields(kind: Any, given: dict[str, Any]) -> dict[str, Any]:
+            return {field.name: given[field.name] for field in dataclasses.fields(kind)}
+
+        values = fields(cls, content)
+        for name, kind in (
+            ('backgrounds', BackgroundInfo),
+            ('objects', ObjectInfo),
+            ('windows', WindowInfo),
+        ):
+            values[name] = [kind(**fields(kind, each)) for each in content[name]]
         return cls(**values)
-
-
-@dataclass
-class ScanArrays:
-    """Score maps with the axes (background, object, size, row, col).
-
-    Scenes and objects of different sizes share one grid of rows and columns. Where the object does not
-    fit the scene, values are NaN and ``flags`` is False.
-
-    A match is a detection of the object's class whose IoU with the pasted box is at least ``iou_thr``.
-
-    Attributes:
-        scores: float32, score of the best match in 0..1; 0 without a match.
-        ious: float32, its IoU with the pasted box in 0..1; 0 without a match.
-        boxes: (..., 4) float32, its box ``x1, y1, x2, y2`` in pixels of the scene; NaN without a match.
-        flags: bool, whether the clean scene has a match with a score of at least ``clean_thr``. Flagged
-            positions are left out of the statistics.
-        clean: float32, score of the best match in the clean scene, in 0..1; 0 without a match.
-        rows: (R,) int64, pixel rows of the pasted box's top edge.
-        cols: (C,) int64, pixel columns of the pasted box's left edge.
-    """
-
-    scores: np.ndarray
-    ious: np.ndarray
-    boxes: np.ndarray
-    flags: np.ndarray
-    clean: np.ndarray
-    rows: np.ndarray
-    cols: np.ndarray
 
 
 @dataclass(repr=False)
@@ -172,11 +169,13 @@ class ScanResult(ScanArrays):
         info: Details of the run, and the statistics.
         folder: Folder of its files; None for a scan in memory.
         pixels: The scenes, and the objects by size as pasted. None: they are read from ``folder``.
+        photos: The photos that windows were cut out of, scaled. None: they are read from ``folder``.
     """
 
     info: ScanInfo
     folder: Path | None = None
     pixels: tuple[Sequence[np.ndarray], Sequence[Sequence[np.ndarray]]] | None = None
+    photos: Sequence[np.ndarray] | None = None
 
     def indices(self) -> Iterator[tuple[int, ...]]:
         """(background, object, size) of every map."""
@@ -184,10 +183,22 @@ class ScanResult(ScanArrays):
 
     def score_map(self, background: int, obj: int, size: int) -> ScoreMap:
         """One map, see :func:`score_map_of`."""
-        scene = self.info.backgrounds[background]
+        photo = Part(*self.info.backgrounds[background].photo)
         box = self.info.objects[obj].boxes[size]
-        scene_size = scene.height, scene.width
-        return score_map_of(self, (background, obj, size), (box[0], box[1]), scene_size)
+        return score_map_of(self, (background, obj, size), (box[0], box[1]), photo)
+
+    def even_map(self, background: int, obj: int, size: int) -> ScoreMap:
+        """One map at evenly spaced positions; of a quick scan, the sparse ones."""
+        return even_map(self.score_map(background, obj, size), self.info.inside_stride)
+
+    def loss_map(self, background: int, obj: int, size: int) -> ScoreMap:
+        """What the border costs at each position: a map of open score minus score.
+
+        Raises:
+            UserError: The scenes of the scan are no windows.
+        """
+        whole = self.score_map(background, obj, size)
+        return loss_map_of(self, (background, obj, size), whole)
 
     def statistics(self, background: int, obj: int, size: int) -> ScanMapStatistics:
         """The statistics of one map."""
@@ -206,6 +217,12 @@ class ScanResult(ScanArrays):
             return self.pixels[1][obj][size]
         file = self._in_folder(self.info.objects[obj].files[size])
         return read_image(file, cv2.IMREAD_UNCHANGED, 'object')
+
+    def photo_pixels(self, background: int) -> np.ndarray:
+        """The scaled photo that a window was cut out of, (H, W, 3) uint8 BGR."""
+        if self.photos is not None:
+            return self.photos[background]
+        return read_image(self._in_folder(self.info.windows[background].file))
 
     def _in_folder(self, name: str) -> Path:
         if self.folder is None:
@@ -227,30 +244,46 @@ class ScanResult(ScanArrays):
         """A description of the result in a few sentences."""
         info, overall = self.info, self.info.statistics['overall']
         where = f'{info.positions} positions in {_count(len(info.backgrounds), "scene")}'
-        if 'mean' not in overall:
+        if not any('mean' in each for each in info.statistics['maps']):
             return (
                 f'{info.label!r}: all of {where} are flagged, the clean scene has detections there.'
             )
-        lines = [f'{info.label!r} at {where}: mean score {_mean(overall["mean"])}.']
-        if 'blind_fraction' in overall:
-            blind = overall['blind_fraction']
-            lines.append(
-                f'Blind (below half the median) at {_mean(blind, percent=True)} of the positions.'
+        lines = [f'{info.label!r} at {where}.']
+        sizes = sizes_of(info.statistics['maps'])
+        for size in sizes:
+            mean, blind = (
+                overall.get(sized_name(name, size, sizes)) for name in ('mean', 'blind_fraction')
             )
-        else:
-            lines.append('The object is missed at most positions.')
+            if mean and blind:
+                lines.append(
+                    f'At {size} px: mean score {_mean(mean)}, blind (below half the mean of the best '
+                    f'tenth) at {_mean(blind, percent=True)} of the positions.'
+                )
         maps = [(index, self.statistics(*index)) for index in self.indices()]
         index, worst = min(
             ((index, each['worst']) for index, each in maps if 'worst' in each),
             key=lambda found: found[1]['score'],
         )
         lines.append(
-            f'Lowest score {worst["score"]:.3f}: size {info.sizes[index[2]]} px, '
+            f'Lowest score {worst["score"]:.3f}: size {max(info.objects[index[1]].boxes[index[2]])} px, '
             f'{info.backgrounds[index[0]].source}, row {worst["row"]}, column {worst["col"]}.'
         )
+        for size in sizes:
+            border, inside = (
+                overall.get(sized_name(f'loss.{name}', size, sizes))
+                for name in ('border', 'interior')
+            )
+            if border:
+                lines.append(
+                    f'At {size} px, score with the border far minus score, within {NEAR} px of a side: '
+                    + _mean(border)
+                    + (f'; inside: {_mean(inside)}.' if inside else '.')
+                )
         lines.append(
-            'These numbers depend on the scene as well as on the border: the map shows which of them '
-            'matters where.'
+            'All but the last depend on the scene as well as on the border.'
+            if info.windows
+            else 'These numbers depend on the scene as well as on the border: the map shows which of '
+            'them matters where.'
         )
         return '\n'.join(lines)
 
@@ -268,6 +301,7 @@ class ScanResult(ScanArrays):
                 self.score_map(*index),
                 self.statistics(*index),
                 self.info.stride,
+                self.loss_map(*index).scores if self.info.windows else None,
             )
             for index in chosen
         ]
@@ -290,8 +324,9 @@ class ScanResult(ScanArrays):
         fits = np.argwhere(~np.isnan(self.scores))
         background, obj, size, row, col = fits.T
         at = tuple(fits.T)
+        longer = np.max([each.boxes for each in self.info.objects], -1)
         columns = {
-            'background': background, 'object': obj, 'size': np.array(self.info.sizes)[size],
+            'background': background, 'object': obj, 'size': longer[obj, size],
             'row': self.rows[row], 'col': self.cols[col], 'score': self.scores[at],
             'iou': self.ious[at],
         }  # fmt: skip
@@ -331,7 +366,10 @@ class ScanResult(ScanArrays):
             for number, obj in enumerate(self.info.objects):
                 for size, file in enumerate(obj.files):
                     write_png(folder / file, self.object_pixels(number, size))
-        arrays = {name: getattr(self, name) for name in ARRAYS}
+            for number, window in enumerate(self.info.windows):
+                write_png(folder / window.file, self.photo_pixels(number))
+        names = ARRAYS if self.open_scores is None else ARRAYS + TWIN_ARRAYS
+        arrays = {name: getattr(self, name) for name in names}
         with written_whole(folder / 'scan.npz') as temporary, open(temporary, 'wb') as stream:
             np.savez_compressed(stream, **arrays)
         save_json(folder / 'scan.json', self.info.to_json())
@@ -351,7 +389,8 @@ class ScanResult(ScanArrays):
         try:
             content = json.loads((folder / 'scan.json').read_text(encoding='utf-8'))
             with np.load(folder / 'scan.npz') as stored:
-                arrays = {name: stored[name] for name in ARRAYS}
+                twins = TWIN_ARRAYS if content.get('windows') else ()
+                arrays = {name: stored[name] for name in (*ARRAYS, *twins)}
             return cls(**arrays, info=ScanInfo.from_json(content), folder=folder)
         except KeyError as error:
             raise UserError(
@@ -360,23 +399,6 @@ class ScanResult(ScanArrays):
             ) from error
         except (OSError, ValueError) as error:
             raise UserError(f'{str(folder)!r} does not contain a complete scan: {error}') from error
-
-
-def score_map_of(
-    arrays: ScanArrays, index: tuple[int, int, int], box: tuple[int, int], scene: tuple[int, int]
-) -> ScoreMap:
-    """One map of a scan, cut to the positions where the object fits.
-
-    Args:
-        arrays: The scan's arrays.
-        index: Indices (background, object, size) of the map.
-        box, scene: (height, width) of the object and of the scene, pixels.
-    """
-    scores = arrays.scores[index].astype(np.float64)
-    fits = ~np.isnan(scores)
-    rows, cols = fits.any(1), fits.any(0)
-    scores[arrays.flags[index]] = np.nan
-    return ScoreMap(scores[np.ix_(rows, cols)], arrays.rows[rows], arrays.cols[cols], box, scene)
 
 
 def _count(number: int, what: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +19,41 @@ from mindpad_mm.core.callable_detector import CallableDetector
 from mindpad_mm.core.detector import (
     DetectorFiles,
     detector_classes,
-    find_label,
     versions,
     weights_sha256,
 )
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike, check_pixels, list_images
+from mindpad_mm.core.images import PathLike
 from mindpad_mm.core.journal import check_fingerprint, discard, prepare_folder
-from mindpad_mm.core.objects import ScanObject, load_coco_objects
+from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.opened import Detector, OpenedDetector, device_of, opened
 from mindpad_mm.core.processes import failing_together, gathered, launched
-from mindpad_mm.core.scenes import Background, Scene, load_backgrounds
+from mindpad_mm.core.scenes import Background, Part, Scene
 from mindpad_mm.core.settings import build_settings
+from mindpad_mm.scan.arrays import ScanArrays, loss_map_of, score_map_of
 from mindpad_mm.scan.chunks import ScanTask
 from mindpad_mm.scan.driver import run_scan
 from mindpad_mm.scan.engines import find_engine
-from mindpad_mm.scan.phase import grid_strides
-from mindpad_mm.scan.result import ScanArrays, ScanInfo, ScanResult, ScanRun, score_map_of
+from mindpad_mm.scan.inputs import (
+    Pixels,
+    label_of,
+    load_objects,
+    load_scenes,
+    sizes_of,
+    with_natural_sizes,
+)
+from mindpad_mm.scan.loss import loss_statistics
+from mindpad_mm.scan.phase import Period, grid_strides
+from mindpad_mm.scan.quick import uneven_statistics
+from mindpad_mm.scan.result import ScanInfo, ScanResult, ScanRun
 from mindpad_mm.scan.settings import AUTO, ScanSettings
 from mindpad_mm.scan.statistics import (
     ScanMapStatistics,
     ScanStatistics,
-    map_statistics,
     over_backgrounds,
 )
-
-Pixels = PathLike | np.ndarray
-"""An image file, a folder of image files, or pixels with OpenCV's channel order."""
+from mindpad_mm.scan.twins import with_twins
+from mindpad_mm.scan.windows import cut_windows
 
 
 def blindspot_scan(
@@ -105,8 +112,8 @@ def blindspot_scan(
                 prepare_folder(folder, resume, 'scan.json', check=get_rank() == 0)
             elif resume:
                 raise UserError('`resume` needs the folder of the scan to continue: give `out`')
-            objects, holes = _load_objects(object, settings)
-            backgrounds = _load_scenes(scene, holes, settings.seed)
+            objects, holes = load_objects(object, settings)
+            backgrounds = load_scenes(scene, holes, settings)
             set_random_seed(settings.seed)
             subject = stack.enter_context(opened(detector, own_device))
             task = _task(subject, backgrounds, objects, settings)
@@ -144,14 +151,21 @@ def _task(
     engine = settings.engine
     if engine == AUTO and isinstance(subject.model, CallableDetector):
         engine = 'full'
-    return ScanTask(
+    classes = detector_classes(subject.model)
+    objects = with_natural_sizes(objects, subject, settings)
+    cuts = []
+    if settings.window is not None:
+        cuts = cut_windows(backgrounds, subject, settings)
+        backgrounds = [cut.window() for cut in cuts]
+    task = ScanTask(
         scenes=[subject.make_scene(background, settings.space) for background in backgrounds],
         objects=objects,
-        sizes=settings.sizes,
-        label=find_label(settings.label, detector_classes(subject.model)),
+        sizes=sizes_of(objects, settings),
+        label=label_of(objects, settings.label, classes),
         settings=settings,
         engine=find_engine(engine, settings.space).name,
     )
+    return with_twins(task, cuts, subject.make_scene) if cuts else task
 
 
 def _fingerprint(subject: OpenedDetector, task: ScanTask, device: str) -> dict[str, Any]:
@@ -161,9 +175,13 @@ def _fingerprint(subject: OpenedDetector, task: ScanTask, device: str) -> dict[s
         'config': subject.config_sha256(),
         'checkpoint': weights_sha256(subject.model),
         'background': [_pixels_sha256(scene.pixels) for scene in task.scenes],
+        'photo': [list(scene.photo) for scene in task.scenes],
         'object': [_pixels_sha256(obj.pixels) for obj in task.objects],
         'label': task.label,
-        'sizes': list(task.sizes),
+        'sizes': [
+            [list(obj.natural or ()) for obj in task.objects] if size is None else size
+            for size in task.sizes
+        ],
         'stride': settings.stride,
         'space': settings.space,
         'iou_thr': settings.iou_thr,
@@ -175,6 +193,8 @@ def _fingerprint(subject: OpenedDetector, task: ScanTask, device: str) -> dict[s
         # The order in which floats are added up depends on the number of threads.
         'threads': torch.get_num_threads() if device == 'cpu' else None,
         'versions': versions(),
+        **({'quick': True} if settings.quick else {}),
+        **({'windows': _windows(task), 'far': settings.far} if task.cuts else {}),
     }
 
 
@@ -187,7 +207,8 @@ def _result(
     fingerprint: dict[str, Any],
 ) -> ScanResult:
     settings = task.settings
-    periods = list(settings.periods or _scene_periods(grid_strides(subject.model), task.scenes))
+    periods: list[Period] = [(float(period), float(period)) for period in settings.periods or ()]
+    periods = periods or _scene_periods(grid_strides(subject.model), task.scenes)
     info = ScanInfo(
         **vars(run),
         config=subject.config,
@@ -197,44 +218,57 @@ def _result(
         label_index=task.label,
         space=settings.space,
         stride=settings.stride,
+        quick=settings.quick,
+        far=settings.far,
         iou_thr=settings.iou_thr,
         clean_thr=settings.clean_thr,
         tolerance=settings.tolerance,
         device=device,
         seed=settings.seed,
-        periods=periods,
+        periods=[list(period) for period in periods],
         versions=versions(),
         fingerprint=fingerprint,
-        statistics=scan_statistics(arrays, run, periods),
+        statistics=scan_statistics(arrays, run, periods, settings.far),
     )
     scenes = [scene.pixels for scene in task.scenes]
-    return ScanResult(**vars(arrays), info=info, pixels=(scenes, task.pasted))
+    photos = [cut.photo for cut in task.cuts] or None
+    return ScanResult(**vars(arrays), info=info, pixels=(scenes, task.pasted), photos=photos)
 
 
-def scan_statistics(arrays: ScanArrays, run: ScanRun, periods: Sequence[int]) -> ScanStatistics:
+def scan_statistics(
+    arrays: ScanArrays, run: ScanRun, periods: Sequence[Sequence[float]], far: int = 0
+) -> ScanStatistics:
     """The statistics of every map, and their means over backgrounds.
 
     Args:
         arrays: The scan's arrays.
         run: Its backgrounds, objects and sizes.
-        periods: Candidate periods of the grid's pattern, pixels of the scene.
+        periods: Candidate periods of the grid's pattern, (vertical, horizontal) pixels of the scene.
+        far: Distance from every side at which the interior of windows begins, pixels.
     """
     maps: list[ScanMapStatistics] = []
     for background, obj, size in np.ndindex(*arrays.scores.shape[:3]):
         scene = run.backgrounds[background]
         height, width = run.objects[obj].boxes[size]
         score_map = score_map_of(
-            arrays, (background, obj, size), (height, width), (scene.height, scene.width)
+            arrays, (background, obj, size), (height, width), Part(*scene.photo)
         )
         maps.append(
             {
                 'background': background,
                 'object': obj,
-                'size': run.sizes[size],
-                **map_statistics(score_map, periods),
+                'size': max(height, width),
+                **uneven_statistics(score_map, periods, run.inside_stride),
             }
         )
+        if run.windows:
+            loss_map = loss_map_of(arrays, (background, obj, size), score_map)
+            maps[-1]['loss'] = loss_statistics(loss_map, far)
     return {'overall': over_backgrounds(maps), 'maps': maps}
+
+
+def _windows(task: ScanTask) -> list[list[Any]]:
+    return [[_pixels_sha256(cut.photo), *cut.corner] for cut in task.cuts]
 
 
 def _warn_if_empty(result: ScanResult) -> None:
@@ -271,53 +305,14 @@ def _check_equal(fingerprints: Sequence[dict[str, Any]]) -> None:
             )
 
 
-def _load_objects(
-    given: Pixels | Sequence[Pixels], settings: ScanSettings
-) -> tuple[list[ScanObject], dict[Path, np.ndarray]]:
-    """The objects, and the holes that those of ``from_coco`` leave in their photos."""
-    objects = []
-    for each in _listed(given):
-        if isinstance(each, np.ndarray):
-            check_pixels('object', each, channels=(1, 3, 4))
-            objects.append(ScanObject.from_pixels(each, 'array'))
-        else:
-            objects += [ScanObject.from_file(file) for file in list_images([each])]
-    if settings.from_coco is None:
-        return objects or [ScanObject.drawn(settings.seed)], {}
-    cut, holes = load_coco_objects(settings.from_coco, settings.ann_ids, settings.photo_root)
-    return objects + cut, holes
-
-
-def _load_scenes(
-    given: Pixels | Sequence[Pixels], holes: Mapping[Path, np.ndarray], seed: int
-) -> list[Background]:
-    scenes = _listed(given)
-    if not scenes:
-        return load_backgrounds(list(holes), holes) if holes else [Background.drawn(seed)]
-    backgrounds = []
-    for each in scenes:
-        if isinstance(each, np.ndarray):
-            check_pixels('scene', each, channels=(3,))
-            backgrounds.append(Background(np.ascontiguousarray(each), 'array'))
-        else:
-            backgrounds += load_backgrounds([each], holes)
-    return backgrounds
-
-
-def _listed(given: Any) -> list[Any]:
-    return [given] if isinstance(given, (str, Path, np.ndarray)) else list(given)
-
-
-def _scene_periods(strides: Sequence[int], scenes: Sequence[Scene]) -> list[int]:
-    """Strides of the network in pixels of the scene, where they are whole numbers.
-
-    Empty if the scenes are scaled differently.
-    """
-    scales = {scale for scene in scenes for scale in scene.scale}
-    if max(scales) - min(scales) > 1e-9:
+def _scene_periods(strides: Sequence[Period], scenes: Sequence[Scene]) -> list[Period]:
+    """Strides of the network in pixels of the scene. Empty if the scenes are scaled differently."""
+    scales = np.array([scene.scale for scene in scenes])
+    if (np.ptp(scales, axis=0) > 1e-9).any():
         return []
-    periods = [stride / min(scales) for stride in strides]
-    return [round(p) for p in periods if math.isclose(p, round(p), rel_tol=1e-9)]
+    # A whole number of pixels must not become another number by rounding of the scale.
+    vertical, horizontal = scales[0]
+    return [(round(v / vertical, 9), round(h / horizontal, 9)) for v, h in strides]
 
 
 def _pixels_sha256(pixels: np.ndarray) -> str:

@@ -15,11 +15,21 @@ from mindpad_mm.core.settings import option
 from mindpad_mm.scan.engines import find_engine
 
 AUTO = 'auto'
+DEFAULT_SIZE = 32
+FAR = 64
 
 
 def _batch_size(text: str) -> int | str:
     """Read a batch size from the command line. :class:`ScanSettings` checks it."""
     return int(text) if text.lstrip('-').isdecimal() else text
+
+
+def _number(text: str) -> float | str:
+    """Read a zoom from the command line. :class:`ScanSettings` checks it."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 @dataclass(frozen=True)
@@ -29,13 +39,26 @@ class ScanSettings:
     Attributes:
         from_coco: COCO annotation file; objects are cut out of its photos by their masks.
         ann_ids: Ids of the annotations to cut out.
+        category: Instead of ``ann_ids``: annotations of this category, whole objects in random order.
+        max_objects: Most objects of ``category``. Default: 1.
         photo_root: Folder of the photos of ``from_coco``. Default: see
             :func:`mindpad_mm.core.coco.find_photo`.
-        sizes: Lengths of the objects' longer side, pixels of the scene. Default: 32.
+        sizes: Lengths of the objects' longer side, pixels of the scene. Default: for objects of
+            ``from_coco`` the size that they have in their photo, for others 32.
         stride: Pixels between positions. Default: 4.
+        quick: A first map in about a minute: at most three of the photos, evenly spread, and positions
+            every second stride within 32 px of a border and every eighth inside. Default: False.
+        window: Cut the scenes out of the middle of larger photos, and score each position a second time
+            in a shifted window where its place is far from every side, see
+            :mod:`mindpad_mm.scan.windows`. (height, width) of the windows in pixels; ``()``: the size of
+            the network's input. Default: no windows.
+        zoom: Scale of the photos that windows are cut out of. ``'auto'`` (default): 1, or what a smaller
+            photo needs.
+        far: Windows are shifted by this many pixels, and places in shifted windows are at least this far
+            from every side. Take a multiple of the detector's stride. Default: 64.
         space: ``'input'`` (default) pastes into the network's input, ``'image'`` into the photo.
-        label: Class of the objects. Default: ``traffic light`` if the detector has this class, else its
-            only class.
+        label: Class of the objects. Default: the category of the objects of ``from_coco``; for others
+            ``traffic light`` if the detector has this class, else its only class.
         iou_thr: Smallest IoU of a matching detection with the pasted box, in (0, 1]. Default: 0.5.
         clean_thr: Positions are flagged if the clean scene has a matching detection with at least this
             score. Default: 0.001.
@@ -44,8 +67,8 @@ class ScanSettings:
             last bits of scores can differ between runs.
         tolerance: Largest difference in score that an approximate engine may have at its checks.
             Default: 0.001.
-        periods: Candidate periods of the pattern of the detector's grid, pixels of the scene. Default:
-            the strides of the detector's priors.
+        periods: Candidate periods of the pattern of the detector's grid, pixels of the scene, the same
+            along rows and columns. Default: the strides of the detector's priors, of each axis its own.
         seed: Seed of the drawn object, the drawn street, and torch. Default: 0.
 
     Raises:
@@ -56,14 +79,42 @@ class ScanSettings:
         None, 'COCO annotation file to cut objects out of, by their masks', metavar='JSON'
     )
     ann_ids: Sequence[int] = option((), 'annotations to cut out', flag='--ann-id', metavar='ID')
+    category: str | None = option(
+        None, 'cut out objects of this category, in random order', metavar='NAME'
+    )
+    max_objects: int = option(1, 'most objects of --category', metavar='N')
     photo_root: PathLike | None = option(None, 'folder of the photos of --from-coco', metavar='DIR')
-    sizes: Sequence[int] = option(
-        (32,), "length of the object's longer side, pixels", flag='--size', metavar='PX'
+    sizes: Sequence[int] | None = option(
+        None,
+        f"length of the object's longer side, pixels (annotated objects: as in their photo; others: "
+        f'{DEFAULT_SIZE})',
+        flag='--size',
+        metavar='PX',
     )
     stride: int = option(4, 'pixels between positions', metavar='PX')
+    quick: bool = option(
+        False,
+        'a first map in a minute: at most 3 of the photos, every second position within 32 px of a '
+        'border, every eighth inside',
+    )
+    window: Sequence[int] | None = option(
+        None,
+        'cut the scenes out of larger photos, and score each position also in a shifted window where '
+        "its place is far from every side; height and width, pixels (the network's input)",
+        nargs='*',
+        metavar='PX',
+    )
+    zoom: float | str = option(
+        AUTO, 'scale of the photos that windows are cut out of', type=_number, metavar='SCALE'
+    )
+    far: int = option(
+        FAR, "shift of the windows, pixels; take a multiple of the detector's stride", metavar='PX'
+    )
     space: str = option('input', "paste into the network's 'input' or into the original 'image'")
     label: str | None = option(
-        None, "class of the object ('traffic light' if there is one, else the only class)"
+        None,
+        "class of the object (that of its annotation; or 'traffic light' if there is one, else the "
+        'only class)',
     )
     iou_thr: float = option(0.5, 'smallest IoU of a matching detection with the pasted box')
     clean_thr: float = option(
@@ -77,7 +128,7 @@ class ScanSettings:
         metavar='N',
     )
     tolerance: float = option(1e-3, 'focused engine: largest difference in score at checks')
-    periods: Sequence[int] | None = option(
+    periods: Sequence[float] | None = option(
         None,
         "candidate periods of the grid's pattern, pixels (the strides of the detector's priors)",
         flag='--period',
@@ -89,8 +140,10 @@ class ScanSettings:
         for name in ('sizes', 'ann_ids', 'periods'):
             value: Any = getattr(self, name)
             if value is not None:
-                value = (value,) if isinstance(value, int) else value
+                value = (value,) if isinstance(value, (int, float)) else value
                 object.__setattr__(self, name, tuple(dict.fromkeys(value)))
+        if self.window is not None:
+            object.__setattr__(self, 'window', tuple(self.window))
         batch_size = self.batch_size
         rules = {
             'stride': (self.stride >= 1, 'it must be at least 1 pixel'),
@@ -99,10 +152,21 @@ class ScanSettings:
             'tolerance': (0 <= self.tolerance < math.inf, 'it must be at least 0'),
             'seed': (0 <= self.seed < 1 << 32, 'it must be from 0 to 2**32 - 1'),
             'periods': (all(p >= 2 for p in self.periods or ()), 'each must be at least 2 pixels'),
+            'max_objects': (self.max_objects >= 1, 'it must be at least 1'),
             'sizes': (
-                bool(self.sizes) and all(size >= 1 for size in self.sizes),
+                self.sizes is None or (bool(self.sizes) and all(size >= 1 for size in self.sizes)),
                 'each must be at least 1 pixel',
             ),
+            'window': (
+                not self.window or (len(self.window) == 2 and min(self.window) >= 1),
+                'give height and width, each at least 1 pixel',
+            ),
+            'zoom': (
+                self.zoom == AUTO
+                or (isinstance(self.zoom, (int, float)) and 0 < self.zoom < math.inf),
+                'give a number above 0, or auto',
+            ),
+            'far': (self.far >= 1, 'it must be at least 1 pixel'),
             'batch_size': (
                 batch_size == AUTO or (isinstance(batch_size, int) and batch_size >= 1),
                 'give 1 or more, or auto',
@@ -113,14 +177,16 @@ class ScanSettings:
             if not possible:
                 self._refuse(name, rule)
         find_engine(self.engine, self.space)
-        if self.from_coco is None and self.ann_ids:
-            raise UserError('`ann_ids` needs an annotation file: give `from_coco` as well')
-        if self.from_coco is None and self.photo_root is not None:
+        if self.window is None and (self.zoom, self.far) != (AUTO, FAR):
+            raise UserError('`zoom` and `far` are about windows of photos: give `window` as well')
+        if self.from_coco is None:
+            for name in ('ann_ids', 'category', 'photo_root'):
+                if getattr(self, name):
+                    raise UserError(f'`{name}` needs an annotation file: give `from_coco` as well')
+        elif bool(self.ann_ids) == (self.category is not None):
             raise UserError(
-                '`photo_root` is the folder of the photos of `from_coco`: give it as well'
+                '`from_coco` needs the annotations to cut out: give either `ann_ids` or `category`'
             )
-        if self.from_coco is not None and not self.ann_ids:
-            raise UserError('`from_coco` needs the annotations to cut out: give `ann_ids` as well')
 
     def _refuse(self, name: str, rule: str) -> None:
         value = getattr(self, name)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from mindpad_mm.core.intervals import t_interval
+from mindpad_mm.core.intervals import t_interval, unit_interval
+from mindpad_mm.scan.edges import BorderProfile, EdgeDrop, border_profile, edge_drop
 from mindpad_mm.scan.phase import GridPhase, PhaseSummary, estimate_phase
+from mindpad_mm.scan.rounding import nanmean, rounded
+from mindpad_mm.scan.score_map import SIDES, ScoreMap
 
-SIDES = ('top', 'bottom', 'left', 'right')
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
-# The positions along an axis span the scene's length minus the object's. The outer eighth of this
-# span at each end is near a border. The middle half is the interior: it is far from the borders, but
-# still long enough for a pattern to repeat.
-BORDER_SHARE = 1 / 8
-INTERIOR_SHARE = 1 / 4
 
 
 class WorstPosition(TypedDict):
@@ -32,24 +28,16 @@ class Strip(TypedDict):
     """A row or column of positions.
 
     ``position`` is its pixel row or column, ``mean`` its mean score, ``side`` the nearest of the two
-    sides of the scene that it is parallel to, and ``distance`` the pixels between object and side.
+    sides of the photo that it is parallel to, and ``distance`` the pixels between object and side.
+    ``equal`` is the number of rows or columns with that mean, itself included: where the object is found
+    nowhere, many share a mean of 0, and the first is named.
     """
 
     position: int
     mean: float
     side: str
     distance: int
-
-
-class BorderEffect(TypedDict):
-    """See :func:`border_effect`."""
-
-    top: float | None
-    bottom: float | None
-    left: float | None
-    right: float | None
-    corners: float | None
-    border_px: list[float]
+    equal: int
 
 
 class Flicker(TypedDict):
@@ -60,11 +48,17 @@ class Flicker(TypedDict):
     between: list[list[int]]
 
 
-class BorderProfile(TypedDict):
-    """Mean ``score`` at each ``distance`` from a side, pixels; None if all positions are flagged."""
+class LossStatistics(TypedDict):
+    """See :func:`mindpad_mm.scan.loss.loss_statistics`."""
 
-    distance: list[int]
-    score: list[float | None]
+    near_px: int
+    border: float | None
+    interior: float | None
+    top: float | None
+    bottom: float | None
+    left: float | None
+    right: float | None
+    corners: float | None
 
 
 class MapStatistics(TypedDict):
@@ -75,29 +69,35 @@ class MapStatistics(TypedDict):
     mean: NotRequired[float]
     min: NotRequired[float]
     percentiles: NotRequired[dict[str, float]]
-    blind_fraction: NotRequired[float | None]
+    blind_fraction: NotRequired[float]
+    blind_below: NotRequired[float]
     zero_fraction: NotRequired[float]
     worst: NotRequired[WorstPosition]
     worst_row: NotRequired[Strip]
     worst_col: NotRequired[Strip]
     grid_phase: NotRequired[PhaseSummary | None]
-    border_effect: NotRequired[BorderEffect | None]
+    edge_drop: NotRequired[EdgeDrop]
     flicker: NotRequired[Flicker | None]
     border_profiles: NotRequired[dict[str, BorderProfile]]
 
 
 class ScanMapStatistics(MapStatistics):
-    """Statistics of one map of a scan, with its indices of background and object, and its size."""
+    """Statistics of one map of a scan, with its indices of background and object, and its size.
+
+    ``loss`` is only there for windows of photos.
+    """
 
     background: int
     object: int
     size: int
+    loss: NotRequired[LossStatistics]
 
 
 class BackgroundMean(TypedDict):
     """Mean of a statistic over backgrounds.
 
-    ``interval`` is its confidence interval ``[low, high]``, None with fewer than two ``backgrounds``.
+    ``interval`` is its confidence interval ``[low, high]``, None with fewer than two ``backgrounds``
+    or if all of them have the same value in 0..1.
     """
 
     mean: float
@@ -112,153 +112,59 @@ class ScanStatistics(TypedDict):
     maps: list[ScanMapStatistics]
 
 
-@dataclass(frozen=True)
-class ScoreMap:
-    """Scores of one object at one size over one scene.
-
-    Attributes:
-        scores: (R, C) float64 in 0..1; NaN at flagged positions.
-        rows: (R,) pixel rows of the object's top edge.
-        cols: (C,) pixel columns of the object's left edge.
-        box_size: (height, width) of the object, pixels.
-        scene_size: (height, width) of the scene, pixels.
-    """
-
-    scores: np.ndarray
-    rows: np.ndarray
-    cols: np.ndarray
-    box_size: tuple[int, int]
-    scene_size: tuple[int, int]
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """Range of possible positions, (vertical, horizontal) pixels."""
-        return self.scene_size[0] - self.box_size[0], self.scene_size[1] - self.box_size[1]
-
-    def distance(self, side: str) -> np.ndarray:
-        """Pixels between the object and a side of the scene.
-
-        Args:
-            side: One of :data:`SIDES`.
-
-        Returns:
-            (R,) for top and bottom, (C,) for left and right.
-        """
-        return {
-            'top': self.rows,
-            'bottom': self.span[0] - self.rows,
-            'left': self.cols,
-            'right': self.span[1] - self.cols,
-        }[side]
-
-    def interior(self) -> tuple[np.ndarray, np.ndarray]:
-        """Masks (R,) of the rows and (C,) of the columns in the interior."""
-        vertical = np.minimum(self.distance('top'), self.distance('bottom'))
-        horizontal = np.minimum(self.distance('left'), self.distance('right'))
-        return vertical >= self.span[0] * INTERIOR_SHARE, horizontal >= self.span[1] * (
-            INTERIOR_SHARE
-        )
-
-
-def map_statistics(score_map: ScoreMap, periods: Sequence[int] = ()) -> MapStatistics:
+def map_statistics(score_map: ScoreMap, periods: Sequence[Sequence[float]] = ()) -> MapStatistics:
     """All statistics of one map, as JSON types.
 
     Args:
         score_map: The map.
-        periods: Candidate periods of the grid's pattern, pixels of the scene: the strides of the
-            detector.
+        periods: Candidate periods of the grid's pattern, (vertical, horizontal) pixels of the scene: the
+            strides of the detector.
 
     Returns:
         - ``positions``: number of positions.
         - ``flagged_fraction``: share of flagged positions. If all are, nothing else is returned.
         - ``mean``, ``min``, ``percentiles``: of the scores.
-        - ``blind_fraction``: share of positions that score below half the median. None if the median
-          is 0: then the detector misses the object at most positions.
+        - ``blind_fraction``: share of positions that score below ``blind_below``: half the mean score of
+          the best tenth of the positions. 1 if the object is found nowhere.
         - ``zero_fraction``: share of positions without a matching detection.
         - ``worst``: position of the lowest score.
         - ``worst_row`` and ``worst_col``: row and column of positions with the lowest mean score.
         - ``grid_phase``: pattern of the detector's grid, see :meth:`GridPhase.summary`. None if no
-          period can be examined, see :func:`estimate_phase`.
-        - ``border_effect``: see :func:`border_effect`.
+          period can be examined or the object is found nowhere, see :func:`estimate_phase`.
+        - ``edge_drop``: see :func:`edge_drop`.
         - ``flicker``: see :func:`flicker`.
         - ``border_profiles``: by side, see :func:`border_profile`.
     """
     scores = score_map.scores
     valid = scores[~np.isnan(scores)]
-    flagged_fraction = _rounded(1 - valid.size / scores.size)
+    flagged_fraction = rounded(1 - valid.size / scores.size)
     if not valid.size:
         return {'positions': scores.size, 'flagged_fraction': flagged_fraction}
-    median = np.median(valid)
-    phase = interior_phase(score_map, periods)
+    blind_below = best_tenth(valid) / 2
+    phase = map_phase(score_map, periods)
     return {
         'positions': scores.size,
         'flagged_fraction': flagged_fraction,
-        'mean': _rounded(valid.mean()),
-        'min': _rounded(valid.min()),
-        'percentiles': {str(p): _rounded(np.percentile(valid, p)) for p in PERCENTILES},
-        'blind_fraction': _rounded((valid < median / 2).mean()) if median > 0 else None,
-        'zero_fraction': _rounded((valid == 0).mean()),
+        'mean': rounded(valid.mean()),
+        'min': rounded(valid.min()),
+        'percentiles': {str(p): rounded(np.percentile(valid, p)) for p in PERCENTILES},
+        'blind_fraction': rounded((valid < blind_below).mean()) if blind_below > 0 else 1.0,
+        'blind_below': rounded(blind_below),
+        'zero_fraction': rounded((valid == 0).mean()),
         'worst': _worst_position(score_map),
         'worst_row': _worst_strip(score_map, axis=0),
         'worst_col': _worst_strip(score_map, axis=1),
         'grid_phase': phase.summary() if phase else None,
-        'border_effect': border_effect(score_map, phase),
+        'edge_drop': edge_drop(score_map, phase),
         'flicker': flicker(score_map),
         'border_profiles': {side: border_profile(score_map, side) for side in SIDES},
     }
 
 
-def border_profile(score_map: ScoreMap, side: str) -> BorderProfile:
-    """Mean score by distance from one side, distances ascending."""
-    axis = 1 if side in ('top', 'bottom') else 0
-    means = _nanmean(score_map.scores, axis)
-    distance = score_map.distance(side)
-    order = np.argsort(distance)
-    return {
-        'distance': [int(d) for d in distance[order]],
-        'score': [_rounded_or_none(mean) for mean in means[order]],
-    }
-
-
-def border_effect(score_map: ScoreMap, phase: GridPhase | None) -> BorderEffect | None:
-    """Change of the score near each side of the scene, without the pattern of the detector's grid.
-
-    The detector's grid of priors makes a pattern that repeats over the whole scene, but padding only
-    acts at the borders. The expected score at the border is the mean of the interior plus the pattern
-    found there. The effect of a side is the mean deviation from it over the positions that are near
-    this side and in the interior along it. Negative: the score is lower at the border.
-
-    Args:
-        score_map: The map.
-        phase: Pattern in the interior. None: only the mean of the interior is expected.
-
-    Returns:
-        ``top``, ``bottom``, ``left``, ``right`` and ``corners`` (near two sides), differences of
-        scores; None where all positions are flagged. ``border_px``: largest distance of positions near
-        a border, (vertical, horizontal) pixels. None if all positions of the interior are flagged.
-    """
-    inside = score_map.interior()
-    interior = score_map.scores[np.ix_(*inside)]
-    if np.isnan(interior).all():
-        return None
-    expected = np.nanmean(interior)
-    if phase is not None:
-        expected = expected + phase.effect(score_map.rows, score_map.cols)
-    deviation = score_map.scores - expected
-    width = [BORDER_SHARE * span for span in score_map.span]
-    near = {side: score_map.distance(side) < width[side in ('left', 'right')] for side in SIDES}
-
-    def mean(rows: np.ndarray, cols: np.ndarray) -> float | None:
-        return _rounded_or_none(_nanmean(deviation[np.ix_(rows, cols)]))
-
-    return {
-        'top': mean(near['top'], inside[1]),
-        'bottom': mean(near['bottom'], inside[1]),
-        'left': mean(inside[0], near['left']),
-        'right': mean(inside[0], near['right']),
-        'corners': mean(near['top'] | near['bottom'], near['left'] | near['right']),
-        'border_px': [_rounded(w) for w in width],
-    }
+def best_tenth(scores: np.ndarray) -> float:
+    """Mean of the highest tenth of scores (N,), at least one: what the detector can do in this scene."""
+    count = max(len(scores) // 10, 1)
+    return float(np.sort(scores)[-count:].mean())
 
 
 def flicker(score_map: ScoreMap) -> Flicker | None:
@@ -276,25 +182,56 @@ def flicker(score_map: ScoreMap) -> Flicker | None:
     first = np.unravel_index(np.nanargmax(changes[axis]), changes[axis].shape)
     second = (first[0] + (axis == 0), first[1] + (axis == 1))
     between = [[int(score_map.rows[r]), int(score_map.cols[c])] for r, c in (first, second)]
-    return {'max': _rounded(known.max()), 'mean': _rounded(known.mean()), 'between': between}
+    return {'max': rounded(known.max()), 'mean': rounded(known.mean()), 'between': between}
 
 
 def over_backgrounds(
     maps: Sequence[ScanMapStatistics], confidence: float = 0.95
 ) -> dict[str, BackgroundMean]:
-    """Means of the statistics over backgrounds, with Student's t intervals.
+    """Means of the statistics over backgrounds, of each size its own, with intervals.
 
-    The maps of one background are averaged first: they share a scene, so they are not independent.
+    The maps of one background and size are averaged first: they share a scene, so they are not
+    independent. Sizes are not pooled: a small object is harder everywhere.
+
+    Intervals of statistics in 0..1 stay in 0..1, see :func:`mindpad_mm.core.intervals.unit_interval`;
+    for the others see :func:`difference_interval`.
 
     Args:
         maps: Statistics of the maps.
         confidence: Confidence level in 0..1. Default: 0.95.
 
     Returns:
-        By name of the statistic, nested names joined by a dot, e.g. ``'border_effect.top'``. A
-        statistic that is undefined in all maps is missing.
+        By name of the statistic, nested names joined by a dot, e.g. ``'edge_drop.top'``; with several
+        sizes as :func:`sized_name` names them. A statistic that is undefined in all maps is missing.
     """
-    return _summary([(each['background'], _flat(each)) for each in maps], confidence)
+    sizes = sizes_of(maps)
+    flat = [(each['background'], _flat(each, sizes)) for each in maps]
+
+    def interval(name: str, values: np.ndarray) -> list[float] | None:
+        return (unit_interval if is_unit(name) else difference_interval)(values, confidence)
+
+    return _summary(flat, interval)
+
+
+def is_unit(name: str) -> bool:
+    """Whether a statistic of that name is in 0..1. The others are differences of scores."""
+    return not name.startswith(_DIFFERENCES)
+
+
+def sizes_of(maps: Sequence[ScanMapStatistics]) -> list[int]:
+    """The sizes that occur, ascending."""
+    return sorted({each['size'] for each in maps})
+
+
+def sized_name(name: str, size: int, sizes: Sequence[int]) -> str:
+    """The name of a statistic in the summary of a scan, e.g. ``'mean at 24 px'``.
+
+    Args:
+        name: Name of the statistic.
+        size: Size of the object, pixels.
+        sizes: All sizes of the scan. With a single one the name stays as it is.
+    """
+    return name if len(sizes) == 1 else f'{name} at {size} px'
 
 
 def paired_over_backgrounds(
@@ -312,16 +249,27 @@ def paired_over_backgrounds(
         first, other: Statistics of the same maps in two scans, in the same order.
         confidence: Confidence level in 0..1. Default: 0.95.
     """
-    pairs = []
+    pairs, sizes = [], sizes_of(first)
     for one, two in zip(first, other):
-        before, after = _flat(one), _flat(two)
+        before, after = _flat(one, sizes), _flat(two, sizes)
         common = {name: after[name] - before[name] for name in before if name in after}
         pairs.append((one['background'], common))
-    return _summary(pairs, confidence)
+
+    def interval(name: str, values: np.ndarray) -> list[float] | None:
+        return difference_interval(values, confidence)
+
+    return _summary(pairs, interval)
+
+
+def difference_interval(values: np.ndarray, confidence: float = 0.95) -> list[float] | None:
+    """Student's t interval of the mean of differences between statistics (N,), cut to -1..1."""
+    interval = t_interval(values, confidence)
+    return interval and [min(max(end, -1.0), 1.0) for end in interval]
 
 
 def _summary(
-    maps: Sequence[tuple[int, dict[str, float]]], confidence: float
+    maps: Sequence[tuple[int, dict[str, float]]],
+    interval: Callable[[str, np.ndarray], list[float] | None],
 ) -> dict[str, BackgroundMean]:
     """Means and intervals of (background, statistics by name) of every map."""
     values: dict[str, dict[int, list[float]]] = {}
@@ -332,8 +280,8 @@ def _summary(
     for name, by_background in values.items():
         means = np.array([np.mean(each) for each in by_background.values()])
         summary[name] = {
-            'mean': _rounded(means.mean()),
-            'interval': t_interval(means, confidence),
+            'mean': rounded(means.mean()),
+            'interval': interval(name, means),
             'backgrounds': len(means),
         }
     return summary
@@ -346,28 +294,29 @@ _AVERAGED = {
     'worst_row': ('mean',),
     'worst_col': ('mean',),
     'grid_phase': ('share', 'amplitude'),
-    'border_effect': (*SIDES, 'corners'),
+    'edge_drop': SIDES,
     'flicker': ('max', 'mean'),
+    'loss': ('border', 'interior', *SIDES, 'corners'),
 }
+# Beginnings of the names of those that are differences of scores.
+_DIFFERENCES = ('edge_drop', 'loss')
 
 
-def _flat(statistics: Mapping[str, Any]) -> dict[str, float]:
+def _flat(statistics: Mapping[str, Any], sizes: Sequence[int]) -> dict[str, float]:
     """The defined statistics of a map that are averaged, by name."""
     flat = {}
     for group, names in _AVERAGED.items():
         values = (statistics.get(group) or {}) if group else statistics
         for name in names:
             if values.get(name) is not None:
-                flat[f'{group}.{name}' if group else name] = values[name]
+                whole = f'{group}.{name}' if group else name
+                flat[sized_name(whole, statistics['size'], sizes)] = values[name]
     return flat
 
 
-def interior_phase(score_map: ScoreMap, periods: Sequence[int]) -> GridPhase | None:
-    """Pattern of the detector's grid in the interior of a map, see :func:`estimate_phase`."""
-    rows, cols = score_map.interior()
-    return estimate_phase(
-        score_map.scores[np.ix_(rows, cols)], score_map.rows[rows], score_map.cols[cols], periods
-    )
+def map_phase(score_map: ScoreMap, periods: Sequence[Sequence[float]]) -> GridPhase | None:
+    """Pattern of the detector's grid in a map, see :func:`estimate_phase`."""
+    return estimate_phase(score_map.scores, score_map.rows, score_map.cols, periods)
 
 
 def _worst_position(score_map: ScoreMap) -> WorstPosition:
@@ -375,7 +324,7 @@ def _worst_position(score_map: ScoreMap) -> WorstPosition:
     return {
         'row': int(score_map.rows[row]),
         'col': int(score_map.cols[col]),
-        'score': _rounded(score_map.scores[row, col]),
+        'score': rounded(score_map.scores[row, col]),
     }
 
 
@@ -383,7 +332,7 @@ def _worst_strip(score_map: ScoreMap, axis: int) -> Strip:
     """The row (axis 0) or column (axis 1) of positions with the lowest mean score."""
     across = 1 - axis
     known = (~np.isnan(score_map.scores)).sum(across)
-    means = _nanmean(score_map.scores, across)
+    means = nanmean(score_map.scores, across)
     # If most positions of a strip are flagged, its mean may be the lowest by chance.
     means[known * 2 < np.median(known[known > 0])] = np.nan
     index = int(np.nanargmin(means))
@@ -391,23 +340,8 @@ def _worst_strip(score_map: ScoreMap, axis: int) -> Strip:
     side = min(sides, key=lambda s: score_map.distance(s)[index])
     return {
         'position': int((score_map.rows, score_map.cols)[axis][index]),
-        'mean': _rounded(means[index]),
+        'mean': rounded(means[index]),
         'side': side,
         'distance': int(score_map.distance(side)[index]),
+        'equal': int((means <= means[index] + 1e-9).sum()),
     }
-
-
-def _nanmean(values: np.ndarray, axis: int | None = None) -> np.ndarray:
-    """numpy.nanmean without its warning if all values are NaN."""
-    known = ~np.isnan(values)
-    total = np.where(known, values, 0).sum(axis)
-    count = known.sum(axis)
-    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
-
-
-def _rounded(value: Any) -> float:
-    return round(float(value), 6)
-
-
-def _rounded_or_none(value: Any) -> float | None:
-    return None if np.isnan(value) else _rounded(value)

@@ -92,11 +92,10 @@ def _print(rows: list[dict[str, Any]], num_images: int, page: Path) -> None:
     for row in rows:
         strip = row['worst strip']
         where = f'{strip["distance"]} px from {strip["side"]}: {strip["mean"]:.3f}'
-        blind = row['blind fraction']
         table.add_row(
             row['padding'],
             *(f'{row[name]:.3f}' for name in ('mAP', 'AP.50', 'mean score')),
-            'undefined' if blind is None else f'{blind:.3f}',
+            f'{row["blind fraction"]:.3f}',
             where,
         )
     console = Console()

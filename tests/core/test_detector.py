@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mmdet.models.task_modules import MlvlPointGenerator
 from mmengine.config import Config
 from torch import nn
 
@@ -56,5 +57,12 @@ def test_digest_changes_with_any_weight():
 
 def test_strides_of_the_grid_are_those_of_the_detectors_priors(files):
     model = load_detector(str(files / 'config.py'), str(files / 'weights.pth'))
-    assert grid_strides(model) == [16, 32, 64, 107, 160, 320]
+    assert grid_strides(model) == [(p, p) for p in (16, 32, 64, 107, 160, 320)]
     assert grid_strides(nn.Conv2d(1, 1, 1)) == []
+
+
+def test_strides_keep_their_fractions_and_differ_by_axis_where_the_priors_do():
+    model = nn.Module()
+    # MMDetection's order is (horizontal, vertical).
+    model.prior_generator = MlvlPointGenerator([300 / 19, (32, 30)])
+    assert grid_strides(nn.Sequential(model)) == [(300 / 19, 300 / 19), (30, 32)]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import load_config
-from mindpad_mm.core.scenes import Background, load_backgrounds, make_scene, paste
+from mindpad_mm.core.scenes import Background, load_backgrounds, make_scene, paste, photo_part
 
 
 @settings(deadline=None, max_examples=40)
@@ -62,6 +62,44 @@ def test_input_scene_is_what_the_configs_own_pipeline_gives(files):
     assert scene.size == (96, 96)
     assert scene.metainfo['scale_factor'] == (1, 1)
     assert scene.metainfo['ori_shape'] == scene.metainfo['img_shape'] == (96, 96)
+
+
+PAD = {'type': 'Pad', 'pad_val': {'img': (114, 114, 114)}}
+BARS = {
+    # (height, width) of the photo, further steps, part of the photo in the input
+    'letterbox': ((60, 120), [{**PAD, 'pad_to_square': True}], (0, 0, 48, 96)),
+    'letterbox of a tall photo': ((120, 60), [{**PAD, 'pad_to_square': True}], (0, 0, 96, 48)),
+    'size divisor': ((60, 120), [{**PAD, 'size_divisor': 32}], (0, 0, 48, 96)),
+    'black bars': ((60, 120), [{'type': 'Pad', 'pad_to_square': True}], (0, 0, 48, 96)),
+    'none': ((120, 120), [], (0, 0, 96, 96)),
+}
+
+
+@pytest.mark.parametrize('case', BARS)
+@pytest.mark.parametrize('level', [0, 114, 255])
+def test_photo_is_told_from_what_the_pipeline_pads_even_in_the_same_colour(files, case, level):
+    size, steps, part = BARS[case]
+    config = load_config(str(files / 'config.py'))
+    config.test_dataloader.dataset.pipeline = [
+        {'type': 'LoadImageFromFile'},
+        {'type': 'Resize', 'scale': (96, 96), 'keep_ratio': True},
+        *steps,
+        {'type': 'PackDetInputs', 'meta_keys': ()},
+    ]
+    background = Background(np.full((*size, 3), level, np.uint8), 'flat')
+    assert make_scene(background, config).photo == part
+    image = make_scene(background, config, 'image')
+    assert image.photo == (0, 0, *size)
+    assert image.scale == (part[2] / size[0], part[3] / size[1])  # of the photo, not of the canvas
+
+
+def test_part_is_found_wherever_the_photo_lies():
+    black = np.full((3, 20, 30), 7, np.uint8)
+    white = black.copy()
+    white[1, 4:9, 11:29] = 8
+    assert photo_part(black, white) == (4, 11, 5, 18)
+    with pytest.raises(UserError, match='same input of a black and of a white photo'):
+        photo_part(black, black)
 
 
 def test_image_scene_is_the_photo_and_has_the_scale_of_the_pipeline(files):

@@ -198,6 +198,11 @@ def test_files_say_what_was_found(comparison, capsys):
     assert content['test_set']['objects'] == content['test_set']['objects_by_region']['all']
     zones = [content['test_set']['objects_by_region'][f'zone{i}'] for i in range(5)]
     assert sum(zones) == content['test_set']['objects']
+    annotations = json.loads(Path(content['test_set']['ann_file']).read_text())['annotations']
+    sizes = [np.sqrt(np.prod(each['bbox'][2:])) for each in annotations]
+    assert content['test_set']['sizes_by_region']['all'] == pytest.approx(
+        np.median(sizes), abs=0.01
+    )
     entry = content['entries'][1]
     assert entry['figures']['mAP']['value'] == comparison['reflect'].metrics['mAP'].value
     assert entry['scan_figures']['blind_fraction']['value'] is not None

@@ -41,7 +41,14 @@ def entry(name, shift=0.0, sd=None):
 
 @pytest.fixture
 def comparison(tmp_path):
-    test_set = TestSetSummary('x.json', ['car'], 40, 90, dict.fromkeys(REGIONS, 15))
+    test_set = TestSetSummary(
+        'x.json',
+        ['car'],
+        40,
+        90,
+        dict.fromkeys(REGIONS, 15),
+        {**dict.fromkeys(REGIONS, 31.6), 'zone4': None},
+    )
     entries = [entry('zeros'), entry('<b>&|', 0.05), entry('seeds', 0.01, sd=0.007)]
     return Comparison(entries, tmp_path, test_set, draws=100, seed=0, border_px=[8])
 
@@ -51,7 +58,7 @@ def cells(table, name):
 
 
 def test_values_come_with_their_deviation_and_differences_with_their_interval(comparison):
-    values, changes = comparison_tables(comparison)
+    values, changes, _ = comparison_tables(comparison)
     assert list(values.columns) == ['', 'zeros', '<b>&|', 'seeds (3 runs)']
     assert cells(values, 'AP.20') == ['0.500', '0.550', '0.510 ± 0.007']
     assert cells(changes, 'mAP') == ['+0.050 [+0.030, +0.070]*', '+0.010 [-0.010, +0.030]']
@@ -80,7 +87,7 @@ def test_page_marks_decided_differences_and_escapes_names(comparison):
 def test_a_single_run_is_shown_without_differences(comparison):
     alone = dataclasses.replace(comparison, entries=comparison.entries[:1])
     report_comparison(alone)
-    assert len(comparison_tables(alone)) == 1
+    assert not any('Difference' in table.title for table in comparison_tables(alone))
     assert (comparison.folder / 'report.html').read_text().count('data:image/png') == 1
 
 
@@ -108,3 +115,24 @@ def test_names_are_neither_formulas_nor_markup(comparison, capsys):
 def test_more_entries_than_colours_are_drawn(comparison):
     many = [comparison.entries[0], *(entry(str(k), 0.01 * k) for k in range(1, 12))]
     report_comparison(dataclasses.replace(comparison, entries=many))
+
+
+def test_regions_are_said_not_to_be_matched_by_size(comparison):
+    """Their objects' sizes stand beside them: mAP "best at the border" can be large objects."""
+    table = next(t for t in comparison_tables(comparison) if 'not matched by size' in t.title)
+    assert [row[1:] for row in table.rows].count(['15', '-']) == 1
+    assert all(row[1:] == ['15', '32 px'] for row in table.rows if row[2] != '-')
+    report_comparison(comparison)
+    for file in ('report.html', 'comparison.md'):
+        assert 'not matched by object size' in (comparison.folder / file).read_text('utf-8')
+
+
+def test_scan_statistics_of_several_sizes_stand_apart(comparison):
+    scans = {'mean at 24 px': Metric(0.25), 'mean at 40 px': Metric(0.75)}
+    entries = [dataclasses.replace(each, scan_metrics=scans) for each in comparison.entries]
+    tables = comparison_tables(dataclasses.replace(comparison, entries=entries))
+    scan = next(table for table in tables if table.title == 'Scan')
+    assert [row[:2] for row in scan.rows] == [
+        ['mean score at 24 px', '0.250'],
+        ['mean score at 40 px', '0.750'],
+    ]

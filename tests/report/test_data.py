@@ -56,7 +56,7 @@ def test_pattern_of_the_grid_is_found_again(make_scan):
     scan.scores[:] = np.where(np.isnan(scan.scores), np.nan, stripes)
     scan.flags[:] = False
     phase = page_data([scan], ['one'])['scans'][0]['maps'][0]['phase']
-    assert (phase['period'], phase['step']) == (8, 2)
+    assert (phase['period'], phase['step'], phase['name']) == ([8, 8], (2, 2), '8 px')
     values = np.array(phase['values'])
     np.testing.assert_allclose(values - values.max(), np.tile([0, 0, -0.7, 0], (4, 1)), atol=1e-4)
 

@@ -172,8 +172,16 @@ def test_selectors_choose_scene_object_and_size(browser, scan):
     score = arrays['scores'][2, 1, 1, 3, 4]
     assert f'score {score:.4f}' in said(browser, scan, 3, 4)[0]
     assert 'object_1_16.png' in browser.run('document.querySelector("pre").textContent')
-    browser.run('moveTo(999, 999)')  # the third scene is smaller and the object larger
-    assert readout(browser).startswith('Row 24, column 54\n')
+    # The object stays inside the photo, which fills a part of the third scene.
+    browser.run('moveTo(999, 999)')
+    assert readout(browser).startswith('Row 28, column 60\n')
+    browser.run('moveTo(0, 0)')
+    assert readout(browser).startswith('Row 4, column 6\n')
+    shade = 'map => map.layout.shapes.filter(shape => shape.visible && shape.fillrule).length'
+    shaded = f'({shade})(document.querySelector(\'[data-score="0"]\'))'
+    assert browser.run(shaded) == 1
+    choose(browser, 'background', 0)
+    assert browser.run(shaded) == 0
 
 
 def test_flagged_positions_are_marked(browser, scan):

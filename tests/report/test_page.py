@@ -8,6 +8,7 @@ import pytest
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.report import report_scan, write_page
+from mindpad_mm.report.data import page_data
 
 
 @pytest.fixture
@@ -60,15 +61,38 @@ def test_summary_names_the_folder_and_the_speed(scan, capsys):
 
 def test_page_that_cannot_be_written_is_one_line(scan, page, tmp_path):
     with pytest.raises(UserError, match='cannot write'):
-        write_page([scan], tmp_path / 'nowhere' / 'report.html')
+        write_page([scan], tmp_path / ('n' * 300))
+
+
+def test_page_says_how_much_of_the_scene_is_padding(make_scan, tmp_path):
+    scan = make_scan('one')
+    write_page([scan], tmp_path / 'page.html')
+    text = without_scripts((tmp_path / 'page.html').read_text(encoding='utf-8'))
+    assert 'Shaded: what the test pipeline pads' in text
+    assert '72 x 46 px (width x height), of these the photo 64 x 40 px' in text
+    words = [each['words'] for each in page_data([scan], ['one'])['scans'][0]['maps']]
+    assert not any('padded' in sentence for sentence in words[0])
+    share = 1 - 40 * 64 / (46 * 72)
+    assert any(f'{100 * share:.0f} % of the scene is padded' in each for each in words[-1])
+
+
+def test_weakest_strips_are_told_with_their_place_and_score(scan):
+    write_page([scan], scan.folder / 'page.html')
+    text = without_scripts((scan.folder / 'page.html').read_text(encoding='utf-8'))
+    row = re.search(r'<th scope="row">worst column</th>(.*?)</tr>', text, re.S).group(1)
+    strips = [each['worst_col'] for each in scan.info.statistics['maps']]
+    assert len(strips) == 2
+    for strip in strips:
+        assert strip['equal'] == 1
+        assert f'{strip["distance"]} px from the {strip["side"]}: {strip["mean"]:.3f}' in row
 
 
 def test_scans_side_by_side_show_each_figure_and_its_change(make_scan, tmp_path):
     one, two = make_scan('zeros', scores=1), make_scan('reflect', scores=2)
     write_page([one, two], tmp_path / 'both.html')
     text = without_scripts((tmp_path / 'both.html').read_text(encoding='utf-8'))
-    means = [scan.info.statistics['overall']['mean']['mean'] for scan in (one, two)]
-    row = re.search(r'<th scope="row">mean score</th>(.*?)</tr>', text, re.S).group(1)
+    means = [scan.info.statistics['overall']['mean at 16 px']['mean'] for scan in (one, two)]
+    row = re.search(r'<th scope="row">mean score at 16 px</th>(.*?)</tr>', text, re.S).group(1)
     cells = re.findall(r'<td class="n">([-+0-9.]+)', row)
     assert cells == [f'{means[0]:.3f}', f'{means[1]:.3f}', f'{means[1] - means[0]:+.3f}']
     assert row.count('[') == 3

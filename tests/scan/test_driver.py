@@ -8,7 +8,7 @@ import pytest
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.journal import FOLDER
 from mindpad_mm.core.objects import ScanObject
-from mindpad_mm.core.scenes import Scene
+from mindpad_mm.core.scenes import Part, Scene
 from mindpad_mm.scan.chunks import ScanTask
 from mindpad_mm.scan.driver import run_scan
 from mindpad_mm.scan.engines import FullEngine, find_engine
@@ -58,6 +58,33 @@ def test_every_score_is_at_its_background_object_size_row_and_column(spot_detect
     assert not result.flags.any()
 
 
+def test_what_lies_outside_the_photo_has_no_positions_and_scores_inside_stay(spot_detector):
+    whole = flat_scene(40, 50, 204)
+    photo = Part(6, 9, 23, 31)
+    inside = Scene(whole.pixels, 'part', 'input', None, {}, photo=photo)
+    other = Scene(whole.pixels, 'elsewhere', 'input', None, {}, photo=Part(0, 10, 40, 30))
+    size, stride = [10], 3
+    scan_settings = ScanSettings(stride=stride, batch_size=5)
+    result, _ = run_scan(
+        spot_detector,
+        ScanTask([inside, other], [white(10, 5)], size, 1, scan_settings, 'full'),
+    )
+    every, _ = run_scan(
+        spot_detector, ScanTask([whole], [white(10, 5)], size, 1, ScanSettings(stride=1), 'full')
+    )
+    for scores, part in zip(result.scores[:, 0, 0], (photo, Part(0, 10, 40, 30))):
+        scored = {
+            (int(result.rows[r]), int(result.cols[c])) for r, c in np.argwhere(~np.isnan(scores))
+        }
+        assert scored == {
+            (row, col)
+            for row in range(part.top, part.top + part.height - 10 + 1, stride)
+            for col in range(part.left, part.left + part.width - 5 + 1, stride)
+        }
+        for r, c in np.argwhere(~np.isnan(scores)):
+            assert scores[r, c] == every.scores[0, 0, 0, result.rows[r], result.cols[c]]
+
+
 def test_positions_that_match_a_detection_in_the_clean_scene_are_flagged(spot_detector):
     scene = flat_scene(40, 40, 200)
     scene.pixels[12:22, 15:25] = 255
@@ -67,7 +94,7 @@ def test_positions_that_match_a_detection_in_the_clean_scene_are_flagged(spot_de
         10 - np.abs(result.cols - 15), 0
     )
     assert (result.flags[0, 0, 0] == (overlap / (200 - overlap) >= 0.5)).all()
-    score_map = score_map_of(result, (0, 0, 0), (10, 10), (40, 40))
+    score_map = score_map_of(result, (0, 0, 0), (10, 10), scene.photo)
     assert score_map.scores[12, 15] != result.scores[0, 0, 0, 12, 15]
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mindpad_mm.core.scenes import Part
 from mindpad_mm.scan.paired import paired_difference
 from mindpad_mm.scan.result import ScanArrays
-from mindpad_mm.scan.statistics import ScoreMap, map_statistics, paired_over_backgrounds
+from mindpad_mm.scan.score_map import ScoreMap
+from mindpad_mm.scan.statistics import map_statistics, paired_over_backgrounds
 
 
 def noise(seed, scenes):
@@ -51,8 +53,8 @@ def test_intervals_of_statistics_are_those_of_the_paired_t_test_over_backgrounds
     def maps(seed):
         rng = np.random.default_rng(seed)
         return [
-            {'background': b, **map_statistics(ScoreMap(
-                rng.uniform(0, 1, (9, 9)), np.arange(9), np.arange(9), (4, 4), (13, 13)))}
+            {'background': b, 'size': 4, **map_statistics(ScoreMap(
+                rng.uniform(0, 1, (9, 9)), np.arange(9), np.arange(9), (4, 4), Part(0, 0, 13, 13)))}
             for b in range(4)
         ]  # fmt: skip
 
@@ -64,12 +66,12 @@ def test_intervals_of_statistics_are_those_of_the_paired_t_test_over_backgrounds
         np.mean(values[1]) - np.mean(values[0]), abs=1e-6
     )
     assert changes['mean']['interval'] == pytest.approx([interval.low, interval.high], abs=1e-6)
-    assert changes['border_effect.top']['backgrounds'] == 4
+    assert changes['edge_drop.top']['backgrounds'] == 4
 
 
 def test_statistic_undefined_in_either_map_of_a_pair_is_left_out():
-    first = [{'background': b, 'mean': 0.5, 'blind_fraction': 0.1} for b in range(2)]
-    other = [{'background': b, 'mean': 0.6, 'blind_fraction': None} for b in range(2)]
+    first = [{'background': b, 'size': 4, 'mean': 0.5, 'blind_fraction': 0.1} for b in range(2)]
+    other = [{'background': b, 'size': 4, 'mean': 0.6, 'blind_fraction': None} for b in range(2)]
     changes = paired_over_backgrounds(first, other)
     assert changes['mean']['mean'] == pytest.approx(0.1)
     assert 'blind_fraction' not in changes

@@ -48,6 +48,19 @@ def test_scene_shows_the_object_where_it_scores_lowest(scan):
     assert white.sum() == 60
 
 
+def test_padding_of_the_test_pipeline_is_told_apart(scan):
+    scan.info.backgrounds[1].photo = [0, 0, 40, 60 - 4]
+    figure = scan.plot()
+    (_, whole), (scene, part) = panels(figure)
+    assert len(part.patches) == len(whole.patches) + 1  # shaded canvas and photo, but not hatched
+    shaded, photo = part.patches
+    assert (shaded.get_width(), shaded.get_height()) == (60, 40)
+    assert (photo.get_width(), photo.get_height()) == (56, 40)
+    assert len(scene.patches) == 2
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert any('padded by the test pipeline' in text for text in texts)
+
+
 def test_flagged_positions_are_hatched_with_a_legend(scan):
     figure = scan.plot()
     (_, flagged), (_, clean) = panels(figure)

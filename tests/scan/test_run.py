@@ -96,7 +96,7 @@ def test_folder_contains_the_arrays_the_details_and_the_inputs(files, whole):
     assert info['positions_per_second'] > 0
     assert info['versions']['torch'] == torch.__version__
     assert info['cfg_options'] == {'model.test_cfg.score_thr': 0.001}
-    assert info['periods'] == [16, 32, 64, 107, 160, 320]
+    assert info['periods'] == [[p, p] for p in (16, 32, 64, 107, 160, 320)]
     assert len(info['statistics']['maps']) == 2
     shape = cv2.imread(str(whole.folder / 'object_0_24.png'), cv2.IMREAD_UNCHANGED).shape
     assert shape == (*info['objects'][0]['boxes'][0], 4)
@@ -114,6 +114,18 @@ def test_scan_of_another_version_is_to_be_scanned_again(whole, tmp_path):
     np.savez(tmp_path / 'scan.npz', scores=whole.scores)
     with pytest.raises(UserError, match=r'another version of mindpad_mm.*ious.*: scan again'):
         ScanResult.load(tmp_path)
+
+
+def test_scan_saved_before_photos_were_told_from_their_padding_is_to_be_scanned_again(
+    whole, tmp_path
+):
+    shutil.copytree(whole.folder, tmp_path / 'old')
+    file = tmp_path / 'old' / 'scan.json'
+    content = json.loads(file.read_text())
+    del content['backgrounds'][0]['photo']
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r'another version of mindpad_mm \(photo\): scan again'):
+        ScanResult.load(file.parent)
 
 
 def test_killed_scan_resumes_to_the_same_bytes(files, whole, tmp_path):
@@ -185,7 +197,17 @@ BAD_INPUT = {
     'negative seed': ({'seed': -1}, '`seed` -1'),
     'seed beyond numpy': ({'seed': 1 << 32}, '`seed` 4294967296'),
     'period below 2': ({'periods': [16, 1]}, '`periods` 16 1 '),
-    'photo-root without its file': ({'photo_root': 'photos'}, 'give it as well'),
+    'photo-root without its file': ({'photo_root': 'photos'}, 'give `from_coco` as well'),
+    'category without its file': ({'category': 'car'}, 'give `from_coco` as well'),
+    'annotations twice': (
+        {'from_coco': 'a.json', 'ann_ids': [3], 'category': 'car'},
+        'either `ann_ids`',
+    ),
+    'no annotations': ({'from_coco': 'a.json'}, 'either `ann_ids` or `category`'),
+    'no object of a category': (
+        {'from_coco': 'a.json', 'category': 'car', 'max_objects': 0},
+        '`max_obj',
+    ),
     'unknown engine': ({'engine': 'warp'}, 'choose one of: auto, focused, full'),
     'unknown space': ({'space': 'time'}, 'choose one of: input, image'),
     'missing background': ({'scene': ['no.png']}, "'no.png' does not exist"),

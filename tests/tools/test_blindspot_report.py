@@ -38,7 +38,15 @@ def folders(tmp_path):
         finished_scan(
             folder,
             (scores, scores, boxes, scores < 0, scores * 0, rows, cols),
-            [{'source': 's', 'file': 'scene_0.png', 'height': 20, 'width': 30}],
+            [
+                {
+                    'source': 's',
+                    'file': 'scene_0.png',
+                    'height': 20,
+                    'width': 30,
+                    'photo': [0, 0, 20, 30],
+                }
+            ],
             [{'source': 'o', 'files': ['object_0_6.png'], 'boxes': [[6, 4]]}],
             config=f'{name}.py',
             checkpoint=None,

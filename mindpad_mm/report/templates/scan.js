@@ -17,6 +17,7 @@ async function unpack() {
     scan.ious = await numbers(scan.ious, Uint16Array);
     scan.boxes = await numbers(scan.boxes, Int32Array);
     scan.flags = await numbers(scan.flags, Uint8Array);
+    if (scan.losses) scan.losses = await numbers(scan.losses, Float32Array);
   }
   for (const change of page.changes) {
     change.mean = await numbers(change.mean, Float32Array);
@@ -39,11 +40,17 @@ function detected(scan) {
 const fixed = value => value === OUTSIDE ? NaN : value / STEPS;
 const signed = (value, digits = 4) => (value < 0 ? '\u2212' : '+') + Math.abs(value).toFixed(digits);
 
-// A (ROWS x COLS) table of `value` at each cell of one map.
-function table(map, value) {
-  return page.rows.map((_, row) => Float32Array.from(
-    page.cols, (_, col) => value(cellIndex(map, row, col))));
+// The rows and columns (indices) where the current map has positions: those inside the photo.
+let used = {row: [], col: []};
+function findUsed() {
+  const {scores} = page.scans[0], map = mapIndex();
+  const row = page.rows.map((_, i) => i), col = page.cols.map((_, i) => i);
+  const scored = (r, c) => scores[cellIndex(map, r, c)] !== OUTSIDE;
+  used = {row: row.filter(r => col.some(c => scored(r, c))), col: col.filter(c => row.some(r => scored(r, c)))};
 }
+// A table of `value` at each position of one map.
+const table = (map, value) =>
+  used.row.map(row => Float32Array.from(used.col, col => value(cellIndex(map, row, col))));
 // plotly 5 accepts only plain arrays as customdata.
 const plain = rows => rows.map(row => Array.from(row));
 const change = (scan, i) => scan.flags[i] || page.scans[0].flags[i]
@@ -59,6 +66,7 @@ function image(source) {
   }
   return images[source];
 }
+const padded = scene => scene.photo[2] < scene.height || scene.photo[3] < scene.width;
 // Draw a part of the scene, `frame` = [x, y, width, height] in scene pixels, to fill a canvas.
 function paint(canvas, frame) {
   const scene = page.scenes[now.background], [height, width] = box();
@@ -71,6 +79,16 @@ function paint(canvas, frame) {
   draw.translate(-frame[0], -frame[1]);
   draw.imageSmoothingEnabled = scale < 2;
   draw.drawImage(photo, 0, 0, scene.width, scene.height);
+  if (padded(scene)) {
+    const [top, left, high, wide] = scene.photo, around = new Path2D();
+    around.rect(0, 0, scene.width, scene.height);
+    around.rect(left, top, wide, high);
+    draw.fillStyle = 'rgba(128, 128, 128, .6)';
+    draw.fill(around, 'evenodd');
+    draw.strokeStyle = '#fff';
+    draw.lineWidth = 2 * pixel;
+    draw.strokeRect(left, top, wide, high);
+  }
   draw.drawImage(object, x, y, width, height);
   for (const [colour, line] of [['#fff', 4], [page.mark, 2]]) {
     draw.strokeStyle = colour;
@@ -120,9 +138,18 @@ function mapLayout(figure, element) {
     uirevision: now.background,
   };
 }
+// What lies outside the photo, as a shape of a map.
+function padding() {
+  const scene = page.scenes[now.background], [top, left, height, width] = scene.photo;
+  const frame = (x0, y0, x1, y1) => `M${x0},${y0}H${x1}V${y1}H${x0}Z`;
+  return {type: 'path', visible: padded(scene), layer: 'below', line: {width: 0}, fillrule: 'evenodd',
+    fillcolor: 'rgba(128, 128, 128, .35)',
+    path: frame(0, 0, scene.width, scene.height) + frame(left, top, left + width, top + height)};
+}
 function drawMap(element, figure, data, shapes = []) {
   const layout = mapLayout(figure, element);
   layout.shapes = figure.layout.shapes.map((shape, i) => ({...shape, ...shapes[i]}));
+  layout.shapes.splice(-2, 0, padding());
   const fresh = !element.on;
   chart(element, figure, data, layout, zoomable);
   if (fresh) {
@@ -132,7 +159,7 @@ function drawMap(element, figure, data, shapes = []) {
   }
 }
 function drawMaps() {
-  const map = mapIndex(), at = {x: page.cols, y: page.rows};
+  const map = mapIndex(), at = {x: used.col.map(i => page.cols[i]), y: used.row.map(i => page.rows[i])};
   all('[data-score]', element => {
     const scan = page.scans[element.dataset.score], known = scan.maps[map];
     const iou = plain(table(map, i => fixed(scan.ious[i])));
@@ -142,6 +169,12 @@ function drawMaps() {
     drawMap(element, page.charts.score, [
       {...at, z: table(map, i => scan.flags[i] ? NaN : fixed(scan.scores[i])), customdata: iou},
       {...at, z: table(map, i => scan.flags[i] ? fixed(scan.scores[i]) : NaN)}], shapes);
+  });
+  all('[data-loss]', element => {
+    const {losses} = page.scans[element.dataset.loss], z = table(map, i => losses[i]);
+    // The colours reach at least .1 from 0, as in heatmap.png.
+    const most = z.flatMap(row => Array.from(row)).reduce((a, b) => Math.max(a, Math.abs(b) || 0), 0.1);
+    drawMap(element, page.charts.loss, [{...at, z, zmin: -most, zmax: most}]);
   });
   all('[data-change]', element => {
     const scan = page.scans[1 + Number(element.dataset.change)];
@@ -166,11 +199,11 @@ function drawBorders() {
       y: known.worst ? known.border_profiles[side].score : []}));
     chart(element, page.charts.profile, lines, {});
   });
-  all('[data-effect]', element => {
-    const side = element.dataset.effect;
+  all('[data-drop]', element => {
+    const side = element.dataset.drop;
     element.replaceChildren(...maps.map((known, i) => {
-      const effect = known.border_effect ? known.border_effect[side] : null;
-      const label = make('span', effect === null ? 'undefined' : signed(effect, 3), 'label');
+      const drop = known.edge_drop ? known.edge_drop[side] : null;
+      const label = make('span', drop === null ? 'undefined' : signed(drop, 3), 'label');
       if (page.scans.length === 1) return label;
       label.prepend(make('span', '', 'swatch'), page.scans[i].name + ' ');
       label.firstChild.style.background = page.lines[i % page.lines.length];
@@ -181,12 +214,13 @@ function drawBorders() {
     const phase = maps[element.dataset.phase].phase;
     element.closest('figure').hidden = !phase;
     if (!phase) return;
-    const steps = phase.values.map((_, i) => i * phase.step), {xaxis, yaxis} = page.charts.phase.layout;
-    const dtick = phase.step * Math.ceil(steps.length / 8);
-    chart(element, page.charts.phase, [{x: steps, y: steps, z: phase.values}],
-      {xaxis: {...xaxis, dtick}, yaxis: {...yaxis, dtick}});
+    const {xaxis, yaxis} = page.charts.phase.layout, [vertical, horizontal] = phase.step;
+    const steps = (count, step) => Array.from({length: count}, (_, i) => Math.round(i * step * 100) / 100);
+    chart(element, page.charts.phase, [{x: steps(phase.values[0].length, horizontal),
+      y: steps(phase.values.length, vertical), z: phase.values}],
+      {xaxis: {...xaxis, nticks: 8}, yaxis: {...yaxis, nticks: 8}});
     document.querySelector(`[data-grid="${element.dataset.phase}"]`).textContent =
-      `${phase.period} px, best minus worst phase ${phase.amplitude.toFixed(3)}`;
+      `${phase.name}, ${(100 * phase.share).toFixed(1)} % of the variance, best minus worst phase ${phase.amplitude.toFixed(3)}`;
   });
 }
 
@@ -198,6 +232,7 @@ function say() {
     const found = detected(scan)?.map(edge => edge.toFixed(1));
     return `${name}score ${fixed(scan.scores[i]).toFixed(4)}, IoU ${fixed(scan.ious[i]).toFixed(4)}`
       + (found ? `, found at ${found[0]}, ${found[1]} to ${found[2]}, ${found[3]}` : ', not found')
+      + (scan.losses && !isNaN(scan.losses[i]) ? `, loss ${signed(scan.losses[i])}` : '')
       + (scan.flags[i] ? ' (flagged: the clean scene has a detection here)' : '');
   });
   page.changes.forEach(({mean, half}, k) => {
@@ -228,14 +263,13 @@ function describe() {
 }
 
 // ---- moving
-function last(positions, extent, length) {
-  return positions.filter(position => position + length <= extent).length - 1;
-}
 let waiting = false;
-function move(row, col) {
-  const scene = page.scenes[now.background], [height, width] = box();
-  now.row = Math.max(0, Math.min(row, last(page.rows, scene.height, height)));
-  now.col = Math.max(0, Math.min(col, last(page.cols, scene.width, width)));
+// Move to the position (pixels) that is nearest among those of the current map.
+function moveTo(y, x) {
+  const nearest = (axis, lines, at) => used[axis].reduce((best, i) =>
+    Math.abs(lines[i] - at) < Math.abs(lines[best] - at) ? i : best, used[axis][0]);
+  now.row = nearest('row', page.rows, y);
+  now.col = nearest('col', page.cols, x);
   say();
   if (waiting) return;
   waiting = true;
@@ -246,7 +280,9 @@ function ring(element) {
     : {...shape, xanchor: page.cols[now.col], yanchor: page.rows[now.row]});
   Plotly.relayout(element, {shapes});
 }
-const moveTo = (y, x) => move(Math.round((y - page.rows[0]) / page.stride), Math.round((x - page.cols[0]) / page.stride));
+// The line of positions (index) that is `by` lines after the current one.
+const next = (axis, by) =>
+  used[axis][Math.max(0, Math.min(used[axis].indexOf(now[axis]) + by, used[axis].length - 1))];
 
 const keys = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
 all('.map, #scene', element => element.addEventListener('keydown', event => {
@@ -254,7 +290,7 @@ all('.map, #scene', element => element.addEventListener('keydown', event => {
   if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
   const far = event.shiftKey ? 10 : 1;
-  move(now.row + far * step[0], now.col + far * step[1]);
+  moveTo(page.rows[next('row', far * step[0])], page.cols[next('col', far * step[1])]);
 }));
 function drag(event) {
   if (event.type === 'pointermove' && !event.buttons) return;
@@ -275,11 +311,12 @@ all('[data-jump]', button => button.addEventListener('click', () => {
 
 // ---- choosing
 function show() {
-  byId('size-out').textContent = `${page.sizes[now.size]} px`;
+  byId('size-out').textContent = `${Math.max(...box())} px`;
+  findUsed();
   drawMaps();
   drawBorders();
   describe();
-  move(now.row, now.col);
+  moveTo(page.rows[now.row], page.cols[now.col]);
 }
 for (const [name, choices] of [['background', page.scenes], ['object', page.objects]]) {
   byId(name).append(...choices.map(({name}, i) => new Option(name, i)));

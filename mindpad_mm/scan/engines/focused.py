@@ -159,8 +159,9 @@ class FocusedEngine(IncrementalEngine):
 
     def _places(self) -> np.ndarray:
         """(N, 2) random positions to search the focus at, and the corners of the map."""
-        last = np.subtract(self.scene.size, self.pixels.shape[:2])
+        photo = self.scene.photo
+        last = np.subtract(photo.lengths, self.pixels.shape[:2])
         rng = np.random.default_rng([*self.scene.size, *self.pixels.shape[:2]])
         corners = [(0, 0), (0, last[1]), (last[0], 0), last]
         spread = rng.integers(0, last + 1, (self.places - len(corners), 2))
-        return np.concatenate([corners, spread])
+        return np.concatenate([corners, spread]) + photo.starts
