@@ -10,13 +10,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools.coco import COCO
 
 from mindpad_mm.core.detector import DetectorFiles
 from mindpad_mm.core.files import save_json, written_whole
 from mindpad_mm.diagnose import Subject, check_artifacts, check_filters
 from mindpad_mm.evaluation.bootstrap import Draws, Resampler
-from mindpad_mm.evaluation.detections import TestSet, detect
+from mindpad_mm.evaluation.detections import detect
+from mindpad_mm.evaluation.ground_truth import TestSet
 from mindpad_mm.evaluation.recalibrate import recalibrated_checkpoint
 from mindpad_mm.evaluation.regions import BORDER_PX
 from mindpad_mm.evaluation.spatial import SpatialEval, default_partitions, spatial_precisions
@@ -98,14 +98,20 @@ class Evaluation:
 
     def _matched(self) -> SpatialEval:
         cfg = self.training.load(self.cfg_options)
-        gt: COCO
-        gt, cat_ids = TestSet.of(cfg).load()
+        test_set = TestSet.of(cfg)
         detections = self.folder / 'detections.bbox.json'
         if not detections.is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
-            detect(cfg, str(self.checkpoint()), detections, 'cpu', str(self.folder))
+            detect(cfg, str(self.checkpoint()), test_set, detections, 'cpu', str(self.folder))
         found = json.loads(detections.read_text('utf-8'))
-        return SpatialEval(gt, found, PARTITIONS, PRECISIONS, cat_ids=cat_ids)
+        return SpatialEval(
+            test_set.gt,
+            found,
+            PARTITIONS,
+            PRECISIONS,
+            cat_ids=test_set.cat_ids,
+            img_ids=test_set.img_ids,
+        )
 
     def scan(self, options: Mapping[str, Any]) -> ScanStatistics:
         """Statistics of a scan: ``overall`` and ``maps`` as in ``scan.json``.

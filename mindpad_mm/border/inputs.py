@@ -22,6 +22,7 @@ from mindpad_mm.core.scenes import (
     make_scene,
     photo_part,
 )
+from mindpad_mm.core.weights import check_detections, finite_outputs
 
 # The grey that MMDetection's own configs pad with.
 _GREY = 114
@@ -128,6 +129,7 @@ class WindowInputs:
     ) -> None:
         self._scene = _scene(model, np.zeros((*window, 3), np.uint8))
         self._padding, self._width, self._fill = padding, width, fill
+        self._checked = False
         if padding is None:
             return
         first, second = _canvases(model, window)
@@ -147,7 +149,21 @@ class WindowInputs:
         self._metainfo = {**sample.metainfo, **shapes, 'scale_factor': (1.0, 1.0)}
 
     def detect(self, model: nn.Module, windows: Sequence[np.ndarray]) -> list[InstanceData]:
-        """Final detections of each window, boxes in its pixels."""
+        """Final detections of each window, boxes in its pixels.
+
+        Raises:
+            UserError: At the first call, the outputs of the detector cannot be right.
+        """
+        if self._checked:
+            return self._detect(model, windows)
+        with finite_outputs(model):
+            found = self._detect(model, windows)
+        for each in found:
+            check_detections(each)
+        self._checked = True
+        return found
+
+    def _detect(self, model: nn.Module, windows: Sequence[np.ndarray]) -> list[InstanceData]:
         if self._padding is None:
             return detect_images(model, self._scene, windows)
         inputs = [torch.from_numpy(self._padded(window)) for window in windows]

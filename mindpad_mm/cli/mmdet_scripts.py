@@ -9,6 +9,7 @@ import mmdet
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import check_model, load_config, users_faults
+from mindpad_mm.evaluation.ground_truth import check_pairing
 
 # Parameters in messages of the library -> arguments of MMDetection's scripts.
 PARAMETERS = {
@@ -32,7 +33,8 @@ def run_mmdet_script(name: str, example: str) -> None:
 
     Raises:
         UserError: The installed MMDetection has no scripts; the config, checkpoint or data cannot be
-            read; or the checkpoint does not fit the detector.
+            read; the checkpoint does not fit the detector; or the test would give classes to
+            categories of another name.
     """
     path = osp.join(osp.dirname(mmdet.__file__), '.mim', 'tools', f'{name}.py')
     if not osp.isfile(path):
@@ -53,6 +55,8 @@ def run_mmdet_script(name: str, example: str) -> None:
         for key in ('model', f'{name}_dataloader', f'{name}_cfg'):
             if cfg.get(key) is None:
                 raise UserError(f'config {args.config} has no {key}: is it complete?')
+        if name == 'test':
+            check_pairing(cfg)
         checkpoint = args.checkpoint if name == 'test' else args.resume
         check_model(cfg, None if checkpoint == 'auto' else checkpoint)
         script['main']()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .checkpoints import checkpoint_loading
+from .coco_metric import coco_metric_images
 from .heatmaps import heatmap_memory_format
 from .init_dist import init_dist_without_gpus
 from .memory_format import compiled_ops_memory_format
@@ -25,6 +26,7 @@ _WORKAROUNDS: tuple[Callable[[], bool], ...] = (
     init_dist_without_gpus,
     ssd_head_loss_cls,
     heatmap_memory_format,
+    coco_metric_images,
 )
 _APPLIED: dict[str, bool] = {}
 

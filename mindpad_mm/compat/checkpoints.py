@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import _codecs
 import functools
+import lzma
 import os
 import os.path as osp
 import pickle
 import re
 import struct
 import types
+import zipfile
+import zlib
 from typing import Any
 from urllib.parse import urlparse
 
@@ -82,12 +85,15 @@ def load_checkpoint_file(filename: str, map_location: Any = None) -> dict:
         The checkpoint: the dict that a Runner saves, or a state dict.
 
     Raises:
-        UserError: The file does not exist, is truncated or is not a checkpoint, or it contains an
+        UserError: The file does not exist, is truncated, damaged or not a checkpoint, or it contains an
             object that is neither a tensor nor written by a Runner, and could run code when loaded.
+            Damage is found by the checksums of the zip archive, which torch itself does not check; files
+            from before torch 1.6 have none.
     """
     path = osp.expanduser(filename)
     if not osp.isfile(path):
         raise UserError(f'checkpoint {filename} does not exist')
+    _check_archive(path, filename)
     try:
         if _torch_loads_weights_only():
             loaded = torch.load(path, map_location=map_location, weights_only=True)
@@ -114,6 +120,46 @@ def load_checkpoint_file(filename: str, map_location: Any = None) -> dict:
     return loaded
 
 
+def _check_archive(path: str, filename: str) -> None:
+    """Check the checksum of every part of a checkpoint that is a zip archive.
+
+    Raises:
+        UserError: The archive is damaged.
+    """
+    with open(path, 'rb') as file:
+        if file.read(4) != b'PK\x03\x04':
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # torch.serialization.set_crc32_options(False) writes 0 for all.
+            checked = any(entry.CRC for entry in archive.infolist())
+            part = archive.testzip() if checked else None
+    except _NOT_AN_ARCHIVE as error:
+        raise UserError(
+            f'checkpoint {filename} cannot be read; it may be truncated or damaged '
+            f'({one_line(error)})'
+        ) from error
+    if part is not None:
+        raise UserError(
+            f'checkpoint {filename} is damaged: the checksum of {part} is wrong; fetch it again'
+        )
+
+
+# What zipfile raises for an archive that is not whole.
+_NOT_AN_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 # What torch and pickle raise for a file that is not a checkpoint.
 _UNREADABLE = (
     pickle.UnpicklingError,

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pycocotools.coco import COCO
 
+from mindpad_mm.core.annotations import check_annotations
 from mindpad_mm.core.errors import UserError, one_line
 from mindpad_mm.core.images import PathLike
 
 
-def read_coco(path: Path) -> COCO:
+def read_coco(path: Path, needed: Mapping[str, Sequence[str]] | None = None) -> COCO:
     """Read an annotation file without pycocotools' output on stdout.
 
+    Args:
+        path: The file.
+        needed: Fields that every entry must have, see
+            :func:`mindpad_mm.core.annotations.check_annotations`. Default: none.
+
     Raises:
-        UserError: The file is missing or is not a COCO annotation file.
+        UserError: The file is missing, is not a COCO annotation file, or holds what cannot be right.
     """
     if not path.is_file():
         raise UserError(f'annotation file {str(path)!r} does not exist')
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            return COCO(str(path))
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise UserError(
-            f'{str(path)!r} is not a COCO annotation file: {one_line(error)}'
-        ) from error
+            coco = COCO(str(path))
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError) as e:
+        raise UserError(f'{str(path)!r} is not a COCO annotation file: {one_line(e)}') from e
+    check_annotations(coco.dataset, str(path), needed)
+    return coco
 
 
 def find_photo(ann_file: Path, file_name: str, photo_root: PathLike | None = None) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def lowered_thresholds(config: Config) -> dict[str, float]:
     lowered = {}
     for key, value in _leaves(model, 'model') if isinstance(model, dict) else ():
         if '.test_cfg.' in key and key.endswith('.score_thr'):
-            if not isinstance(value, (int, float)):
+            if not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise UserError(f'the config has {key} = {value!r}: it must be a number')
             if value > SCORE_THR:
                 lowered[key] = SCORE_THR
@@ -78,16 +79,24 @@ def prediction_mode(model: nn.Module) -> Iterator[None]:
 
     Args:
         model: A built detector, whose modules have their thresholds in a dict ``test_cfg``.
+
+    Raises:
+        UserError: A threshold is not a number.
     """
     training = [module for module in model.modules() if module.training]
-    model.eval()
     lowered: list[tuple[dict[str, Any], float]] = []
     for module in model.modules():
         for settings in _dicts(getattr(module, 'test_cfg', None)):
             threshold = settings.get('score_thr')
+            if isinstance(threshold, float) and not math.isfinite(threshold):
+                raise UserError(
+                    f'the detector has test_cfg.score_thr = {threshold}: it must be a number'
+                )
             if isinstance(threshold, (int, float)) and threshold > SCORE_THR:
                 lowered.append((settings, threshold))
-                settings['score_thr'] = SCORE_THR
+    model.eval()
+    for settings, _ in lowered:
+        settings['score_thr'] = SCORE_THR
     try:
         yield
     finally:

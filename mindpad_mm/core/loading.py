@@ -24,6 +24,13 @@ from torch import nn
 from yaml import YAMLError
 
 from mindpad_mm.core.errors import UserError, one_line
+from mindpad_mm.core.weights import (
+    check_numbers,
+    check_preprocessor,
+    check_weights,
+    some,
+    unusual_buffers,
+)
 
 # Keys that old versions of MMDetection left in published checkpoints.
 _HARMLESS_EXTRA_KEYS = ('ema_', 'data_preprocessor.')
@@ -117,8 +124,8 @@ def load_detector(
         ``palette`` from the checkpoint, else from the config's test set, else those of COCO).
 
     Raises:
-        UserError: The config or the checkpoint cannot be read, the device is not available, or the
-            checkpoint's weights are not exactly the detector's.
+        UserError: The config or the checkpoint cannot be read, the device is not available, the
+            checkpoint's weights are not exactly the detector's, or weights or settings cannot be right.
     """
     if isinstance(config, str):
         cfg = load_config(config, cfg_options)
@@ -206,9 +213,9 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], name: str) -> Non
         name: Name of the checkpoint in error messages.
 
     Raises:
-        UserError: A weight is missing, left over, of another shape or NaN. Batch-norm counters
-            may be missing. Keys that old versions of MMDetection left in published checkpoints may
-            be left over.
+        UserError: A weight is missing, left over, of another shape, or cannot be right, see
+            :func:`mindpad_mm.core.weights.check_weights`. Batch-norm counters may be missing. Keys that
+            old versions of MMDetection left in published checkpoints may be left over.
     """
     stored = checkpoint.get('state_dict', checkpoint)
     if not isinstance(stored, dict):
@@ -216,37 +223,30 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], name: str) -> Non
     weights: Any = OrderedDict((re.sub(r'^module\.', '', str(k)), v) for k, v in stored.items())
     # Module versions, by which modules translate keys of older checkpoints.
     weights._metadata = getattr(stored, '_metadata', None)
+    unusual = unusual_buffers(model)
     try:
         keys = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:]]
         found = re.findall(r'size mismatch for (\S+):', '\n'.join(lines))
-        problem = _some('of another shape', found) if found else one_line(error)
+        problem = some('of another shape', found) if found else one_line(error)
     else:
         missing = [k for k in keys.missing_keys if not k.endswith('num_batches_tracked')]
         extra = [k for k in keys.unexpected_keys if not k.startswith(_HARMLESS_EXTRA_KEYS)]
-        problem = '; '.join(_some(*p) for p in (('missing', missing), ('left over', extra)) if p[1])
+        problem = '; '.join(some(*p) for p in (('missing', missing), ('left over', extra)) if p[1])
     if problem:
         raise UserError(f'checkpoint {name} does not fit the detector in the config: {problem}')
-    broken = [k for k, v in model.state_dict().items() if v.is_floating_point() and v.isnan().any()]
-    if broken:
-        raise UserError(
-            f'checkpoint {name} is from a training that diverged; {_some("NaN", broken)}: '
-            f'use an earlier one'
-        )
-
-
-def _some(what: str, keys: list[str], shown: int = 3) -> str:
-    more = f', ... ({len(keys)} in all)' if len(keys) > shown else ''
-    return f'{what}: {", ".join(keys[:shown])}{more}'
+    check_weights(model, f'checkpoint {name}', weights, unusual)
 
 
 def _build_model(cfg: Config) -> nn.Module:
     if not isinstance(cfg.get('model'), dict):
         raise UserError(f'{cfg.filename or "the config"} has no model: is it a detector config?')
     init_default_scope(cfg.get('default_scope') or 'mmdet')
+    check_numbers(cfg.model, 'model')
     with config_faults('the model in the config cannot be built'):
         model = MODELS.build(_without_pretrained(cfg.model))
+    check_preprocessor(model)
     return revert_sync_batchnorm(model)
 
 

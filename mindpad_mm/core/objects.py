@@ -17,6 +17,7 @@ from mindpad_mm.core.coco import find_photo, read_coco
 from mindpad_mm.core.drawing import draw_light
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike, read_image
+from mindpad_mm.core.segmentation import segmentation_mask
 
 DRAWN_HEIGHT = 256
 # Smaller ones are blurred beyond recognition in most photos.
@@ -227,18 +228,13 @@ def _cut_out(
         raise UserError(f'{source} has no mask to cut it out by: choose another')
     photo = find_photo(ann_file, image['file_name'], photo_root)
     pixels = read_image(photo, what='photo')
-    try:
-        mask = coco.annToMask(annotation).astype(bool)
-    except (IndexError, KeyError, TypeError, ValueError) as error:
+    height, width = pixels.shape[:2]
+    if (image['height'], image['width']) != (height, width):
         raise UserError(
-            f'{source} has a segmentation that is neither polygons nor run lengths ({error}): '
-            f'choose another'
-        ) from error
-    if mask.shape != pixels.shape[:2]:
-        raise UserError(
-            f'photo {str(photo)!r} is {pixels.shape[1]} x {pixels.shape[0]} pixels, '
-            f'but {str(ann_file)!r} says {mask.shape[1]} x {mask.shape[0]}'
+            f'photo {str(photo)!r} is {width} x {height} pixels, '
+            f'but {str(ann_file)!r} says {image["width"]} x {image["height"]}'
         )
+    mask = segmentation_mask(annotation['segmentation'], height, width, source)
     if not mask.any():
         raise UserError(f'{source} has an empty mask: choose another')
     alpha = mask[..., None].astype(np.uint8) * 255

@@ -16,6 +16,7 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike
 from mindpad_mm.core.loading import load_config, load_detector
 from mindpad_mm.core.scenes import Background, Scene, make_scene
+from mindpad_mm.core.weights import check_preprocessor, check_weights, unusual_buffers
 
 Detector: TypeAlias = nn.Module | DetectorFiles | tuple[PathLike, PathLike | None]
 """A built detector (``mmdet.apis.init_detector``), a :class:`CallableDetector`, or the files of one:
@@ -62,7 +63,7 @@ def opened(detector: Detector, device: str) -> Iterator[OpenedDetector]:
         device: For a detector that is built from files, as torch names it.
 
     Raises:
-        UserError: The files cannot be read, or ``detector`` is none.
+        UserError: The files cannot be read, ``detector`` is none, or its weights cannot be right.
     """
     if isinstance(detector, tuple):
         detector = DetectorFiles(*detector)
@@ -79,6 +80,8 @@ def opened(detector: Detector, device: str) -> Iterator[OpenedDetector]:
     elif isinstance(detector, nn.Module) and hasattr(detector, 'cfg'):
         with prediction_mode(detector):
             config = getattr(detector.cfg, 'filename', None) or type(detector).__name__
+            check_weights(detector, f'detector {config}', unusual=unusual_buffers(detector))
+            check_preprocessor(detector)
             yield OpenedDetector(detector, config, 'in memory', lowered_thresholds(detector.cfg))
     else:
         raise UserError(

@@ -22,6 +22,7 @@ from mindpad_mm.core.drawing import draw_street
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike, list_images, read_image
 from mindpad_mm.core.loading import config_faults
+from mindpad_mm.core.weights import check_detections, finite_outputs
 
 SPACES = ('input', 'image')
 DRAWN_SIZE = (480, 640)
@@ -274,3 +275,15 @@ def detect_images(
     with torch.inference_mode():
         results = model.test_step(scene.pack(images))
     return [result.pred_instances for result in results]
+
+
+def detect_first(model: nn.Module, scene: Scene) -> InstanceData:
+    """The detections in a scene, with a check that the detector's outputs can be right.
+
+    Raises:
+        UserError: A layer's output, a box or a score is not finite.
+    """
+    with finite_outputs(model):
+        found = detect_images(model, scene, [scene.pixels])[0]
+    check_detections(found)
+    return found

@@ -21,6 +21,7 @@ from mindpad_mm.evaluation.spatial import (
     UNDEFINED,
     Precision,
     SpatialEval,
+    class_indices,
     threshold_indices,
     with_zone_summary,
 )
@@ -194,7 +195,7 @@ def _sorted_classes(evaluation: SpatialEval, precision: Precision) -> list[_Sort
     thrs = threshold_indices(coco_eval, precision)
     recalls = np.asarray(params.recThrs)
     classes = []
-    for k in range(len(params.catIds)):
+    for k in class_indices(coco_eval, precision):
         start = (k * regions + region) * images  # COCOeval's order: class, area, image
         entries = coco_eval.evalImgs[start : start + images]
         classes.append(_SortedClass(entries, thrs, precision.max_dets, recalls))

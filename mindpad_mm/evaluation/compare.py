@@ -20,7 +20,7 @@ from mindpad_mm.core.files import written_whole
 from mindpad_mm.core.images import PathLike, list_images
 from mindpad_mm.core.loading import check_model, load_config
 from mindpad_mm.evaluation.comparison import Comparison, EntryResult, RunResult
-from mindpad_mm.evaluation.detections import TestSet, file_digest
+from mindpad_mm.evaluation.digests import file_digest
 from mindpad_mm.evaluation.entries import (
     Entry,
     Group,
@@ -30,6 +30,7 @@ from mindpad_mm.evaluation.entries import (
     with_unique_names,
 )
 from mindpad_mm.evaluation.evaluator import Evaluator, TestSetMetrics
+from mindpad_mm.evaluation.ground_truth import TestSet
 from mindpad_mm.evaluation.metrics import (
     Metric,
     group_draws,
@@ -163,16 +164,27 @@ def _with_swapped_runs(entries: Sequence[Entry], settings: CompareSettings) -> l
 
 
 def _common_test_set(runs: Sequence[Run], configs: Sequence[Config]) -> TestSet:
-    test_sets = [TestSet.of(cfg) for cfg in configs]
-    first = test_sets[0]
-    for run, test_set in zip(runs, test_sets):
+    first = TestSet.of(configs[0])
+    known = {_test_set_key(configs[0])}
+    for run, cfg in zip(runs, configs):
+        if _test_set_key(cfg) in known:
+            continue
+        known.add(_test_set_key(cfg))
+        test_set = TestSet.of(cfg)
         if test_set.digest != first.digest:
             raise UserError(
                 f'{runs[0].name!r} and {run.name!r} have different test sets '
-                f'({first.ann_file} and {test_set.ann_file}, or their classes differ): set '
-                'test_dataloader.dataset.ann_file in `cfg_options` to evaluate both on the same'
+                f'({first.ann_file} and {test_set.ann_file}, or their images, classes or evaluators '
+                'differ): set test_dataloader.dataset.ann_file and test_evaluator.ann_file in '
+                '`cfg_options` to evaluate both on the same'
             )
     return first
+
+
+def _test_set_key(cfg: Config) -> str:
+    """Everything in a config that its test set depends on."""
+    parts = [cfg.get('test_dataloader'), cfg.get('test_evaluator'), cfg.get('default_scope')]
+    return repr(parts)
 
 
 def _checkpoint(run: Run, cfg: Config, cache: Path, device: str, digests: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config
@@ -16,11 +17,13 @@ from rich.progress import track
 from mindpad_mm.core.files import save_json
 from mindpad_mm.evaluation.bootstrap import Draws, Resampler
 from mindpad_mm.evaluation.comparison import TestSetSummary
-from mindpad_mm.evaluation.detections import TestSet, detect, detections_digest
+from mindpad_mm.evaluation.detections import detect, detections_digest
+from mindpad_mm.evaluation.ground_truth import TestSet
 from mindpad_mm.evaluation.metrics import LEAST_IMAGES
 from mindpad_mm.evaluation.regions import Zones
 from mindpad_mm.evaluation.settings import CompareSettings
 from mindpad_mm.evaluation.spatial import (
+    Precision,
     SpatialEval,
     assign_regions,
     default_partitions,
@@ -64,17 +67,20 @@ class Evaluator:
         self.cache = cache
         self.settings = settings
         self.partitions = default_partitions(settings.border_px)
-        self.precisions = spatial_precisions(self.partitions)
+        self.precisions = [
+            *spatial_precisions(self.partitions, test_set.iou_thrs, test_set.max_dets),
+            *class_precisions(test_set),
+        ]
         self.names = [p.name for p in self.precisions] + ['zone_var', 'zone_SP']
-        self.gt, self.cat_ids = test_set.load()
+        self.gt = test_set.gt
 
     def test_set_summary(self) -> TestSetSummary:
         """The test set's size, in total and by region."""
         return TestSetSummary(
             ann_file=self.test_set.ann_file,
             classes=list(self.test_set.classes),
-            images=len(self.gt.imgs),
-            objects=len(self.gt.getAnnIds(catIds=self.cat_ids, iscrowd=False)),
+            images=len(self.test_set.img_ids),
+            objects=len(self._objects()),
             objects_by_region=self._count_by_region()[0],
             sizes_by_region=self._sizes_by_region(),
         )
@@ -84,6 +90,12 @@ class Evaluator:
         _, images = self._count_by_region()
         zones = [images[zone] for zone in Zones.names if images[zone]]
         counts = {p.name: images[p.region] for p in self.precisions}
+        for precision in self.precisions:
+            if precision.category is not None:
+                own = {
+                    o['image_id'] for o in self._objects() if o['category_id'] == precision.category
+                }
+                counts[precision.name] = len(own)
         counts.update(zone_SP=images['all'], zone_var=min(zones, default=0))
         return {name for name, count in counts.items() if count >= LEAST_IMAGES}
 
@@ -102,8 +114,8 @@ class Evaluator:
         """
         detections = self.detections_file(cfg, checkpoint)
         if not detections.is_file():
-            detect(cfg, checkpoint, detections, self.settings.device, name)
-        key_parts = f'{detections.name} {self.names} {__version__}'
+            detect(cfg, checkpoint, self.test_set, detections, self.settings.device, name)
+        key_parts = f'{detections.name} {self.precisions} {__version__}'
         key = hashlib.sha256(key_parts.encode()).hexdigest()[:20]
         seed = self.settings.seed
         values_file = self.cache / f'{key}.figures.json'
@@ -112,7 +124,12 @@ class Evaluator:
         if missing or not values_file.is_file():
             content = json.loads(detections.read_text(encoding='utf-8'))
             evaluation = SpatialEval(
-                self.gt, content, self.partitions, self.precisions, cat_ids=self.cat_ids
+                self.gt,
+                content,
+                self.partitions,
+                self.precisions,
+                cat_ids=self.test_set.cat_ids,
+                img_ids=self.test_set.img_ids,
             )
             save_json(values_file, evaluation.metrics())
             resampler = Resampler(evaluation)
@@ -125,7 +142,7 @@ class Evaluator:
 
     def _count_by_region(self) -> tuple[dict[str, int], dict[str, int]]:
         """By region, the number of objects without crowds, and the number of images with objects."""
-        anns = self.gt.loadAnns(self.gt.getAnnIds(catIds=self.cat_ids, iscrowd=False))
+        anns = self._objects()
         image_ids = np.array([ann['image_id'] for ann in anns])
         objects, images = {}, {}
         for partition in self.partitions:
@@ -137,7 +154,7 @@ class Evaluator:
 
     def _sizes_by_region(self) -> dict[str, float | None]:
         """By region, the median size of the objects without crowds, pixels."""
-        anns = self.gt.loadAnns(self.gt.getAnnIds(catIds=self.cat_ids, iscrowd=False))
+        anns = self._objects()
         sizes = np.sqrt([ann['bbox'][2] * ann['bbox'][3] for ann in anns])
         medians: dict[str, float | None] = {}
         for partition in self.partitions:
@@ -146,3 +163,24 @@ class Evaluator:
                 inside = sizes[regions == index]
                 medians[name] = round(float(np.median(inside)), 2) if inside.size else None
         return medians
+
+    def _objects(self) -> list[dict[str, Any]]:
+        """The objects without crowds."""
+        wanted, images = set(self.test_set.cat_ids), set(self.test_set.img_ids)
+        return [
+            entry
+            for entry in self.gt.dataset['annotations']
+            if entry['category_id'] in wanted
+            and entry['image_id'] in images
+            and not entry.get('iscrowd')
+        ]
+
+
+def class_precisions(test_set: TestSet) -> list[Precision]:
+    """mAP of every class, if the evaluator computes it (``classwise``), named as there."""
+    if test_set.class_max_dets is None:
+        return []
+    return [
+        Precision(f'{name}_precision', 'all', test_set.iou_thrs, test_set.class_max_dets, category)
+        for name, category in zip(test_set.classes, test_set.cat_ids)
+    ]

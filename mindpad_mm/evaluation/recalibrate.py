@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import load_detector, users_faults
-from mindpad_mm.evaluation.detections import state_digest
+from mindpad_mm.evaluation.digests import state_digest
 
 
 class _BatchNormTrainer(nn.Module):

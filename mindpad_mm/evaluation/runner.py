@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import check_model, load_config
+from mindpad_mm.evaluation.ground_truth import check_pairing
 
 
 def evaluate(
@@ -31,12 +32,14 @@ def evaluate(
         set has no objects for a metric.
 
     Raises:
-        UserError: A file is missing, or the checkpoint does not fit the config's detector.
+        UserError: A file is missing, the checkpoint does not fit the config's detector, or MMDetection
+            would give classes to categories of another name.
     """
     cfg = load_config(str(config), cfg_options)
     cfg.work_dir = str(work_dir)
     cfg.load_from = str(checkpoint)
     cfg.log_level = 'WARNING'
+    check_pairing(cfg)
     check_model(cfg, str(checkpoint))
     try:
         return Runner.from_cfg(cfg).test()

@@ -13,6 +13,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mindpad_mm.core.errors import UserError
 from mindpad_mm.evaluation.regions import BORDER_PX, BorderBins, Partition, Whole, Zones
 
 COCO_THRS = tuple(np.linspace(0.5, 0.95, 10))
@@ -30,12 +31,14 @@ class Precision:
         region: Name of the region.
         iou_thrs: IoU thresholds; AP is averaged over them.
         max_dets: Number of detections per image and class that count, those with the highest scores.
+        category: Id of the only category that counts. Default: all.
     """
 
     name: str
     region: str
     iou_thrs: tuple[float, ...]
     max_dets: int
+    category: int | None = None
 
 
 def spatial_precisions(
@@ -50,8 +53,8 @@ def spatial_precisions(
     Args:
         partitions: Divisions of the image, with or without :class:`Whole`.
         iou_thrs: IoU thresholds of mAP. Default: those of COCO.
-        max_dets: ``max_dets`` of the APs at one threshold: MMDetection's largest ``proposal_nums``,
-            1000 by default. That of mAP is always 100.
+        max_dets: ``max_dets`` of the APs at one threshold: MMDetection's third ``proposal_nums``, 1000
+            by default. That of mAP is always 100.
     """
     precisions = []
     for partition in partitions:
@@ -163,7 +166,8 @@ class SpatialEval:
             evaluation, region = self.evals[precision.region]
             thrs = threshold_indices(evaluation, precision)
             dets = evaluation.params.maxDets.index(precision.max_dets)
-            found = evaluation.eval['precision'][thrs, :, :, region, dets]
+            classes = class_indices(evaluation, precision)
+            found = evaluation.eval['precision'][thrs][:, :, classes, region, dets]
             found = found[found > UNDEFINED]
             values[precision.name] = float(found.mean()) if found.size else UNDEFINED
         return with_zone_summary(values)
@@ -177,9 +181,35 @@ def assign_regions(gt: COCO, anns: Sequence[dict[str, Any]], partition: Partitio
     return partition.assign(boxes, sizes.reshape(-1, 2))
 
 
+def check_sizes(images: Sequence[dict[str, Any]], gt: COCO) -> None:
+    """Check that annotations give images the sizes that they have: regions depend on them.
+
+    Args:
+        images: ``img_id``, ``width`` and ``height`` of images as they were read.
+        gt: The annotations.
+
+    Raises:
+        UserError: A size differs.
+    """
+    for image in images:
+        listed = gt.imgs[image['img_id']]
+        if (listed['width'], listed['height']) != (image['width'], image['height']):
+            raise UserError(
+                f'image {image["img_id"]!r} ({listed["file_name"] or "no name"}) has '
+                f'{image["width"]} x {image["height"]} pixels, but the annotations of the test set say '
+                f'{listed["width"]} x {listed["height"]}: correct them'
+            )
+
+
 def threshold_indices(evaluation: COCOeval, precision: Precision) -> list[int]:
     """Indices of a precision's IoU thresholds among those of an evaluation."""
     return [list(evaluation.params.iouThrs).index(thr) for thr in precision.iou_thrs]
+
+
+def class_indices(evaluation: COCOeval, precision: Precision) -> list[int]:
+    """Indices of a precision's categories among those of an evaluation."""
+    ids = list(evaluation.params.catIds)
+    return list(range(len(ids))) if precision.category is None else [ids.index(precision.category)]
 
 
 def load_detections(gt: COCO, detections: Sequence[dict[str, Any]]) -> COCO:

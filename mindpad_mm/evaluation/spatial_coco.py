@@ -14,7 +14,12 @@ from mmengine.fileio import load
 from mmengine.logging import print_log
 
 from mindpad_mm.evaluation.regions import BORDER_PX, Zones
-from mindpad_mm.evaluation.spatial import SpatialEval, default_partitions, spatial_precisions
+from mindpad_mm.evaluation.spatial import (
+    SpatialEval,
+    check_sizes,
+    default_partitions,
+    spatial_precisions,
+)
 
 
 @METRICS.register_module()
@@ -58,8 +63,12 @@ class SpatialCocoMetric(CocoMetric):
 
         Args:
             results: (ground truth, prediction) of every image, as ``process`` collects them.
+
+        Raises:
+            UserError: The annotations give an image another size than it has.
         """
         metrics = super().compute_metrics(results)
+        check_sizes([shown for shown, _ in results], self._coco_api)
         wanted = [kind for kind in self.metrics if kind in ('bbox', 'segm')]
         if self.format_only or not wanted:
             return metrics
@@ -77,7 +86,7 @@ class SpatialCocoMetric(CocoMetric):
         precisions = [
             precision
             for precision in spatial_precisions(
-                self.partitions, tuple(self.iou_thrs), max(self.proposal_nums)
+                self.partitions, tuple(self.iou_thrs), sorted(self.proposal_nums)[:3][-1]
             )
             if precision.region != 'all' or precision.name == 'mAP_20'
         ]

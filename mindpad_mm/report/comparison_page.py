@@ -71,6 +71,16 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
         title = f'Difference to {reference}, test set: {size}'
         tables.append(_table(comparison, title, names, lambda e: e.differences, _change))
     tables.append(_region_table(comparison))
+    names = {
+        f'{name}_precision': name
+        for name in test_set.classes
+        if f'{name}_precision' in comparison.reference.metrics
+    }
+    if names:  # the evaluator is classwise
+        tables.append(_table(comparison, 'mAP by class', names, lambda e: e.metrics, _value))
+        if several:
+            title = f'Difference to {reference}, mAP by class'
+            tables.append(_table(comparison, title, names, lambda e: e.differences, _change))
     if comparison.reference.scan_metrics:
         # With several sizes, names of statistics end with the size.
         ends = [re.search(r'( at \d+ px)?$', key) for key in comparison.reference.scan_metrics]

@@ -20,7 +20,7 @@ from mindpad_mm.core.journal import Journal
 from mindpad_mm.core.loading import config_faults
 from mindpad_mm.core.matching import match_all, match_each
 from mindpad_mm.core.processes import gathered
-from mindpad_mm.core.scenes import detect_images
+from mindpad_mm.core.scenes import detect_first
 from mindpad_mm.scan.arrays import ScanArrays
 from mindpad_mm.scan.chunks import (
     BOXES_AT_ONCE,
@@ -83,7 +83,7 @@ def run_scan(
             'scale_factor is among the meta_keys of its test pipeline'
         ):
             scenes = [*task.scenes, *(twin.scene for twin in task.twins)]
-            clean = [detect_images(model, scene, [scene.pixels])[0] for scene in scenes]
+            clean = [detect_first(model, scene) for scene in scenes]
 
     results = {} if journal is None else _read_journal(journal, chunks)
     done = set().union(*gathered(set(results)))

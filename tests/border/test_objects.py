@@ -33,8 +33,14 @@ def objects_of(content, folder):
         ),
         (lambda c: c['annotations'][0].pop('bbox'), 'no bbox of four numbers'),
         (lambda c: c['annotations'][0].update(bbox=None), 'no bbox of four numbers'),
-        (lambda c: c['annotations'][0].update(bbox=[1, 2, 'x', 4]), 'no bbox of four numbers'),
-        (lambda c: c['annotations'][0].update(bbox=[1, 2, 1e400, 4]), 'not finite'),
+        (
+            lambda c: c['annotations'][0].update(bbox=[1, 2, 'x', 4]),
+            'must be x, y, width and height',
+        ),
+        (
+            lambda c: c['annotations'][0].update(bbox=[1, 2, 1e400, 4]),
+            'must be x, y, width and height',
+        ),
         (lambda c: [k.pop('name') for k in c['categories']], 'none of the classes'),
         (lambda c: c['images'].append({**c['images'][0], 'id': 99}), 'the folders do not tell'),
     ],

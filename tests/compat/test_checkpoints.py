@@ -161,6 +161,49 @@ def test_a_truncated_checkpoint_is_a_one_line_error(tmp_path, loading, zipped):
         assert '\n' not in str(info.value)
 
 
+def test_no_flipped_bit_in_an_archive_changes_a_weight(tmp_path, loading):
+    path = tmp_path / 'flipped.pth'
+    weights = {'w': torch.arange(64.0), 'b': torch.ones(3)}
+    torch.save({'state_dict': weights}, path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            loaded = load_checkpoint_file(str(path))
+        except UserError:
+            refused += 1
+            continue
+        # A bit of the space between the parts, or of a time of day.
+        assert all(torch.equal(loaded['state_dict'][key], weights[key]) for key in weights)
+    assert refused > 1000
+    start = whole.index(np.arange(64, dtype=np.float32).tobytes())
+    damaged = bytearray(whole)
+    damaged[start + 7] ^= 0x40
+    path.write_bytes(damaged)
+    with pytest.raises(UserError, match=r'flipped\.pth is damaged: the checksum of \S+ is wrong'):
+        load_checkpoint_file(str(path))
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_files_without_checksums_load(tmp_path, loading, zipped):
+    path = tmp_path / 'old.pth'
+    options = getattr(torch.serialization, 'set_crc32_options', None)
+    if zipped and options is None:
+        pytest.skip('this torch always writes checksums')
+    if zipped:
+        options(False)
+    try:
+        torch.save({'w': torch.ones(2)}, path, _use_new_zipfile_serialization=zipped)
+    finally:
+        if zipped:
+            options(True)
+    assert load_checkpoint_file(str(path))['w'].tolist() == [1, 1]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_that_are_not_a_checkpoint_are_a_one_line_error(tmp_path_factory, data):

@@ -92,7 +92,7 @@ def test_a_model_that_cannot_be_built_names_what_is_misspelt(config, override, m
 
 
 def test_a_bug_of_mindpad_mm_is_not_blamed_on_the_config(config, monkeypatch):
-    monkeypatch.setattr(loading, '_without_pretrained', functools.partial(loading._some, 'keys', 3))
+    monkeypatch.setattr(loading, '_without_pretrained', functools.partial(loading.some, 'keys', 3))
     with pytest.raises(TypeError, match='has no len'):
         load_detector(config, None)
 

@@ -115,7 +115,7 @@ def test_annotation_that_cannot_be_cut_out_is_refused(coco, ann_id, message):
 @pytest.mark.parametrize(
     ('segmentation', 'image', 'message'),
     [
-        ([[1, 2, 3, 4]], {}, 'neither polygons nor run lengths'),
+        ([[1, 2, 3, 4]], {}, 'polygon of 4 numbers'),
         ('10 10 40', {}, 'neither polygons nor run lengths'),
         (None, {'id': 2}, 'no file_name among its images'),
         (None, {'height': None}, 'no height among its images'),

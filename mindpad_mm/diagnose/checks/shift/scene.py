@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mindpad_mm.core.annotations import BOXES
+from mindpad_mm.core.coco import find_photo, read_coco
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike, read_image
-from mindpad_mm.core.objects import find_photo, read_coco
 from mindpad_mm.core.scenes import paste
 from mindpad_mm.diagnose.inputs import cover
 
@@ -117,12 +118,17 @@ def annotated_scene(
         UserError: The file, annotation or photo does not exist; the photo is smaller than the frame
             or the object larger; the annotation is outside its photo.
     """
-    coco = read_coco(ann_file)
+    coco = read_coco(ann_file, BOXES)
     if ann_id not in coco.anns:
         raise UserError(f'{str(ann_file)!r} has no annotation with id {ann_id}')
     annotation = coco.anns[ann_id]
     image = coco.imgs[annotation['image_id']]
     photo = read_image(find_photo(ann_file, image['file_name'], photo_root), what='photo')
+    if (image['height'], image['width']) != photo.shape[:2]:
+        raise UserError(
+            f'the photo of annotation {ann_id} has {photo.shape[1]} x {photo.shape[0]} pixels, but '
+            f'{str(ann_file)!r} says {image["width"]} x {image["height"]}'
+        )
     if photo.shape[0] < input_size[0] or photo.shape[1] < input_size[1]:
         raise UserError(
             f'the photo of annotation {ann_id} has {photo.shape[0]} x {photo.shape[1]} pixels '
@@ -145,4 +151,7 @@ def annotated_scene(
             f'input of {input_size[0]} x {input_size[1]}: take a smaller one or a larger `input_size`'
         )
     source = f'annotation {ann_id} of {ann_file}'
-    return ShiftScene(photo, box, input_size, source), coco.cats[annotation['category_id']]['name']
+    category = coco.cats.get(annotation['category_id'])
+    if category is None:
+        raise UserError(f'the category {annotation["category_id"]} of {source} is not in its list')
+    return ShiftScene(photo, box, input_size, source), category['name']
