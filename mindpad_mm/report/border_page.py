@@ -93,10 +93,10 @@ def _short_table(result: BorderResult) -> Table:
     rows = []
     for variant in result.info.variants:
         found = result.statistics[variant.name]['by_side']['all']['near']
-        losses = [with_interval(found[key]) for key in ('open', 'border_loss', 'padding_loss')]
+        losses = [with_interval(found[key]) for key in ('border_loss', 'padding_loss')]
         lost = percent(found['lost_objects']['mean'])
         rows.append([variant.name, *losses, lost, str(found['border_loss']['n'])])
-    return Table(['', 'open', 'border loss', 'padding loss', 'lost', 'n'], rows)
+    return Table(['', 'border loss', 'padding loss', 'lost', 'n'], rows)
 
 
 def border_tables(result: BorderResult) -> list[Table]:

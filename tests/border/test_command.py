@@ -70,7 +70,7 @@ def test_the_verdict_comes_first_and_the_page_is_named_last(alone):
     lines = [line for line in printed.splitlines() if line.strip() and 'INFO' not in line]
     assert lines[0].startswith('Within 16 px of the border this detector')
     assert lines[-1] == str(out / 'report.html')
-    for name in ('as trained', 'reflect', 'input constant', 'other'):
+    for name in ('as trained', 'reflect', 'input constant 32 px', 'other'):
         assert any(line.strip().startswith(name) for line in lines)
 
 
