@@ -80,7 +80,7 @@ def near_left(image, box):
 def rim(tmp_path_factory):
     photos = [street(number) for number in range(3)]
     return blindspot_scan(
-        SquareDetector(near_left).wrapped(), photos, SQUARE, sizes=24, stride=8, window=(288, 288),
+        SquareDetector(near_left).wrapped(), photos, SQUARE, sizes=24, stride=16, window=(288, 288),
         zoom=1, out=tmp_path_factory.mktemp('rim') / 'out',
     )  # fmt: skip
 
