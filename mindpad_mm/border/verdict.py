@@ -191,7 +191,7 @@ def _advice_on_blame(
         yield f'Do not swap: {costs}, but no swap wins that back without retraining.'
     else:
         yield (
-            f'Padding is to blame: {costs}. Whether a swap helps is undecided: more photos or minutes '
+            f'Do not swap yet: {costs}, but no swap is shown to win that back. More photos or minutes '
             f'would tell.'
         )
 

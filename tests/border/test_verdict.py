@@ -85,7 +85,8 @@ def test_a_swap_scored_in_few_photos_decides_nothing():
         values[1, [probe.photo >= 3 for probe in probes]] = np.nan
 
     text = told((0.8, 0.3, 0.8), ('circular', 'swapped', (0.8, 0.8, 0.8)), change=few)
-    assert 'Whether a swap helps is undecided' in text
+    assert 'Do not swap yet: padding costs .50' in text
+    assert 'no swap is shown to win that back' in text
 
 
 def test_without_swaps_it_says_that_none_was_tried():
