@@ -62,7 +62,7 @@ from mindpad_mm.core.loading import config_faults
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.opened import Detector, OpenedDetector, device_of, opened
 from mindpad_mm.core.processes import failing_together, gathered, launched
-from mindpad_mm.core.settings import build_settings
+from mindpad_mm.core.settings import chosen_settings
 
 # Objects are looked for in further photos until each would be scored this often: photos vary more than
 # the objects in them.
@@ -116,9 +116,7 @@ def border_loss(
         >>> result = border_loss(model, 'photos/', padding=['reflect', 'circular'])
         >>> print(result.summary())
     """
-    if settings is not None and options:
-        raise UserError(f'give `settings` or single options ({", ".join(options)}), not both')
-    settings = settings or build_settings(BorderSettings, options)
+    settings = chosen_settings(BorderSettings, settings, options)
     if isinstance(detector, tuple):
         detector = DetectorFiles(*detector)
     folder = None if out is None else Path(out)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mindpad_mm.border import BorderSettings, border_loss
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.cli.options import add_settings, new_parser, settings_from
+from mindpad_mm.cli.running import add_running, check_launcher
 from mindpad_mm.core.detector import DetectorFiles
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.loading import CfgOptions
-from mindpad_mm.core.processes import LAUNCHERS
 from mindpad_mm.report import report_border
 
 EXAMPLES = """\
@@ -44,11 +42,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'tools/border_loss.py') 
     parser = make_parser(prog)
     with one_line_errors(parser):
         args = parser.parse_args(argv)
-        # Without --launcher, each process of torchrun would measure everything.
-        if args.launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ:
-            raise UserError(
-                'torchrun started this process: add --launcher pytorch, or start it with python'
-            )
+        check_launcher(args.launcher)
         result = border_loss(
             DetectorFiles(args.config, args.checkpoint, args.cfg_options, args.device),
             args.photos,
@@ -87,20 +81,7 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         help='another detector of the same classes to measure beside it; can be repeated',
     )
     add_settings(parser, BorderSettings, GROUPS)
-    run = parser.add_argument_group('where and how it runs')
-    run.add_argument('--out', metavar='DIR', help='output folder (outputs/<config>_border)')
-    run.add_argument('--resume', action='store_true', help='continue the work in --out')
-    run.add_argument('--device', default='cpu', help='cpu (default), cuda:0, ...')
-    run.add_argument(
-        '--launcher',
-        choices=LAUNCHERS,
-        default='none',
-        help='what started the processes that share the work (none: one process); for torchrun: '
-        'pytorch',
-    )
-    run.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptions, help='overrides of the config, key=value'
-    )
+    add_running(parser, 'outputs/<config>_border')
     return parser
 
 

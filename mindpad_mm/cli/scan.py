@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.cli.options import add_settings, new_parser, settings_from
+from mindpad_mm.cli.running import add_running, check_launcher
 from mindpad_mm.core.detector import DetectorFiles
-from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.loading import CfgOptions
 from mindpad_mm.report import report_scan
-from mindpad_mm.scan import LAUNCHERS, ScanSettings, blindspot_scan
+from mindpad_mm.scan import ScanSettings, blindspot_scan
 
 EXAMPLES = """\
 examples:
   # a drawn traffic light on a drawn street
   %(prog)s my_config.py my_checkpoint.pth
 
-  # a first map in a minute, of some of the photos in a folder
+  # a first, coarse map, of some of the photos in a folder
   %(prog)s my_config.py my_checkpoint.pth --background photos/ --quick
 
   # every position twice, with the border near and far: what the border costs, free of the scene
@@ -64,12 +62,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'tools/blindspot_scan.py
     parser = make_parser(prog)
     with one_line_errors(parser):
         args = parser.parse_args(argv)
-        # torchrun sets this variable. Without --launcher, each of its processes would scan
-        # everything, into the same folder.
-        if args.launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ:
-            raise UserError(
-                'torchrun started this process: add --launcher pytorch, or start it with python'
-            )
+        check_launcher(args.launcher)
         detector = DetectorFiles(args.config, args.checkpoint, args.cfg_options, args.device)
         result = blindspot_scan(
             detector,
@@ -92,20 +85,7 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     inputs = parser.add_argument_group('scene and object')
     add_pasted(inputs)
     add_settings(parser, ScanSettings, GROUPS)
-    run = parser.add_argument_group('where and how it runs')
-    run.add_argument('--out', metavar='DIR', help='output folder (outputs/<config>_scan)')
-    run.add_argument('--resume', action='store_true', help='continue the interrupted scan in --out')
-    run.add_argument('--device', default='cpu', help='cpu (default), cuda:0, ...')
-    run.add_argument(
-        '--launcher',
-        choices=LAUNCHERS,
-        default='none',
-        help='what started the processes that share the scan (none: one process); for torchrun: '
-        'pytorch',
-    )
-    run.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptions, help='overrides of the config, key=value'
-    )
+    add_running(parser, 'outputs/<config>_scan')
     return parser
 
 

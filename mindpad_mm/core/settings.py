@@ -41,3 +41,16 @@ def build_settings(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
             hint = f'did you mean {close[0]!r}?' if close else f'choose from {", ".join(names)}'
             raise UserError(f'there is no setting {name!r}; {hint}')
     return cls(**values)
+
+
+def chosen_settings(
+    cls: type[Settings], settings: Settings | None, options: Mapping[str, Any]
+) -> Settings:
+    """The settings that were given at once, or else those made of single options.
+
+    Raises:
+        UserError: Both were given, or an option is not one of the fields.
+    """
+    if settings is not None and options:
+        raise UserError(f'give `settings` or single options ({", ".join(options)}), not both')
+    return settings or build_settings(cls, options)

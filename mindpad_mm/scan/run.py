@@ -29,7 +29,7 @@ from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.opened import Detector, OpenedDetector, device_of, opened
 from mindpad_mm.core.processes import failing_together, gathered, launched
 from mindpad_mm.core.scenes import Background, Part, Scene
-from mindpad_mm.core.settings import build_settings
+from mindpad_mm.core.settings import chosen_settings
 from mindpad_mm.scan.arrays import ScanArrays, loss_map_of, score_map_of
 from mindpad_mm.scan.chunks import ScanTask
 from mindpad_mm.scan.driver import run_scan
@@ -98,9 +98,7 @@ def blindspot_scan(
         >>> result = blindspot_scan(model, 'street.jpg', 'light.png', label='traffic light', stride=8)
         >>> print(result.summary())
     """
-    if settings is not None and options:
-        raise UserError(f'give `settings` or single options ({", ".join(options)}), not both')
-    settings = settings or build_settings(ScanSettings, options)
+    settings = chosen_settings(ScanSettings, settings, options)
     if isinstance(detector, tuple):
         detector = DetectorFiles(*detector)
     folder = None if out is None else Path(out)

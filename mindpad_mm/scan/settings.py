@@ -94,7 +94,7 @@ class ScanSettings:
     stride: int = option(4, 'pixels between positions', metavar='PX')
     quick: bool = option(
         False,
-        'a first map in a minute: at most 3 of the photos, every second position within 32 px of a '
+        'a first, coarse map: at most 3 of the photos, every second position within 32 px of a '
         'border, every eighth inside',
     )
     window: Sequence[int] | None = option(

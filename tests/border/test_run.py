@@ -295,3 +295,16 @@ def test_a_detector_that_finds_nothing_is_one_line():
     )
     with pytest.raises(UserError, match='no object was found in 2 photos'):
         border_loss(blind, [noise_photo(200, 200)] * 2, window=(96, 96), **FAST)
+
+
+def test_the_batch_size_changes_no_score_and_the_width_of_a_padded_input_does(files, photos):
+    detector = (files / 'config.py', files / 'weights.pth')
+    options = {**FAST, 'distances': 0, 'sides': 'left', 'input_padding': 'constant'}
+    one, five, wide = (
+        border_loss(detector, photos, **options, **extra)
+        for extra in (dict(batch_size=1), dict(batch_size=5), dict(input_padding_px=8))
+    )
+    np.testing.assert_allclose(one.values[..., 0], five.values[..., 0], atol=1e-4)
+    assert [each.name for each in wide.info.variants] == ['as trained', 'input constant 8 px']
+    np.testing.assert_allclose(one.values[0], wide.values[0], atol=1e-3)
+    assert np.abs(one.values[1, ..., 0] - wide.values[1, ..., 0]).max() > 1e-3
