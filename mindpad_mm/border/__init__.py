@@ -1,9 +1,9 @@
 """Border loss: what image borders cost a detector, and how much of it is padding's fault."""
 
+from mindpad_mm.border.losses import SHARES
 from mindpad_mm.border.result import BorderInfo, BorderResult
 from mindpad_mm.border.run import border_loss
 from mindpad_mm.border.settings import BorderSettings
-from mindpad_mm.border.statistics import SHARES
 from mindpad_mm.border.verdict import percent, with_interval
 
 __all__ = [

@@ -10,8 +10,8 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import nn
 
+from mindpad_mm.border.probes import Size
 from mindpad_mm.border.settings import AUTO, INPUT_PADDING
-from mindpad_mm.border.windows import Size
 from mindpad_mm.core.callable_detector import CallableDetector
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.scenes import (

@@ -18,9 +18,7 @@ from torch import nn
 from mindpad_mm.border.inputs import WindowInputs, fill_value
 from mindpad_mm.border.objects import BorderObject
 from mindpad_mm.border.photos import Photo
-from mindpad_mm.border.settings import BorderSettings
-from mindpad_mm.border.variants import Variant
-from mindpad_mm.border.windows import (
+from mindpad_mm.border.probes import (
     CONTROL,
     CUT,
     OPEN,
@@ -31,6 +29,8 @@ from mindpad_mm.border.windows import (
     probes_of,
     take,
 )
+from mindpad_mm.border.settings import BorderSettings
+from mindpad_mm.border.variants import Variant
 from mindpad_mm.core.callable_detector import CallableDetector
 from mindpad_mm.core.journal import Journal
 from mindpad_mm.core.matching import Matches, match_each

@@ -16,8 +16,8 @@ from torchvision.ops import nms
 
 from mindpad_mm.border.inputs import WindowInputs
 from mindpad_mm.border.photos import Photo
+from mindpad_mm.border.probes import Box, take
 from mindpad_mm.border.settings import BorderSettings
-from mindpad_mm.border.windows import Box, take
 from mindpad_mm.core.coco import read_coco
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.objects import ScanObject

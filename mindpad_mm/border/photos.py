@@ -15,8 +15,8 @@ from rich.progress import track
 from torch import nn
 
 from mindpad_mm.border.inputs import window_size
+from mindpad_mm.border.probes import Size, needed_size
 from mindpad_mm.border.settings import AUTO, BorderSettings
-from mindpad_mm.border.windows import Size, needed_size
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import PathLike, check_pixels, list_images, read_image, scaled
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mindpad_mm.border.statistics import Estimate, VariantStatistics
+from mindpad_mm.border.losses import Estimate, VariantStatistics
 from mindpad_mm.core.style import LINES, MARKERS
 
 # More would hide each other.

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from mindpad_mm.border.losses import NEAR, VariantStatistics, variant_statistics
 from mindpad_mm.border.objects import BorderObject
 from mindpad_mm.border.photos import Photo
 from mindpad_mm.border.plot import draw_losses
-from mindpad_mm.border.statistics import NEAR, VariantStatistics, variant_statistics
+from mindpad_mm.border.probes import CONTROL, Probe, fill_beyond, take
 from mindpad_mm.border.variants import VariantInfo
 from mindpad_mm.border.verdict import verdict
-from mindpad_mm.border.windows import CONTROL, Probe, fill_beyond, take
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.files import save_json, written_whole
 from mindpad_mm.core.images import PathLike

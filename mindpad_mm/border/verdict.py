@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mindpad_mm.border.statistics import BEYOND, NEAR, Estimate, VariantStatistics
+from mindpad_mm.border.losses import BEYOND, NEAR, Estimate, VariantStatistics
 from mindpad_mm.border.variants import CHECKPOINT, INPUT_PADDING, SWAP, VariantInfo
 
 # Losses of confidence below this matter to nobody, however surely they are not 0.

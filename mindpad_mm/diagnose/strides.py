@@ -12,7 +12,7 @@ from torch import nn
 from mindpad_mm.diagnose.cannot_run import CannotRun
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import ShapeRunner, Slide, Trace
-from mindpad_mm.padding.windows import by_axis, get_windows
+from mindpad_mm.padding.kernels import by_axis, get_windows
 
 _SMALLEST_RADIUS, _LARGEST_RADIUS = 32, 512
 

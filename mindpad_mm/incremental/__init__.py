@@ -4,8 +4,8 @@ See README.md in this folder. Importing the package registers the handlers for w
 """
 
 from mindpad_mm.incremental import pointwise, resample, sliding  # noqa: F401
-from mindpad_mm.incremental.detector import IncrementalDetector
 from mindpad_mm.incremental.focused import FocusedDetector
 from mindpad_mm.incremental.graph import NotFollowed
+from mindpad_mm.incremental.incremental_detector import IncrementalDetector
 
 __all__ = ['FocusedDetector', 'IncrementalDetector', 'NotFollowed']

@@ -13,8 +13,8 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mindpad_mm.incremental.detector import IncrementalDetector, whole_maps_for_mmcv_ops
 from mindpad_mm.incremental.graph import Cells
+from mindpad_mm.incremental.incremental_detector import IncrementalDetector, whole_maps_for_mmcv_ops
 from mindpad_mm.incremental.single_stage import (
     Outputs,
     PriorGrid,

@@ -13,8 +13,8 @@ from mindpad_mm.incremental.geometry import ReceptiveField, Source
 from mindpad_mm.incremental.pointwise import on_whole_maps
 from mindpad_mm.incremental.windowed import WindowedTensor, handles
 from mindpad_mm.padding.functional import pad2d
+from mindpad_mm.padding.kernels import Pads, by_axis
 from mindpad_mm.padding.modes import Modes, get_modes
-from mindpad_mm.padding.windows import Pads, by_axis
 
 _T = torch.Tensor
 

@@ -18,9 +18,9 @@ from mindpad_mm.incremental.windowed import WindowedTensor, handles
 from mindpad_mm.incremental.winograd import WinogradConvolution
 from mindpad_mm.padding.convolution import Convolution
 from mindpad_mm.padding.functional import pad2d, padded_conv2d
+from mindpad_mm.padding.kernels import Pads, Pair, Windows, get_pads, get_windows, pair
 from mindpad_mm.padding.modes import Modes, get_modes
 from mindpad_mm.padding.reweigh import window_weights
-from mindpad_mm.padding.windows import Pads, Pair, Windows, get_pads, get_windows, pair
 
 # If windows cover more than this share of the map, computing the whole map takes less time.
 _WHOLE = 0.7

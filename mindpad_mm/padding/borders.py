@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from mindpad_mm.padding.convolution import Convolution, memory_format_of
+from mindpad_mm.padding.kernels import Pads, Window, by_axis
 from mindpad_mm.padding.modes import NOTHING, Modes, PaddingMode
-from mindpad_mm.padding.windows import Pads, Window, by_axis
 
 SMALLEST = 2_000_000
 """Maps of fewer values (batch x channels x height x width) are padded, because strips take longer."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mindpad_mm.padding.windows import Windows, get_windows
+from mindpad_mm.padding.kernels import Windows, get_windows
 
 
 class Convolution:

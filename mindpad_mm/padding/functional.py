@@ -12,9 +12,9 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from mindpad_mm.padding.borders import border_of, convolve_borders
 from mindpad_mm.padding.convolution import Convolution, memory_format_of
+from mindpad_mm.padding.kernels import Pads, by_axis, from_axes
 from mindpad_mm.padding.modes import NOTHING, Modes
 from mindpad_mm.padding.reweigh import reweigh_borders, reweighted
-from mindpad_mm.padding.windows import Pads, by_axis, from_axes
 
 Cells = list[tuple[int, int]]
 """The result of :meth:`PaddingMode.padded_cells`."""

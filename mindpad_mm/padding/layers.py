@@ -19,8 +19,7 @@ from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizat
 
 from mindpad_mm.padding.convolution import Convolution
 from mindpad_mm.padding.functional import pad2d, padded_conv2d
-from mindpad_mm.padding.modes import Modes, describe
-from mindpad_mm.padding.windows import (
+from mindpad_mm.padding.kernels import (
     Pads,
     Windows,
     by_axis,
@@ -29,6 +28,7 @@ from mindpad_mm.padding.windows import (
     get_windows,
     pool_extent,
 )
+from mindpad_mm.padding.modes import Modes, describe
 
 PADDED: dict[Callable, type[PaddedLayer]] = {}
 """The class that runs a layer in any mode, by the ``forward`` of the layer's class."""
@@ -91,13 +91,19 @@ def _unpickled(stock: type[nn.Module]) -> nn.Module:
     return cls.__new__(cls)
 
 
-@functools.cache
+# Stock class -> its swapped class.
+_PADDED_CLASSES: dict[type[nn.Module], type[PaddedLayer]] = {}
+
+
 def _padded_class(stock: type[nn.Module]) -> type[PaddedLayer]:
+    if stock in _PADDED_CLASSES:
+        return _PADDED_CLASSES[stock]
     # mmengine's init_cfg(layer='Conv2d') compares the names of a class and its direct bases only. With
     # the stock class and its bases among them, a swapped layer gets the same initial weights.
     bases = [base for base in stock.__bases__ if base is not nn.Module]
     attributes = {'__module__': stock.__module__, 'stock': stock}
-    return type(f'Padded{stock.__name__}', (PADDED[stock.forward], stock, *bases), attributes)
+    cls = type(f'Padded{stock.__name__}', (PADDED[stock.forward], stock, *bases), attributes)
+    return _PADDED_CLASSES.setdefault(stock, cls)
 
 
 def _set_class(layer: nn.Module, cls: type[nn.Module]) -> None:

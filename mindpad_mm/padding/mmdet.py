@@ -24,9 +24,9 @@ from mmengine.registry import MODELS, Registry
 from torch import Tensor, nn
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.padding.kernels import Pads, from_axes
 from mindpad_mm.padding.layers import PaddedConv, layer_windows, pads_for
 from mindpad_mm.padding.swap import PaddingCfg, apply_padding_cfg
-from mindpad_mm.padding.windows import Pads, from_axes
 
 KEY = 'padding_cfg'
 

@@ -39,7 +39,7 @@ import torch
 from torch import Tensor
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.padding.windows import Window
+from mindpad_mm.padding.kernels import Window
 
 NOTHING = -1
 """Returned by a mode instead of a cell: the padded position is empty, and convolutions read a zero."""

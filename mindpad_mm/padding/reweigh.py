@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mindpad_mm.padding.kernels import Pads, Windows, by_axis
 from mindpad_mm.padding.modes import NOTHING, Modes
-from mindpad_mm.padding.windows import Pads, Windows, by_axis
 
 Pieces = Sequence['tuple[tuple[slice, slice], Tensor]']
 """((rows, columns), weights broadcastable to them) for each part of the output that is scaled."""

@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.padding.kernels import Pads
 from mindpad_mm.padding.layers import (
     PaddedLayer,
     mode_of,
@@ -21,7 +22,6 @@ from mindpad_mm.padding.layers import (
     stock_class,
 )
 from mindpad_mm.padding.modes import Modes, ModeSpec, describe, get_modes
-from mindpad_mm.padding.windows import Pads
 
 
 @dataclasses.dataclass(frozen=True)

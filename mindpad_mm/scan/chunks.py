@@ -12,10 +12,10 @@ import numpy as np
 from mindpad_mm.core.matching import Matches
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.scenes import Scene
+from mindpad_mm.scan.cutouts import Cut, TwinScene
 from mindpad_mm.scan.positions import photo_grid, position_boxes
 from mindpad_mm.scan.quick import thinned
 from mindpad_mm.scan.settings import AUTO, ScanSettings
-from mindpad_mm.scan.windows import Cut, TwinScene
 
 ChunkResult = tuple[Matches, float]
 """The matches at the positions of a chunk, and the seconds they took."""

@@ -30,13 +30,13 @@ from mindpad_mm.scan.chunks import (
     ScanTask,
     cut_into_chunks,
 )
+from mindpad_mm.scan.cutouts import WindowInfo
 from mindpad_mm.scan.engines import Engine, find_engine
 from mindpad_mm.scan.engines.full import AUTO_BATCH_SIZES, fastest_batch_size
 from mindpad_mm.scan.quick import inside_stride
 from mindpad_mm.scan.result import BackgroundInfo, ObjectInfo, ScanRun
 from mindpad_mm.scan.settings import AUTO
 from mindpad_mm.scan.twins import TwinMap, add_twins, twin_maps
-from mindpad_mm.scan.windows import WindowInfo
 
 
 def run_scan(

@@ -17,9 +17,9 @@ from mindpad_mm.core.images import PathLike, check_pixels, list_images
 from mindpad_mm.core.objects import ScanObject, load_coco_objects, whole_annotations
 from mindpad_mm.core.opened import OpenedDetector
 from mindpad_mm.core.scenes import Background, load_backgrounds
+from mindpad_mm.scan.cutouts import window_size, zoom_of
 from mindpad_mm.scan.quick import spread
 from mindpad_mm.scan.settings import DEFAULT_SIZE, ScanSettings
-from mindpad_mm.scan.windows import window_size, zoom_of
 
 Pixels = PathLike | np.ndarray
 """An image file, a folder of image files, or pixels with OpenCV's channel order."""

@@ -21,6 +21,7 @@ from mindpad_mm.core.files import save_json, written_whole
 from mindpad_mm.core.images import PathLike, read_image, write_png
 from mindpad_mm.core.scenes import Part, paste
 from mindpad_mm.scan.arrays import ARRAYS, TWIN_ARRAYS, ScanArrays, loss_map_of, score_map_of
+from mindpad_mm.scan.cutouts import WindowInfo
 from mindpad_mm.scan.loss import NEAR
 from mindpad_mm.scan.plot import MapPanel, draw_maps
 from mindpad_mm.scan.quick import even_map
@@ -32,7 +33,6 @@ from mindpad_mm.scan.statistics import (
     sized_name,
     sizes_of,
 )
-from mindpad_mm.scan.windows import WindowInfo
 
 if TYPE_CHECKING:
     import pandas

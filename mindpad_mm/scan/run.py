@@ -32,6 +32,7 @@ from mindpad_mm.core.scenes import Background, Part, Scene
 from mindpad_mm.core.settings import chosen_settings
 from mindpad_mm.scan.arrays import ScanArrays, loss_map_of, score_map_of
 from mindpad_mm.scan.chunks import ScanTask
+from mindpad_mm.scan.cutouts import cut_windows
 from mindpad_mm.scan.driver import run_scan
 from mindpad_mm.scan.engines import find_engine
 from mindpad_mm.scan.inputs import (
@@ -53,7 +54,6 @@ from mindpad_mm.scan.statistics import (
     over_backgrounds,
 )
 from mindpad_mm.scan.twins import with_twins
-from mindpad_mm.scan.windows import cut_windows
 
 
 def blindspot_scan(

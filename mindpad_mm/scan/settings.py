@@ -50,7 +50,7 @@ class ScanSettings:
             every second stride within 32 px of a border and every eighth inside. Default: False.
         window: Cut the scenes out of the middle of larger photos, and score each position a second time
             in a shifted window where its place is far from every side, see
-            :mod:`mindpad_mm.scan.windows`. (height, width) of the windows in pixels; ``()``: the size of
+            :mod:`mindpad_mm.scan.cutouts`. (height, width) of the windows in pixels; ``()``: the size of
             the network's input. Default: no windows.
         zoom: Scale of the photos that windows are cut out of. ``'auto'`` (default): 1, or what a smaller
             photo needs.

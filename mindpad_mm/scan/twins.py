@@ -18,7 +18,7 @@ from mindpad_mm.core.matching import match_all
 from mindpad_mm.core.scenes import Background, Scene
 from mindpad_mm.scan.arrays import ScanArrays
 from mindpad_mm.scan.chunks import BOXES_AT_ONCE, Chunk, ChunkResult, ScanMap, ScanTask
-from mindpad_mm.scan.windows import Cut, Size, TwinScene
+from mindpad_mm.scan.cutouts import Cut, Size, TwinScene
 
 
 class TwinMap(ScanMap):

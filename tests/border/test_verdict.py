@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mindpad_mm.border.statistics import variant_statistics
+from mindpad_mm.border.losses import variant_statistics
+from mindpad_mm.border.probes import Probe
 from mindpad_mm.border.variants import VariantInfo
 from mindpad_mm.border.verdict import number, verdict
-from mindpad_mm.border.windows import Probe
 
 DISTANCES = (0, 8, 16, 32)
 SETTINGS = dict(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mindpad_mm.padding.kernels import Window
 from mindpad_mm.padding.modes import NOTHING, PaddingMode
-from mindpad_mm.padding.windows import Window
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from mindpad_mm.diagnose.tracing.cells import Reads, copied_reads
 from mindpad_mm.diagnose.tracing.combine import elsewhere
 from mindpad_mm.diagnose.tracing.trace import SAME, Traced, handles, moved, run_plain
 from mindpad_mm.padding.functional import pad2d
+from mindpad_mm.padding.kernels import Pads, by_axis
 from mindpad_mm.padding.modes import Modes, get_modes
-from mindpad_mm.padding.windows import Pads, by_axis
 
 _T = torch.Tensor
 

@@ -25,8 +25,7 @@ from mindpad_mm.diagnose.tracing.trace import (
 )
 from mindpad_mm.padding.convolution import Convolution
 from mindpad_mm.padding.functional import padded_conv2d
-from mindpad_mm.padding.modes import Modes, get_modes
-from mindpad_mm.padding.windows import (
+from mindpad_mm.padding.kernels import (
     Pads,
     Pair,
     Windows,
@@ -36,6 +35,7 @@ from mindpad_mm.padding.windows import (
     pair,
     pool_extent,
 )
+from mindpad_mm.padding.modes import Modes, get_modes
 
 _ZEROS = get_modes('zeros')
 

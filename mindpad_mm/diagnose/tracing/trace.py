@@ -21,7 +21,7 @@ from mindpad_mm.core.torch_functions import find, replace
 from mindpad_mm.diagnose.cannot_run import CannotRun, cannot_run_errors
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing.cells import Reads
-from mindpad_mm.padding.windows import Pads
+from mindpad_mm.padding.kernels import Pads
 
 SAME, VALID, FULL = 'same', 'valid', 'full'
 ITSELF = 'the network itself'

@@ -49,6 +49,7 @@ class FocusedEngine(IncrementalEngine):
     name = 'focused'
     chunk_size = 512
     detector_class = FocusedDetector
+    _detector: FocusedDetector
     places: ClassVar[int] = 64
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -64,18 +64,20 @@ class IncrementalEngine(Engine):
 
     def _detect(self, positions: np.ndarray) -> list[InstanceData]:
         """Final detections of one batch."""
-        if self._full is None:
+        full = self._full
+        if full is None:
             try:
                 return self._detect_incrementally(positions)
             except NotFollowed as reason:
-                self._use_full_engine(str(reason))
-        self._full.batch_size = self.batch_size
-        return self._full.detect(positions)
+                full = self._use_full_engine(str(reason))
+        full.batch_size = self.batch_size
+        return full.detect(positions)
 
-    def _use_full_engine(self, reason: str) -> None:
-        """Run all further positions on the full engine."""
+    def _use_full_engine(self, reason: str) -> FullEngine:
+        """Run all further positions on the full engine, which is returned."""
         self._full = FullEngine(self.model, self.scene, self.pixels, self.batch_size)
         self._reason = reason
+        return self._full
 
     def order(self, positions: np.ndarray) -> np.ndarray:
         """(N,) indices that sort positions by the size of their dirty regions, for batches."""

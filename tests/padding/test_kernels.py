@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mindpad_mm.padding.windows import Window, get_pads, get_windows
+from mindpad_mm.padding.kernels import Window, get_pads, get_windows
 
 
 @given(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindpad_mm.border.statistics import PhotoBootstrap, measures
+from mindpad_mm.border.losses import PhotoBootstrap, measures
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=60))

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindpad_mm.border.windows import clip_boxes, fill_beyond, probes_of, take
+from mindpad_mm.border.probes import clip_boxes, fill_beyond, probes_of, take
 
 SIDES = ('top', 'bottom', 'left', 'right')
 

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import numpy as np
 from scipy import stats
 
-from mindpad_mm.border.windows import Probe
+from mindpad_mm.border.probes import Probe
 
 # With fewer photos, a bootstrap's interval would be far too narrow.
 LEAST_PHOTOS = 5
