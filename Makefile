@@ -7,7 +7,7 @@ MODES ?= zeros reflect
 # One thread per process: several processes share the cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test lint bench agreement zoo zoo-test clean study-traffic-lights study-swap study-letters study-border
+.PHONY: demo test lint docs bench agreement zoo zoo-test clean study-traffic-lights study-swap study-letters study-border
 
 demo: $(VENV)/installed
 	$(BIN)/python tools/demo.py --out outputs/demo
@@ -19,6 +19,11 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation site, in outputs/site.
+docs: $(VENV)/installed-dev
+	$(BIN)/pip install --quiet -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Every benchmark that has a goal, in one table; about half an hour on an idle machine.
 bench: $(VENV)/installed

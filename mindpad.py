@@ -1,7 +1,8 @@
 """The console command ``mindpad``, and the start of the scripts in ``tools/``.
 
-It is not part of the package :mod:`mindpad_mm`, whose import loads torch. So the list of commands needs
-no torch, and an installation that cannot be imported ends in one line.
+It is not part of the package :mod:`mindpad_mm`, whose import loads torch: commands read their arguments
+first, so that ``--help`` and mistakes are answered at once. An installation that cannot be imported ends
+in one line.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any
+
+reading_arguments = False
+"""Whether a command is reading its arguments: then mindpad_mm puts off what needs torch."""
 
 # Command -> its line in the help. Each is a module of `mindpad_mm.cli` with a `main`.
 COMMANDS = {
@@ -47,17 +51,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(command: str, *args: Any, **kwargs: Any) -> None:
     """Import a module of :mod:`mindpad_mm.cli` and call its ``main``.
 
-    If MMEngine, mmcv or MMDetection is missing, or mmcv was built for another torch, one line is
-    printed and the exit status is 2.
+    If a package is missing, or mmcv was built for another torch, one line is
+    printed and the exit status is 2. So it is for Ctrl-C while packages are imported, with status 130.
 
     Args:
         command: Name of the module.
         args, kwargs: Arguments of its ``main``.
     """
+    global reading_arguments
+    reading_arguments = True
     try:
         module = importlib.import_module(f'mindpad_mm.cli.{command}')
+        module.main(*args, **kwargs)
     except ModuleNotFoundError as error:
-        if error.name not in ('mmengine', 'mmdet'):
+        if (error.name or 'mindpad_mm').split('.')[0] == 'mindpad_mm':
             raise
         _fail(f'{error.name} is not installed: pip install "mindpad-mm[lite]"')
     except ValueError as error:
@@ -65,7 +72,11 @@ def run(command: str, *args: Any, **kwargs: Any) -> None:
         if type(error).__name__ != 'UserError':
             raise
         _fail(str(error))
-    module.main(*args, **kwargs)
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        sys.exit(130)
+    finally:
+        reading_arguments = False
 
 
 def _fail(message: str) -> None:
@@ -74,4 +85,4 @@ def _fail(message: str) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    importlib.import_module('mindpad').main()  # under this name mindpad_mm finds it

@@ -12,13 +12,16 @@ setup(
     description='Padding modes for MMDetection, and maps of where a detector goes blind',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
+    author='The authors of mindpad_mm',
+    keywords=['object detection', 'padding', 'blind spots', 'CNN', 'MMDetection', 'robustness'],
     license='Apache-2.0',
-    python_requires='>=3.11',
+    python_requires='>=3.10',
     packages=find_packages(include=['mindpad_mm', 'mindpad_mm.*']),
     py_modules=['mindpad'],
     package_data={
         'mindpad_mm': [
-            'zoo/*',
+            'zoo/MODEL_CARD.md',
+            'zoo/ssdlite256_*.pth',
             'report/templates/*',
             # Links to configs/ and tools/, where MIM expects them.
             '.mim/configs/**/*.py',
@@ -36,12 +39,14 @@ setup(
         'mmdet>=3.3.0,<4',
         'pycocotools',
         'opencv-python',
+        'pillow>=10.1',
         'numpy',
         'scipy',
         'matplotlib',
         'jinja2',
         'plotly>=5.18',
         'rich',
+        'typing_extensions',
     ],
     extras_require={
         # mmcv and mmcv-lite overwrite each other's files, so the user chooses one.
@@ -60,14 +65,20 @@ setup(
             'pandas',
             # Tests of the report's page drive a headless Chromium with it, if one is installed.
             'websocket-client',
+            # Tests execute examples/first_look.ipynb.
+            'ipykernel',
+            'nbclient',
+            'nbformat',
         ],
+        # The documentation site: make docs.
+        'docs': ['mkdocs-material', 'mkdocstrings[python]'],
     },
     classifiers=[
         'Development Status :: 4 - Beta',
         'Intended Audience :: Developers',
         'Intended Audience :: Science/Research',
         'License :: OSI Approved :: Apache Software License',
-        'Programming Language :: Python :: 3',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 14)),
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
 )

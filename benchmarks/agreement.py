@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
 from benchmarks.ties import Query, Witness, explain
+from mindpad_mm.core.names import ModeSpec
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.tables import Table
 from mindpad_mm.incremental.windowed import WindowedTensor
 from mindpad_mm.padding import swap_padding
-from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
+from mindpad_mm.padding.modes import describe, get_modes
 from mindpad_mm.scan.engines import FullEngine, IncrementalEngine
 from mindpad_mm.scan.positions import axis_positions, position_boxes
 from mindpad_mm.testing.detectors import (

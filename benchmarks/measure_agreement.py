@@ -14,7 +14,8 @@ from benchmarks.agreement import MODES, SCANS, agreement_table, compare_family
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.core.detector import versions
 from mindpad_mm.core.files import save_json
-from mindpad_mm.padding.modes import describe, get_modes, parse_modes
+from mindpad_mm.core.names import parse_modes
+from mindpad_mm.padding.modes import describe, get_modes
 
 EXAMPLE = """\
 examples:

@@ -5,24 +5,61 @@ work on the installed stack (:mod:`mindpad_mm.compat`) and lets every config say
 (:mod:`mindpad_mm.padding.mmdet`). Without it, :mod:`mindpad_mm.padding` works with torch alone.
 """
 
+import functools
+import importlib
 import importlib.util
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
-from mindpad_mm.padding import PADDING_MODES, SwapReport, swap_padding
 from mindpad_mm.version import __version__
 
-__all__ = ['PADDING_MODES', 'SwapReport', '__version__', 'swap_padding']
-_NEEDS_MMDET = (
+if TYPE_CHECKING:
+    from mindpad_mm.border import border_loss
+    from mindpad_mm.core.callable_detector import CallableDetector
+    from mindpad_mm.diagnose.hook import DiagnoseHook
+    from mindpad_mm.evaluation import SpatialCocoMetric
+    from mindpad_mm.padding import PADDING_MODES, SwapReport, swap_padding
+    from mindpad_mm.scan import blindspot_scan
+    from mindpad_mm.settings.border import BorderSettings
+    from mindpad_mm.settings.scan import ScanSettings
+
+__all__ = [
+    'PADDING_MODES',
     'BorderSettings',
     'CallableDetector',
     'DiagnoseHook',
     'ScanSettings',
     'SpatialCocoMetric',
+    'SwapReport',
+    '__version__',
     'blindspot_scan',
     'border_loss',
-)
+    'swap_padding',
+]
+# Loaded on first use: a training should not import what draws pages.
+_WITH_TORCH = dict.fromkeys(('PADDING_MODES', 'SwapReport', 'swap_padding'), 'padding')
+_WITH_MMDET = {
+    'BorderSettings': 'settings.border',
+    'CallableDetector': 'core.callable_detector',
+    'DiagnoseHook': 'diagnose.hook',
+    'ScanSettings': 'settings.scan',
+    'SpatialCocoMetric': 'evaluation',
+    'blindspot_scan': 'scan',
+    'border_loss': 'border',
+}
+_HAS_MMENGINE = importlib.util.find_spec('mmengine') is not None
+if not _HAS_MMENGINE:
+    __all__ = [name for name in __all__ if name not in _WITH_MMDET]
 
-if importlib.util.find_spec('mmengine') is not None:
+
+@functools.cache
+def load() -> None:
+    """Set up MMDetection, if it is installed; done once, by the import of this package.
+
+    Only ``mindpad.py`` puts it off: commands read their arguments before torch is imported.
+    """
+    if not _HAS_MMENGINE:
+        return
     from mindpad_mm import compat
 
     compat.apply()  # before anything imports mmdet
@@ -37,25 +74,20 @@ if importlib.util.find_spec('mmengine') is not None:
     MODULE2PACKAGE.setdefault('mindpad_mm', 'mindpad_mm')
 
     # The hook and the metric register themselves.
-    from mindpad_mm.border import BorderSettings, border_loss
-    from mindpad_mm.core.callable_detector import CallableDetector
-    from mindpad_mm.diagnose.hook import DiagnoseHook
-    from mindpad_mm.evaluation import SpatialCocoMetric
-    from mindpad_mm.scan import ScanSettings, blindspot_scan
-
-    __all__ += [
-        'BorderSettings',
-        'CallableDetector',
-        'DiagnoseHook',
-        'ScanSettings',
-        'SpatialCocoMetric',
-        'blindspot_scan',
-        'border_loss',
-    ]
+    importlib.import_module('mindpad_mm.diagnose.hook')
+    importlib.import_module('mindpad_mm.evaluation')
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NEEDS_MMDET:
+    if name not in _WITH_TORCH and name not in _WITH_MMDET:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    load()
+    if name in _WITH_MMDET and not _HAS_MMENGINE:
         # Not AttributeError, whose text `from mindpad_mm import ...` drops.
         raise ImportError(f'mindpad_mm.{name} needs MMDetection: pip install "mindpad-mm[lite]"')
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    home = (_WITH_TORCH | _WITH_MMDET)[name]
+    return getattr(importlib.import_module(f'mindpad_mm.{home}'), name)
+
+
+if not getattr(sys.modules.get('mindpad'), 'reading_arguments', False):
+    load()

@@ -3,8 +3,8 @@
 from mindpad_mm.border.losses import SHARES
 from mindpad_mm.border.result import BorderInfo, BorderResult
 from mindpad_mm.border.run import border_loss
-from mindpad_mm.border.settings import BorderSettings
 from mindpad_mm.border.verdict import percent, with_interval
+from mindpad_mm.settings.border import BorderSettings
 
 __all__ = [
     'SHARES',

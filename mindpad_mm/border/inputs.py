@@ -11,7 +11,6 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from mindpad_mm.border.probes import Size
-from mindpad_mm.border.settings import AUTO, INPUT_PADDING
 from mindpad_mm.core.callable_detector import CallableDetector
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.scenes import (
@@ -19,10 +18,13 @@ from mindpad_mm.core.scenes import (
     Scene,
     black_and_white,
     detect_images,
+    in_grey,
     make_scene,
     photo_part,
 )
 from mindpad_mm.core.weights import check_detections, finite_outputs
+from mindpad_mm.padding.hidden import hidden_padding
+from mindpad_mm.settings.border import AUTO, INPUT_PADDING
 
 # The grey that MMDetection's own configs pad with.
 _GREY = 114
@@ -90,8 +92,8 @@ def _pad_value(model: nn.Module, window: Size) -> tuple[int, int, int] | None:
     for size in ((window[0], window[1] // 2), (window[0] // 2, window[1])):
         first, second = _canvases(model, size)
         same = (first == second).all(0)
-        if same.any() and first.dtype == np.uint8 and len(first) == 3:
-            blue, green, red = first[:, same][:, 0].tolist()
+        if same.any() and first.dtype == np.uint8 and len(first) in (1, 3):
+            blue, green, red = np.broadcast_to(first[:, same][:, 0], 3).tolist()
             return blue, green, red
     return None
 
@@ -105,6 +107,18 @@ def _mean(model: nn.Module) -> tuple[int, int, int] | None:
         mean = mean[::-1]
     blue, green, red = (int(np.clip(round(value), 0, 255)) for value in mean)
     return blue, green, red
+
+
+def hidden_in(model: nn.Module, window: Size) -> tuple[str, ...]:
+    """Where a detector pads in its own code, where no swap reaches; with module, file and line.
+
+    Args:
+        model: The detector.
+        window: (height, width) of the windows, pixels.
+    """
+    inputs = WindowInputs(model, window)
+    black = np.zeros((*window, 3), np.uint8)
+    return tuple(map(str, hidden_padding(model, lambda: inputs.detect(model, [black]))))
 
 
 class WindowInputs:
@@ -190,6 +204,8 @@ class WindowInputs:
             mode = INPUT_PADDING[str(self._padding)]
             image = np.pad(window, (*widths, (0, 0)), mode=mode).transpose(2, 0, 1)  # type: ignore[call-overload]
         canvas = self._canvas.copy()
+        if len(canvas) == 1:
+            image = in_grey(np.ascontiguousarray(image.transpose(1, 2, 0)))[None]
         (top, left), (height, width) = self._photo.starts, image.shape[1:]
         canvas[:, top : top + height, left : left + width] = image
         return canvas

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.structures import InstanceData
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markup import escape
 from torch import nn
 
 from mindpad_mm.border.inputs import WindowInputs, fill_value
@@ -29,12 +28,14 @@ from mindpad_mm.border.probes import (
     probes_of,
     take,
 )
-from mindpad_mm.border.settings import BorderSettings
 from mindpad_mm.border.variants import Variant
 from mindpad_mm.core.callable_detector import CallableDetector
+from mindpad_mm.core.detector import in_channels_last
 from mindpad_mm.core.journal import Journal
 from mindpad_mm.core.matching import Matches, match_each
 from mindpad_mm.core.processes import gathered
+from mindpad_mm.core.progress import ProgressBar
+from mindpad_mm.settings.border import BorderSettings
 
 # Probes scored, and kept, as one.
 _CHUNK = 16
@@ -144,7 +145,7 @@ class Scorer:
         self._subject, self._variant, self._model = subject, variant, model
         if not isinstance(model, CallableDetector):
             # oneDNN and cuDNN run convolutions up to five times faster in this format.
-            model.to(memory_format=torch.channels_last)
+            in_channels_last(model)
         self._inputs: dict[tuple[int, int], WindowInputs] = {}
         self._fills: dict[tuple[tuple[int, int], str], tuple[int, int, int]] = {}
         self._photo: tuple[int, np.ndarray] | None = None
@@ -279,10 +280,10 @@ def run_probes(
     known = set().union(*gathered(set(done)))
     todo = [number for number in range(len(chunks)) if number not in known]
     share = todo[get_rank() :: get_world_size()]
-    with _progress(sum(len(chunks[n].probes) for n in share)) as bar:
-        task = bar.tasks[0].id
+    with ProgressBar(disable=get_rank() > 0) as bar:
+        task = bar.add_task('', total=sum(len(chunks[n].probes) for n in share))
         for variant, numbers in _by_variant(share, chunks):
-            bar.update(task, description=variants[variant].name)
+            bar.update(task, description=escape(variants[variant].name))
             with variants[variant].built(subject.model, subject.device) as model:
                 scorer = Scorer(subject, variants[variant], model)
                 for number in numbers:
@@ -311,16 +312,3 @@ def _by_variant(share: Sequence[int], chunks: Sequence[Chunk]) -> Iterator[tuple
     for number in share:
         by_variant.setdefault(chunks[number].variant, []).append(number)
     yield from by_variant.items()
-
-
-def _progress(total: int) -> Progress:
-    bar = Progress(
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=get_rank() > 0,
-    )
-    bar.add_task('', total=total)
-    return bar

@@ -17,11 +17,12 @@ from torchvision.ops import nms
 from mindpad_mm.border.inputs import WindowInputs
 from mindpad_mm.border.photos import Photo
 from mindpad_mm.border.probes import Box, take
-from mindpad_mm.border.settings import BorderSettings
 from mindpad_mm.core.coco import read_coco
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.scenes import paste
+from mindpad_mm.core.spelling import other_spellings
+from mindpad_mm.settings.border import BorderSettings
 
 # Detections of one class that overlap this much are one object, seen in two windows.
 _SAME_OBJECT_IOU = 0.5
@@ -181,6 +182,13 @@ def annotated_objects(
     coco = read_coco(path)
     names = {key: str(category.get('name')) for key, category in coco.cats.items()}
     known = {key: classes.index(name) for key, name in names.items() if name in classes}
+    for wanted_name in classes:
+        others = other_spellings(wanted_name, names.values())
+        if others and others[0] not in classes:
+            raise UserError(
+                f'`ann`: {str(path)!r} has a category {others[0]!r}, the detector a class '
+                f'{wanted_name!r}: spell them alike'
+            )
     if not known:
         raise UserError(
             f'`ann`: {str(path)!r} has none of the classes of the detector '
@@ -267,6 +275,10 @@ def pasted_objects(
         settings: ``sizes``, ``max_objects`` and ``seed`` are used.
     """
     pasted = []
+    largest = max(max(photo.size) for photo in photos)
+    for size in settings.sizes:
+        if size > largest:
+            raise UserError(f'`sizes` {size}: the largest photo has only {largest} pixels')
     resized = [obj.resized(size) for obj in objects for size in settings.sizes]
     sources = [obj.source for obj in objects for _ in settings.sizes]
     turn = 0

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 from torch import nn
 
 from mindpad_mm.border.inputs import window_size
 from mindpad_mm.border.probes import Size, needed_size
-from mindpad_mm.border.settings import AUTO, BorderSettings
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike, check_pixels, list_images, read_image, scaled
+from mindpad_mm.core.images import check_pixels, list_images, read_image, scaled
+from mindpad_mm.core.names import PathLike
+from mindpad_mm.core.progress import track
+from mindpad_mm.settings.border import AUTO, BorderSettings
 
 Photos = PathLike | np.ndarray | Sequence[PathLike | np.ndarray]
 """Files, folders of files, or (H, W, 3) uint8 BGR arrays."""
@@ -92,7 +92,7 @@ def load_photos(
         order = order[: max(1, int(settings.minutes * _MOST_PHOTOS_A_MINUTE))]
     photos, refused = [], []
     windows: dict[Size, Size] = {}
-    for index in track(order, 'reading photos', console=Console(stderr=True), transient=True):
+    for index in track(order.tolist(), 'reading photos', transient=True):
         source, image = _read(sources[index], int(index))
         size = image.shape[0], image.shape[1]
         if size not in windows:

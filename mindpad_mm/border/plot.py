@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mindpad_mm.border.losses import Estimate, VariantStatistics
-from mindpad_mm.core.style import LINES, MARKERS
+from mindpad_mm.core.style import LINES, MARKERS, as_it_is
 
 # More would hide each other.
 _MOST_BANDS = 3
@@ -37,11 +37,8 @@ def draw_losses(statistics: Mapping[str, VariantStatistics], settings: Mapping[s
     _draw_causes(causes, distances, own['by_side']['all'])
     for index, side in enumerate(settings['sides']):
         _draw_curve(sides, distances, own['by_side'][side], 'border_loss', side, index, band=False)
-    titles = (
-        'What the border costs',
-        f'{next(iter(statistics))}: by cause',
-        f'{next(iter(statistics))}: by side',
-    )
+    first = as_it_is(next(iter(statistics)))
+    titles = ('What the border costs', f'{first}: by cause', f'{first}: by side')
     for axes, title in zip((variants, causes, sides), titles):
         axes.axhline(0, color='#555', linewidth=1)
         axes.axvspan(-1, settings['near'], color='#000', alpha=0.04, linewidth=0)
@@ -63,7 +60,7 @@ def _draw_curve(
 ) -> None:
     means, lows, highs = _curve(distances, by_distance, measure)
     colour, marker = LINES[index % len(LINES)], MARKERS[index % len(MARKERS)]
-    axes.plot(distances, means, color=colour, marker=marker, markersize=4, label=label)
+    axes.plot(distances, means, color=colour, marker=marker, markersize=4, label=as_it_is(label))
     if band:
         axes.fill_between(distances, lows, highs, color=colour, alpha=0.13, linewidth=0)
 

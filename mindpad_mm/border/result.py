@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import csv
 import dataclasses
+import hashlib
 import html
 import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +23,9 @@ from mindpad_mm.border.plot import draw_losses
 from mindpad_mm.border.probes import CONTROL, Probe, fill_beyond, take
 from mindpad_mm.border.variants import VariantInfo
 from mindpad_mm.border.verdict import verdict
-from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.files import save_json, written_whole
-from mindpad_mm.core.images import PathLike
+from mindpad_mm.core.errors import UserError, one_line
+from mindpad_mm.core.files import json_types, read_json, save_json, written_whole
+from mindpad_mm.core.names import PathLike
 
 if TYPE_CHECKING:
     import pandas
@@ -135,6 +135,24 @@ class BorderResult:
         """The verdict, and what it rests on."""
         return '\n'.join([*self.verdict, f'({self.facts()}.)'])
 
+    def measured(self) -> dict[str, tuple[float | None, list[float] | None]]:
+        """Means as trained, with their intervals, by name.
+
+        ``'padding_loss'`` is that near the border, ``'padding_loss@16'`` at a distance of 16 pixels, and
+        ``'padding_loss@left'`` near the border at the left.
+        """
+        by_side = self.statistics[self.info.variants[0].name]['by_side']
+        found = {}
+        for side, by_distance in by_side.items():
+            for distance, measures in by_distance.items():
+                if side != 'all' and distance != NEAR:
+                    continue
+                place = side if side != 'all' else '' if distance == NEAR else distance
+                for name, each in measures.items():
+                    key = f'{name}@{place}' if place else name
+                    found[key] = each['mean'], each['interval']
+        return found
+
     def facts(self) -> str:
         """How much was scored, and how long that took."""
         near = self.statistics[self.info.variants[0].name]['by_side']['all'][NEAR]
@@ -243,6 +261,7 @@ class BorderResult:
             'verdict': self.verdict,
             'statistics': self.statistics,
             **dataclasses.asdict(self.info),
+            'cfg_options': json_types(self.info.cfg_options),
             'probes': [dataclasses.asdict(probe) for probe in self.probes],
         }
 
@@ -254,12 +273,13 @@ class BorderResult:
         folder = Path(folder)
         with (
             written_whole(folder / 'border.csv') as temporary,
-            open(temporary, 'w', encoding='utf-8', newline='') as stream,
+            open(temporary, 'w', encoding='utf-8', errors='backslashreplace', newline='') as stream,
         ):
             writer = csv.writer(stream)
             writer.writerow(COLUMNS)
             writer.writerows(self.rows())
-        save_json(folder / 'border.json', self.to_json())
+        digest = _sha256(folder / 'border.csv')
+        save_json(folder / 'border.json', {**self.to_json(), 'csv_sha256': digest})
         self.folder = folder
 
     @classmethod
@@ -271,23 +291,34 @@ class BorderResult:
         """
         folder = Path(folder)
         try:
-            content = json.loads((folder / 'border.json').read_text(encoding='utf-8'))
+            content = read_json(folder / 'border.json')
+            if content.get('csv_sha256', '') not in ('', _sha256(folder / 'border.csv')):
+                raise ValueError(
+                    'border.csv is damaged, or of another measurement than border.json'
+                )
             info = BorderInfo.from_json(content)
             probes = [_probe(each) for each in content['probes']]
             values = _read_values(folder / 'border.csv', info, probes)
+            return cls(info, probes, values, folder=folder)
         except KeyError as error:
             raise UserError(
                 f'the measurement in {str(folder)!r} was kept by another version of mindpad_mm '
                 f'({error.args[0]}): measure again'
             ) from error
-        except (OSError, ValueError) as error:
-            raise UserError(f'{str(folder)!r} holds no complete measurement: {error}') from error
-        return cls(info, probes, values, folder=folder)
+        except UserError:
+            raise
+        except (OSError, ValueError, TypeError, AttributeError, IndexError, csv.Error) as error:
+            reason = one_line(error)
+            raise UserError(f'{str(folder)!r} holds no complete measurement: {reason}') from error
 
 
 def _size(box: Sequence[float]) -> float:
     x1, y1, x2, y2 = box
     return float(np.sqrt((x2 - x1) * (y2 - y1)))
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _probe(content: dict[str, Any]) -> Probe:

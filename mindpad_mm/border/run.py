@@ -16,10 +16,8 @@ import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import print_log
 from mmengine.runner import set_random_seed
-from rich.console import Console
-from rich.progress import track
 
-from mindpad_mm.border.inputs import WindowInputs, fill_value, window_size
+from mindpad_mm.border.inputs import WindowInputs, fill_value, hidden_in, window_size
 from mindpad_mm.border.measure import (
     Subject,
     ordered_probes,
@@ -36,12 +34,12 @@ from mindpad_mm.border.objects import (
 )
 from mindpad_mm.border.photos import Photos, listed, load_photos, window_sizes
 from mindpad_mm.border.result import BorderInfo, BorderResult
-from mindpad_mm.border.settings import BorderSettings
 from mindpad_mm.border.variants import (
     AS_TRAINED,
     CHECKPOINT,
     SWAP,
     Variant,
+    VariantInfo,
     all_modes,
     swaps_of,
     variants_of,
@@ -52,17 +50,22 @@ from mindpad_mm.core.detector import (
     DetectorFiles,
     detector_classes,
     find_label,
+    in_channels_last,
     versions,
     weights_sha256,
 )
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike, check_pixels
-from mindpad_mm.core.journal import Journal, check_fingerprint, discard, prepare_folder
+from mindpad_mm.core.images import check_pixels
+from mindpad_mm.core.journal import Journal, alone_in, check_fingerprint, discard, prepare_folder
 from mindpad_mm.core.loading import config_faults
+from mindpad_mm.core.names import PathLike
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.opened import Detector, OpenedDetector, device_of, opened
 from mindpad_mm.core.processes import failing_together, gathered, launched
+from mindpad_mm.core.progress import track
 from mindpad_mm.core.settings import chosen_settings
+from mindpad_mm.padding.modes import get_modes
+from mindpad_mm.settings.border import BorderSettings
 
 # Objects are looked for in further photos until each would be scored this often: photos vary more than
 # the objects in them.
@@ -117,6 +120,8 @@ def border_loss(
         >>> print(result.summary())
     """
     settings = chosen_settings(BorderSettings, settings, options)
+    for mode in settings.padding:
+        get_modes(mode)
     if isinstance(detector, tuple):
         detector = DetectorFiles(*detector)
     folder = None if out is None else Path(out)
@@ -125,6 +130,8 @@ def border_loss(
         own_device = stack.enter_context(launched(launcher, device))
         with failing_together():
             if folder is not None:
+                prepare_folder(folder, resume, _RESULT, check=False)
+                stack.enter_context(alone_in(folder if get_rank() == 0 else None))
                 prepare_folder(folder, resume, _RESULT, check=get_rank() == 0)
             elif resume:
                 raise UserError('`resume` needs the folder of the work to continue: give `out`')
@@ -291,15 +298,13 @@ class _Measurement:
                 if variant.kind in (AS_TRAINED, CHECKPOINT)
             ]
             inputs: dict[tuple[int, int], WindowInputs] = {}
-            for number, photo in enumerate(
-                track(self.photos, 'finding objects', console=Console(stderr=True), transient=True)
-            ):
+            for number, photo in enumerate(track(self.photos, 'finding objects', transient=True)):
                 if photo.window not in inputs:
                     inputs[photo.window] = WindowInputs(self.model, photo.window)
                 found = []
                 for model in finders:
                     if not isinstance(model, CallableDetector):
-                        model.to(memory_format=torch.channels_last)
+                        in_channels_last(model)
                     window = inputs[photo.window]
                     found += found_objects(model, window, number, photo, self.settings)
                 objects += chosen_objects(found, number, self.settings)
@@ -370,6 +375,17 @@ class _Measurement:
             for swap in swaps
         ]
 
+    def _infos(self, variants: Sequence[Variant]) -> list[VariantInfo]:
+        """What outputs tell of variants, with the lines of code that a swap leaves alone."""
+        swaps = any(variant.kind == SWAP for variant in variants)
+        hidden = hidden_in(self.model, self.photos[0].window) if swaps else ()
+        return [
+            dataclasses.replace(each.info, left_alone=each.left_alone + hidden)
+            if each.kind == SWAP
+            else each.info
+            for each in variants
+        ]
+
     def _nothing_found(self, objects: Sequence[BorderObject], searched: int) -> str:
         photo = self.photos[0]
         room = (
@@ -413,7 +429,7 @@ class _Measurement:
             fills=self.fills,
             classes=self.classes,
             views=views_of(self.settings),
-            variants=[variant.info for variant in variants],
+            variants=self._infos(variants),
             photos=[photo.to_json() for photo in self.photos],
             objects=[each.to_json() for each in subject.objects],
             possible_probes=possible,

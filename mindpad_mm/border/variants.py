@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mindpad_mm.border.settings import BorderSettings
 from mindpad_mm.core.callable_detector import CallableDetector
 from mindpad_mm.core.detector import detector_classes
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.names import ModeSpec
 from mindpad_mm.core.opened import Detector, opened
 from mindpad_mm.padding import PADDING_MODES, swap_padding
-from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
+from mindpad_mm.padding.modes import describe, get_modes
+from mindpad_mm.settings.border import BorderSettings
 
 AS_TRAINED = 'as trained'
 SWAP, CHECKPOINT, INPUT_PADDING = 'swapped', 'checkpoint', 'input padded'
@@ -29,7 +30,7 @@ class VariantInfo:
         name: Its name.
         kind: ``'as trained'``, ``'swapped'``, ``'checkpoint'`` or ``'input padded'``.
         note: Why it was measured, where that was not asked for.
-        left_alone: Layers that pad and could not be swapped.
+        left_alone: Layers and lines of code that pad and were not swapped.
     """
 
     name: str

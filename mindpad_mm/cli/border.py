@@ -6,13 +6,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mindpad_mm.border import BorderSettings, border_loss
 from mindpad_mm.cli.errors import one_line_errors
+from mindpad_mm.cli.gate import add_gate, check_gate
 from mindpad_mm.cli.options import add_settings, new_parser, settings_from
-from mindpad_mm.cli.running import add_running, check_launcher
-from mindpad_mm.core.detector import DetectorFiles
+from mindpad_mm.cli.running import add_running, check_launcher, start
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.report import report_border
+from mindpad_mm.settings.border import BorderSettings
 
 EXAMPLES = """\
 examples:
@@ -43,18 +42,38 @@ def main(argv: Sequence[str] | None = None, prog: str = 'tools/border_loss.py') 
     with one_line_errors(parser):
         args = parser.parse_args(argv)
         check_launcher(args.launcher)
-        result = border_loss(
-            DetectorFiles(args.config, args.checkpoint, args.cfg_options, args.device),
-            args.photos,
-            object=args.object,
-            checkpoints=dict(_checkpoint(text, args) for text in args.checkpoints),
-            out=args.out or Path('outputs') / f'{Path(args.config).stem}_border',
-            resume=args.resume,
-            launcher=args.launcher,
-            settings=settings_from(args, BorderSettings),
-        )
-        if result is not None:  # only one of several processes gets the result
-            report_border(result)
+        run(args, settings_from(args, BorderSettings))
+
+
+def run(args: argparse.Namespace, settings: BorderSettings) -> None:
+    """Measure, print the verdict and write the page.
+
+    Raises:
+        UserError: An argument is wrong.
+    """
+    others = dict(_named_files(text, args.config) for text in args.checkpoints)
+    start()
+    from mindpad_mm.border import border_loss
+    from mindpad_mm.core.detector import DetectorFiles
+    from mindpad_mm.core.loading import read_cfg_options
+    from mindpad_mm.report import report_border
+
+    options = read_cfg_options(args.cfg_options)
+    result = border_loss(
+        DetectorFiles(args.config, args.checkpoint, options, args.device),
+        args.photos,
+        object=args.object,
+        checkpoints={
+            name: DetectorFiles(*files, options, args.device) for name, files in others.items()
+        },
+        out=args.out or Path('outputs') / f'{Path(args.config).stem}_border',
+        resume=args.resume,
+        launcher=args.launcher,
+        settings=settings,
+    )
+    if result is not None:  # only one of several processes gets the result
+        report_border(result)
+        check_gate(args, result.measured(), 'mindpad border')
 
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
@@ -82,14 +101,14 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     )
     add_settings(parser, BorderSettings, GROUPS)
     add_running(parser, 'outputs/<config>_border')
+    add_gate(parser, 'padding_loss@16 > 0.05')
     return parser
 
 
-def _checkpoint(text: str, args: argparse.Namespace) -> tuple[str, DetectorFiles]:
+def _named_files(text: str, config: str) -> tuple[str, tuple[str, str]]:
+    """The name, and the config and checkpoint, of ``NAME=[CONFIG:]FILE``."""
     name, separator, files = text.partition('=')
     if not (separator and name and files):
         raise UserError(f'`checkpoints`: {text!r} is not NAME=FILE or NAME=CONFIG:FILE')
-    config, separator, checkpoint = files.rpartition('.py:')
-    if separator:
-        return name, DetectorFiles(f'{config}.py', checkpoint, args.cfg_options, args.device)
-    return name, DetectorFiles(args.config, files, args.cfg_options, args.device)
+    own_config, separator, checkpoint = files.rpartition('.py:')
+    return name, (f'{own_config}.py', checkpoint) if separator else (config, files)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mindpad_mm.cli.errors import one_line_errors
+from mindpad_mm.cli.gate import add_gate, check_gate
 from mindpad_mm.cli.options import add_settings, new_parser, settings_from
+from mindpad_mm.cli.running import add_cfg_options, add_verbose, start
 from mindpad_mm.cli.scan import add_pasted
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.evaluation.compare import compare
-from mindpad_mm.evaluation.entries import Entry, Group, Run
-from mindpad_mm.evaluation.settings import CompareSettings
-from mindpad_mm.report.comparison_page import report_comparison
-from mindpad_mm.scan import ScanSettings
+from mindpad_mm.settings.scan import ScanSettings
+
+if TYPE_CHECKING:
+    from mindpad_mm.evaluation.entries import Entry
+from mindpad_mm.settings.compare import CompareSettings
 
 EXAMPLES = """\
 a RUN is CONFIG:CHECKPOINT[:KEY=VALUE,...] or a finished work dir of MMEngine[:KEY=VALUE,...]. All
@@ -47,13 +50,30 @@ def main(argv: Sequence[str] | None = None, prog: str = 'tools/compare.py') -> N
     parser = make_parser(prog)
     with one_line_errors(parser):
         args = parser.parse_args(argv)
-        comparison = compare(
-            entries(args),
-            args.out,
-            settings_from(args, CompareSettings),
-            scan=scan_options(args),
-        )
-        report_comparison(comparison)
+        if args.name and len(args.name) != len(args.runs):
+            raise UserError(f'--name gives {len(args.name)} names to {len(args.runs)} runs')
+        scan = scan_options(args)
+        if scan is not None:
+            settings_from(args, ScanSettings)  # refuses what is not valid before torch is loaded
+        run(args, settings_from(args, CompareSettings, cfg_options=None), scan)
+
+
+def run(args: argparse.Namespace, settings: CompareSettings, scan: dict[str, Any] | None) -> None:
+    """Compare, print the table and write the page.
+
+    Raises:
+        UserError: An argument is wrong.
+    """
+    start()
+    from mindpad_mm.core.loading import read_cfg_options
+    from mindpad_mm.evaluation.compare import compare
+    from mindpad_mm.report.comparison_page import report_comparison
+
+    options = read_cfg_options(args.cfg_options)
+    settings = dataclasses.replace(settings, cfg_options=options or {})
+    comparison = compare(entries(args), args.out, settings, scan=scan)
+    report_comparison(comparison, args.verbose)
+    check_gate(args, comparison.measured(), 'mindpad compare')
 
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
@@ -71,21 +91,20 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument('--name', nargs='+', default=[], help='names of the RUNs, one each')
     parser.add_argument('--out', default='outputs/comparison', help='output folder (%(default)s)')
     add_settings(parser, CompareSettings, GROUPS)
+    add_cfg_options(parser)
     scan = parser.add_argument_group('blind spots; see `mindpad scan --help`')
     scan.add_argument('--scan', action='store_true', help='scan every run')
     add_pasted(scan)
     add_settings(scan, ScanSettings, only=SCAN, defaults=False)
+    add_verbose(parser)
+    add_gate(parser, 'mAP@reflect < -0.01')
     return parser
 
 
 def entries(args: argparse.Namespace) -> list[Entry]:
-    """The runs, followed by the groups.
+    """The runs, followed by the groups."""
+    from mindpad_mm.evaluation.entries import Group, Run
 
-    Raises:
-        UserError: The numbers of names and runs differ.
-    """
-    if args.name and len(args.name) != len(args.runs):
-        raise UserError(f'--name gives {len(args.name)} names to {len(args.runs)} runs')
     names = args.name or [''] * len(args.runs)
     found: list[Entry] = [Run.parse(text, name) for text, name in zip(args.runs, names)]
     for name, *texts in args.group:

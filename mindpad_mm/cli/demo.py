@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.cli.options import new_parser
-from mindpad_mm.zoo.demo import run_demo
+from mindpad_mm.cli.running import start
 
 EXAMPLES = 'example:\n  python %(prog)s --out outputs/demo'
 
@@ -18,6 +18,9 @@ def main(argv: Sequence[str] | None = None, prog: str = 'tools/demo.py') -> None
     parser = make_parser(prog)
     with one_line_errors(parser):
         args = parser.parse_args(argv)
+        start()
+        from mindpad_mm.zoo.demo import run_demo
+
         run_demo(args.out, args.stride, args.num_images)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.cli.options import add_settings, new_parser, settings_from
-from mindpad_mm.core.images import list_images, read_image
-from mindpad_mm.core.loading import CfgOptions
-from mindpad_mm.diagnose import DiagnoseSettings, Subject, diagnose
-from mindpad_mm.report.diagnosis_page import make_folder, report_diagnosis
+from mindpad_mm.cli.running import add_cfg_options, add_verbose, start
+from mindpad_mm.settings.diagnose import DiagnoseSettings
 
 EXAMPLES = """\
 examples:
@@ -42,7 +41,8 @@ def main(argv: Sequence[str] | None = None, prog: str = 'tools/diagnose.py') -> 
     """Run the command on ``argv``, by default the arguments of this process."""
     parser = make_parser(prog)
     with one_line_errors(parser):
-        run(parser.parse_args(argv))
+        args = parser.parse_args(argv)
+        run(args, settings_from(args, DiagnoseSettings))
 
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
@@ -65,22 +65,38 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         help='photos, or folders of photos (drawn streets)',
     )
     add_settings(parser, DiagnoseSettings, GROUPS)
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptions, help='overrides of the config, key=value'
-    )
+    add_cfg_options(parser)
     parser.add_argument('--device', default='cpu', help='cpu (default), cuda:0, ...')
     parser.add_argument('--out', metavar='DIR', required=True, help='output folder')
+    add_verbose(parser)
     return parser
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace, settings: DiagnoseSettings) -> None:
     """Run the checks, print their results and write the page.
 
     Raises:
         UserError: An argument is wrong, or a check that was asked for is not possible.
     """
+    start()
+    from mindpad_mm.core.journal import alone_in
+    from mindpad_mm.core.loading import read_cfg_options
+    from mindpad_mm.diagnose.suite import check_names
+    from mindpad_mm.report.diagnosis_page import make_folder
+
+    args.cfg_options = read_cfg_options(args.cfg_options)
+    check_names(settings)
     out = make_folder(args.out)
-    settings = settings_from(args, DiagnoseSettings)
+    with alone_in(out):
+        _run(args, settings, out)
+
+
+def _run(args: argparse.Namespace, settings: DiagnoseSettings, out: Path) -> None:
+    from mindpad_mm.core.images import list_images, read_image
+    from mindpad_mm.diagnose.subject import Subject
+    from mindpad_mm.diagnose.suite import diagnose
+    from mindpad_mm.report.diagnosis_page import report_diagnosis
+
     files = list_images(args.photos)
     if len(files) > settings.max_photos:
         print(f'the first {settings.max_photos} of {len(files)} photos are used (--max-photos)')
@@ -97,7 +113,7 @@ def run(args: argparse.Namespace) -> None:
     suite = diagnose(subject, settings, photos, info)
     suite.insist_on([])
     report_diagnosis(suite, out)
-    suite.print()
+    suite.print(verbose=args.verbose)
     if 'note' in info:
         print(info['note'])
     print(f'written to {args.out}: report.html, diagnosis.json, a PNG for each check')

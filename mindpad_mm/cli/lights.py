@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.cli.options import add_settings, new_parser, settings_from
+from mindpad_mm.cli.running import start
 from mindpad_mm.traffic_lights.dataset import Recipe
-from mindpad_mm.traffic_lights.write import make_traffic_lights
 
 EXAMPLES = """examples:
   from nothing, scenes and lights drawn:
@@ -70,6 +70,9 @@ def run(args: argparse.Namespace) -> None:
     if args.num_val is None:
         args.num_val = args.num_train // 4
     recipe = settings_from(args, Recipe)
+    start()
+    from mindpad_mm.traffic_lights.write import make_traffic_lights
+
     meta = make_traffic_lights(
         args.out,
         recipe,
@@ -82,6 +85,8 @@ def run(args: argparse.Namespace) -> None:
     skipped = meta['skipped_photos']
     if skipped:
         print(f'left out {len(skipped)} photos that hold traffic lights: {", ".join(skipped)}')
+    for note in meta['notes']:
+        print(f'note: {note}')
     for split, counts in meta['counts'].items():
         print(f'{split}: ' + ', '.join(f'{number} {what}' for what, number in counts.items()))
     print(f'written to {args.out}')

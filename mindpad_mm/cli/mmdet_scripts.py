@@ -5,11 +5,8 @@ from __future__ import annotations
 import os.path as osp
 import runpy
 
-import mmdet
-
+from mindpad_mm import load
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.loading import check_model, load_config, users_faults
-from mindpad_mm.evaluation.ground_truth import check_pairing
 
 # Parameters in messages of the library -> arguments of MMDetection's scripts.
 PARAMETERS = {
@@ -36,6 +33,12 @@ def run_mmdet_script(name: str, example: str) -> None:
             read; the checkpoint does not fit the detector; or the test would give classes to
             categories of another name.
     """
+    load()
+    import mmdet
+
+    from mindpad_mm.core.loading import check_model, load_config, users_faults
+    from mindpad_mm.evaluation.ground_truth import check_pairing
+
     path = osp.join(osp.dirname(mmdet.__file__), '.mim', 'tools', f'{name}.py')
     if not osp.isfile(path):
         raise UserError(f'MMDetection {mmdet.__version__} lacks {path}: install it from PyPI')

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.cli.options import new_parser
-from mindpad_mm.zoo.publish import publish
+from mindpad_mm.cli.running import start
 
 EXAMPLES = 'example:\n  python %(prog)s work_dirs/ssd/epoch_8.pth ssd.pth'
 
@@ -17,6 +17,9 @@ def main(argv: Sequence[str] | None = None, prog: str = 'tools/publish.py') -> N
     parser = make_parser(prog)
     with one_line_errors(parser):
         args = parser.parse_args(argv)
+        start()
+        from mindpad_mm.zoo.publish import publish
+
         publish(args.checkpoint, args.out, args.half)
 
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.cli.options import new_parser
-from mindpad_mm.report.page import write_page
-from mindpad_mm.scan import ScanResult
+from mindpad_mm.cli.running import start
 
 EXAMPLES = """\
 examples:
@@ -25,6 +24,10 @@ def main(argv: Sequence[str] | None = None, prog: str = 'tools/blindspot_report.
     parser = make_parser(prog)
     with one_line_errors(parser):
         args = parser.parse_args(argv)
+        start()
+        from mindpad_mm.report.page import write_page
+        from mindpad_mm.scan import ScanResult
+
         write_page([ScanResult.load(folder) for folder in args.scans], args.out, args.names)
         print(args.out)
 

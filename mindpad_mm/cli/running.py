@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import warnings
 
+from mindpad_mm import load
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.loading import CfgOptions
-from mindpad_mm.core.processes import LAUNCHERS
+from mindpad_mm.core.names import LAUNCHERS
 
 
 def add_running(parser: argparse.ArgumentParser, folder: str) -> None:
@@ -28,9 +29,37 @@ def add_running(parser: argparse.ArgumentParser, folder: str) -> None:
         help='what started the processes that share the work (none: one process); for torchrun: '
         'pytorch',
     )
-    run.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptions, help='overrides of the config, key=value'
+    add_cfg_options(run)
+
+
+def add_verbose(parser: argparse.ArgumentParser) -> None:
+    """Add ``--verbose``."""
+    parser.add_argument(
+        '--verbose', action='store_true', help='print all tables, not the main ones'
     )
+
+
+def add_cfg_options(group: argparse._ActionsContainer) -> None:
+    """Add ``--cfg-options``; :func:`mindpad_mm.core.loading.read_cfg_options` reads its values."""
+    group.add_argument(
+        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='overrides of the config'
+    )
+
+
+def start() -> None:
+    """Load torch and MMDetection, without what they say about their own code.
+
+    Call it after the arguments are parsed: the import takes seconds.
+    """
+    for module in ('torch', 'mmcv', 'mmdet', 'mmengine'):
+        for category in (FutureWarning, DeprecationWarning):
+            warnings.filterwarnings('ignore', category=category, module=rf'{module}(\.|$)')
+    warnings.filterwarnings('ignore', message='.*torch.meshgrid', category=UserWarning)
+    load()
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    logger.addFilter(lambda record: not record.getMessage().startswith('Loads checkpoint by'))
 
 
 def check_launcher(launcher: str) -> None:

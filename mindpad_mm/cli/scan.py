@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mindpad_mm.cli.errors import one_line_errors
+from mindpad_mm.cli.gate import add_gate, check_gate
 from mindpad_mm.cli.options import add_settings, new_parser, settings_from
-from mindpad_mm.cli.running import add_running, check_launcher
-from mindpad_mm.core.detector import DetectorFiles
-from mindpad_mm.report import report_scan
-from mindpad_mm.scan import ScanSettings, blindspot_scan
+from mindpad_mm.cli.running import add_running, add_verbose, check_launcher, start
+from mindpad_mm.settings.scan import ScanSettings
 
 EXAMPLES = """\
 examples:
@@ -63,18 +62,34 @@ def main(argv: Sequence[str] | None = None, prog: str = 'tools/blindspot_scan.py
     with one_line_errors(parser):
         args = parser.parse_args(argv)
         check_launcher(args.launcher)
-        detector = DetectorFiles(args.config, args.checkpoint, args.cfg_options, args.device)
-        result = blindspot_scan(
-            detector,
-            args.scene,
-            args.object,
-            out=args.out or Path('outputs') / f'{Path(args.config).stem}_scan',
-            resume=args.resume,
-            launcher=args.launcher,
-            settings=settings_from(args, ScanSettings),
-        )
-        if result is not None:  # only rank 0 gets the result
-            report_scan(result)
+        run(args, settings_from(args, ScanSettings))
+
+
+def run(args: argparse.Namespace, settings: ScanSettings) -> None:
+    """Scan, print the result and write the page.
+
+    Raises:
+        UserError: An argument is wrong.
+    """
+    start()
+    from mindpad_mm.core.detector import DetectorFiles
+    from mindpad_mm.core.loading import read_cfg_options
+    from mindpad_mm.report import report_scan
+    from mindpad_mm.scan import blindspot_scan
+
+    options = read_cfg_options(args.cfg_options)
+    result = blindspot_scan(
+        DetectorFiles(args.config, args.checkpoint, options, args.device),
+        args.scene,
+        args.object,
+        out=args.out or Path('outputs') / f'{Path(args.config).stem}_scan',
+        resume=args.resume,
+        launcher=args.launcher,
+        settings=settings,
+    )
+    if result is not None:  # only rank 0 gets the result
+        report_scan(result, args.verbose)
+        check_gate(args, result.measured(), 'mindpad scan')
 
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
@@ -86,6 +101,8 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     add_pasted(inputs)
     add_settings(parser, ScanSettings, GROUPS)
     add_running(parser, 'outputs/<config>_scan')
+    add_gate(parser, 'blind_fraction@32 > 0.2')
+    add_verbose(parser)
     return parser
 
 

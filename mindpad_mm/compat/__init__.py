@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from .checkpoints import checkpoint_loading
 from .coco_metric import coco_metric_images
+from .conv_module import conv_module_circular
+from .custom_imports import custom_imports
 from .heatmaps import heatmap_memory_format
 from .init_dist import init_dist_without_gpus
 from .memory_format import compiled_ops_memory_format
@@ -23,10 +25,12 @@ _WORKAROUNDS: tuple[Callable[[], bool], ...] = (
     compiled_ops_memory_format,
     pkg_resources,
     checkpoint_loading,
+    custom_imports,
     init_dist_without_gpus,
     ssd_head_loss_cls,
     heatmap_memory_format,
     coco_metric_images,
+    conv_module_circular,
 )
 _APPLIED: dict[str, bool] = {}
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import _codecs
 import functools
 import lzma
+import math
 import os
 import os.path as osp
 import pickle
@@ -198,22 +198,93 @@ def _runner_globals() -> dict[str, Any]:
         'builtins.getattr': statistic,
         '__builtin__.getattr': statistic,
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
-        'numpy.ndarray': np.ndarray,
-        'numpy.dtype': np.dtype,
-        '_codecs.encode': _codecs.encode,
+        'numpy.ndarray': StoredArray,
+        'numpy.dtype': StoredType,
+        '_codecs.encode': _latin1,
+        # Old pickles call it for the content of an empty array.
+        'builtins.bytes': _no_bytes,
+        '__builtin__.bytes': _no_bytes,
     }
     multiarray = np.zeros(0).__reduce__()[0].__module__  # numpy.core.multiarray, or numpy._core...
-    functions = {
-        '_reconstruct': np.zeros(0).__reduce__()[0],
-        'scalar': np.float64(0).__reduce__()[0],
-    }
     for module in {multiarray, 'numpy.core.multiarray', 'numpy._core.multiarray'}:
-        allowed.update({f'{module}.{name}': function for name, function in functions.items()})
-    for code in '?bhilqBHILQefdFD':
-        # weights_only also needs the class of a dtype, which the file does not name.
-        dtype_class = type(np.dtype(code))
-        allowed[f'{dtype_class.__module__}.{dtype_class.__qualname__}'] = dtype_class
+        allowed.update({f'{module}._reconstruct': _empty_array, f'{module}.scalar': _scalar})
     return allowed
+
+
+class StoredType:
+    """A numpy type as a checkpoint names it.
+
+    It stands for ``numpy.dtype``, whose own ``__setstate__`` believes flags in the file: with forged
+    ones, numpy takes numbers in the file for pointers.
+
+    Args:
+        code: Such as ``'f8'``: numbers and booleans only.
+    """
+
+    def __init__(self, code: Any = 'f8', align: Any = False, copy: Any = True) -> None:
+        if not isinstance(code, str) or code not in _TYPE_CODES:
+            raise pickle.UnpicklingError(f'a numpy type of code {str(code)[:20]!r} is not allowed')
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        # (version, byte order, and what only types with parts, sizes or pointers have)
+        plain = isinstance(state, tuple) and len(state) >= 8 and state[2:8] == _PLAIN
+        if not plain or any(state[8:]) or state[1] not in ('<', '>', '|', '='):
+            raise pickle.UnpicklingError('a numpy type with parts or pointers is not allowed')
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class StoredArray(np.ndarray):
+    """A numpy array that a checkpoint holds; saved again, it is a plain array."""
+
+    def __new__(cls, *args: Any) -> StoredArray:
+        return super().__new__(cls, (0,))
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise pickle.UnpicklingError('the state of a numpy array is none')
+        _, shape, kind, fortran, content = state
+        sizes = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
+        if not sizes or not isinstance(kind, StoredType) or not isinstance(content, bytes):
+            raise pickle.UnpicklingError('the state of a numpy array is none')
+        if math.prod(shape) * kind.dtype.itemsize != len(content):
+            raise pickle.UnpicklingError('a numpy array is shorter or longer than its shape')
+        super().__setstate__((1, shape, kind.dtype, bool(fortran), content))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return np.array(self, subok=False).__reduce_ex__(protocol)
+
+
+def _empty_array(*args: Any) -> StoredArray:
+    """Stands for numpy's ``_reconstruct``; the state comes afterwards."""
+    return StoredArray()
+
+
+def _scalar(kind: Any, content: Any = None) -> Any:
+    """Stands for numpy's ``scalar``."""
+    if not isinstance(kind, StoredType) or not isinstance(content, bytes):
+        raise pickle.UnpicklingError('a numpy number is none')
+    if len(content) != kind.dtype.itemsize:
+        raise pickle.UnpicklingError('a numpy number has the wrong length')
+    return np.frombuffer(content, kind.dtype)[0]
+
+
+def _no_bytes() -> bytes:
+    return b''
+
+
+def _latin1(text: Any, encoding: Any = None) -> bytes:
+    """Stands for ``_codecs.encode``, by which old pickles store bytes; other codecs are modules."""
+    if not isinstance(text, str) or encoding != 'latin1':
+        raise pickle.UnpicklingError('GLOBAL _codecs.encode is not allowed to use a codec')
+    return text.encode('latin1')
+
+
+# Codes of bool, whole, real and complex numbers, in both spellings.
+_TYPE_CODES = frozenset(
+    code for letter in '?bhilqBHILQefdFD' for code in (letter, np.dtype(letter).str[1:])
+)
+_PLAIN = (None, None, None, -1, -1, 0)
 
 
 def _restricted_torch_load(path: str, map_location: Any) -> Any:

@@ -11,7 +11,8 @@ from pycocotools.coco import COCO
 
 from mindpad_mm.core.annotations import check_annotations
 from mindpad_mm.core.errors import UserError, one_line
-from mindpad_mm.core.images import PathLike
+from mindpad_mm.core.files import read_json
+from mindpad_mm.core.names import PathLike
 
 
 def read_coco(path: Path, needed: Mapping[str, Sequence[str]] | None = None) -> COCO:
@@ -25,14 +26,17 @@ def read_coco(path: Path, needed: Mapping[str, Sequence[str]] | None = None) -> 
     Raises:
         UserError: The file is missing, is not a COCO annotation file, or holds what cannot be right.
     """
-    if not path.is_file():
-        raise UserError(f'annotation file {str(path)!r} does not exist')
+    content = read_json(path, 'annotation file')
+    check_annotations(content, str(path), needed)
+    coco = COCO()
+    coco.dataset = content
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            coco = COCO(str(path))
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError) as e:
-        raise UserError(f'{str(path)!r} is not a COCO annotation file: {one_line(e)}') from e
-    check_annotations(coco.dataset, str(path), needed)
+            coco.createIndex()
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f'{str(path)!r} is not a COCO annotation file: {one_line(error)}'
+        ) from error
     return coco
 
 

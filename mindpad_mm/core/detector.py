@@ -22,10 +22,9 @@ from mmengine.config import Config
 from torch import nn
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike
+from mindpad_mm.core.names import SCORE_THR, PathLike
 from mindpad_mm.version import __version__
 
-SCORE_THR = 0.001
 DEFAULT_LABEL = 'traffic light'
 
 
@@ -178,6 +177,12 @@ def find_label(label: str | None, classes: Sequence[str]) -> int:
 def _some(classes: Sequence[str], most: int = 80) -> str:
     more = f', ... ({len(classes)} in all)' if len(classes) > most else ''
     return f'it has {", ".join(classes[:most])}{more}'
+
+
+def in_channels_last(model: nn.Module) -> nn.Module:
+    """Move a detector's weights to the memory format in which a CPU is up to twice as fast."""
+    # MMDetection's distillation detectors have a `to` of their own, which takes only a device.
+    return nn.Module.to(model, memory_format=torch.channels_last)
 
 
 def weights_sha256(model: nn.Module) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
-from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.errors import UserError, one_line
 from mindpad_mm.core.files import save_bytes
+from mindpad_mm.core.names import PathLike
 
-PathLike = str | Path
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 
@@ -35,21 +37,50 @@ def read_image(path: PathLike, flags: int = cv2.IMREAD_COLOR, what: str = 'image
     if not path.is_file():
         raise UserError(f'{what} {str(path)!r} does not exist or is not a file')
     try:
-        # OpenCV silently fills the missing part of a truncated file; Pillow raises an error.
-        with Image.open(path) as image:
+        # OpenCV silently fills the missing part of a truncated file; Pillow raises an error. It reads
+        # what OpenCV and mmcv read, without its own limits of size.
+        with _without_limits(), Image.open(path) as image:
             image.load()
             orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except (OSError, SyntaxError) as error:
+            alpha = None
+            if flags == cv2.IMREAD_UNCHANGED and image.has_transparency_data:
+                alpha = np.asarray(image.convert('RGBA'))[..., 3]
+        pixels = cv2.imdecode(np.fromfile(path, np.uint8), flags)
+    except Exception as error:  # damaged files raise errors of many kinds in Pillow's readers
         raise UserError(
-            f'{what} {str(path)!r} is not a readable image ({error}); is the file complete?'
+            f'{what} {str(path)!r} is not a readable image ({one_line(error)}); is the file complete?'
         ) from error
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), flags)
     if pixels is None:
         raise UserError(f'{what} {str(path)!r} is in a format that OpenCV cannot decode')
     if pixels.dtype != np.uint8:
         raise UserError(f'{what} {str(path)!r} holds {pixels.dtype} pixels; convert it to 8 bits')
+    if alpha is not None:
+        # OpenCV leaves the transparency of some kinds of files out, such as that of grey PNG files.
+        pixels = np.dstack([_as_bgr(pixels), alpha])
     # OpenCV applies the orientation itself, except with IMREAD_UNCHANGED.
     return _upright(pixels, orientation) if flags == cv2.IMREAD_UNCHANGED else pixels
+
+
+def _as_bgr(pixels: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR) if pixels.ndim == 2 else pixels[..., :3]
+
+
+@contextlib.contextmanager
+def _without_limits() -> Iterator[None]:
+    """While active, Pillow reads images of any size and with any amount of text."""
+    limits = [
+        (Image, 'MAX_IMAGE_PIXELS'),
+        (PngImagePlugin, 'MAX_TEXT_CHUNK'),
+        (PngImagePlugin, 'MAX_TEXT_MEMORY'),
+    ]
+    before = [getattr(module, name) for module, name in limits]
+    try:
+        for module, name in limits:
+            setattr(module, name, None if name == 'MAX_IMAGE_PIXELS' else sys.maxsize)
+        yield
+    finally:
+        for (module, name), value in zip(limits, before):
+            setattr(module, name, value)
 
 
 def _upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import os.path as osp
 import re
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import cv2
 import torch
 from mmdet.evaluation import get_classes
 from mmdet.registry import DATASETS, MODELS
@@ -21,8 +21,8 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import nn
-from yaml import YAMLError
 
+from mindpad_mm.core.config_shape import check_shape, class_names
 from mindpad_mm.core.errors import UserError, one_line
 from mindpad_mm.core.weights import (
     check_numbers,
@@ -34,38 +34,30 @@ from mindpad_mm.core.weights import (
 
 # Keys that old versions of MMDetection left in published checkpoints.
 _HARMLESS_EXTRA_KEYS = ('ema_', 'data_preprocessor.')
-# A config, and every config it inherits from, is a program. It can raise any of these.
-_CONFIG_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    YAMLError,
-)
-# Raised when a part of a config is built or run with an unknown key, a missing key or a bad value.
-_PART_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError, cv2.error)
+# A config, and every config it inherits from, is a program: it can raise anything, and call sys.exit.
+_CONFIG_ERRORS = (Exception, SystemExit)
 
 
-class CfgOptions(DictAction):
-    """MMEngine's action for ``--cfg-options KEY=VALUE ...``, with a clear error for a malformed pair.
+def read_cfg_options(pairs: Sequence[str] | None) -> dict[str, Any] | None:
+    """Overrides of a config from texts ``KEY=VALUE``, as MMEngine's ``DictAction`` reads them.
+
+    Args:
+        pairs: The texts; None stands for no overrides.
 
     Raises:
-        UserError: A pair has no ``=``, or the brackets of its value do not match.
+        UserError: A text has no ``=``, or the brackets of its value do not match.
     """
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except (AssertionError, ValueError) as error:
-            given = ' '.join(values)
-            raise UserError(f'`cfg_options` {given!r} is not KEY=VALUE ({error})') from error
+    if pairs is None:
+        return None
+    parser = argparse.ArgumentParser(add_help=False)
+    action = parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    found = argparse.Namespace()
+    try:
+        action(parser, found, list(pairs))
+    except (AssertionError, ValueError) as error:
+        given = ' '.join(pairs)
+        raise UserError(f'`cfg_options` {given!r} is not KEY=VALUE ({error})') from error
+    return found.cfg_options
 
 
 def load_config(config: str, cfg_options: dict[str, Any] | None = None) -> Config:
@@ -98,6 +90,7 @@ def load_config(config: str, cfg_options: dict[str, Any] | None = None) -> Confi
             raise UserError(
                 f'`cfg_options` {cfg_options} does not fit {config}: {one_line(error)}'
             ) from error
+    check_shape(cfg)
     return cfg
 
 
@@ -132,6 +125,8 @@ def load_detector(
     else:
         cfg = config.copy()
         cfg.merge_from_dict(cfg_options or {})
+        check_shape(cfg)
+    check_device(device)
     name = cfg.filename or 'the config'
     if not cfg.get('test_dataloader'):
         raise UserError(f'{name} has no test_dataloader: a complete detector config is needed')
@@ -147,6 +142,7 @@ def load_detector(
             with _quiet():  # init_weights logs several lines per parameter
                 model.init_weights()
             print_log(f'{name}: no checkpoint, random weights of seed {seed}', logger='current')
+    stored = {} if loaded is None else stored_metainfo(loaded, str(checkpoint))
     # lazy_init: only the metainfo is needed, and the annotations may not be on this machine.
     with config_faults('the test_dataloader.dataset in the config cannot be built'):
         test_set = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True))
@@ -154,15 +150,59 @@ def load_detector(
     model.dataset_meta = {'classes': get_classes('coco'), 'palette': 'random', **test_set.metainfo}
     if loaded is not None:
         load_weights(model, loaded, str(checkpoint))
-        meta = loaded.get('meta')
-        meta = meta if isinstance(meta, dict) else {}
-        # MMDetection 2 wrote CLASSES to meta itself.
-        stored = meta.get('dataset_meta') or {k: meta[k] for k in ('CLASSES',) if k in meta}
-        known = {k.lower(): v for k, v in stored.items() if v is not None}
-        model.dataset_meta.update(known)
-    if isinstance(model.dataset_meta['classes'], str):  # ('person') is not a tuple
-        model.dataset_meta['classes'] = (model.dataset_meta['classes'],)
-    return to_device(model, device).eval()
+        model.dataset_meta.update(stored)
+    classes = class_names(model.dataset_meta['classes'])
+    if classes is None:
+        raise UserError(f'{name}: the classes of the test set are no names')
+    model.dataset_meta['classes'] = classes
+    to_device(model, device)
+    model.eval()  # that of a distillation's student returns None
+    return model
+
+
+def stored_metainfo(checkpoint: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a checkpoint says about the classes that it was trained on, by lower-case key.
+
+    Args:
+        checkpoint: A Runner's checkpoint or a bare state dict.
+        name: Name of the checkpoint in error messages.
+
+    Returns:
+        ``classes``, a tuple of names, and whatever else MMDetection stored; empty without a ``meta``.
+
+    Raises:
+        UserError: It has a ``dataset_meta`` that is no dict, or classes that are no names.
+    """
+    meta = checkpoint.get('meta')
+    meta = meta if isinstance(meta, dict) else {}
+    # MMDetection 2 wrote CLASSES to meta itself.
+    stored = meta.get('dataset_meta') or {k: meta[k] for k in ('CLASSES',) if k in meta}
+    advice = 'save it anew with the right ones, or only its state_dict'
+    if not isinstance(stored, dict):
+        kind = type(stored).__name__
+        raise UserError(f'checkpoint {name}: meta.dataset_meta is a {kind}, not a dict: {advice}')
+    known = {str(k).lower(): v for k, v in stored.items() if v is not None}
+    if 'classes' in known:
+        classes = class_names(known['classes'])
+        if classes is None:
+            kind = type(known['classes']).__name__
+            raise UserError(
+                f'checkpoint {name}: the classes in meta are a {kind}, not a list of names: {advice}'
+            )
+        known['classes'] = classes
+    return known
+
+
+def check_device(device: str) -> None:
+    """Check that a device can compute.
+
+    Raises:
+        UserError: It is unknown, is not available, or holds no values (``meta``).
+    """
+    try:
+        torch.ones(1, device=device).cpu()
+    except Exception as error:  # torch's errors for devices are of a dozen types
+        raise UserError(f'`device` {device!r} cannot be used: {one_line(error)[:200]}') from error
 
 
 def to_device(model: nn.Module, device: str) -> nn.Module:
@@ -171,6 +211,7 @@ def to_device(model: nn.Module, device: str) -> nn.Module:
     Raises:
         UserError: The device is not available.
     """
+    check_device(device)
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -194,6 +235,7 @@ def check_model(cfg: Config, checkpoint: str | None = None) -> None:
         loaded = None if checkpoint is None else _load_checkpoint(checkpoint)
         model = _build_model(cfg)
         if loaded is not None:
+            stored_metainfo(loaded, str(checkpoint))
             load_weights(model, loaded, str(checkpoint))
 
 
@@ -264,7 +306,7 @@ def config_faults(problem: str) -> Iterator[None]:
             yield
     except UserError:
         raise
-    except _PART_ERRORS as error:
+    except Exception as error:  # a part of a config is any program
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         if frame.f_globals.get('__name__', '').startswith('mindpad_mm'):
             raise
@@ -273,12 +315,25 @@ def config_faults(problem: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def users_faults() -> Iterator[None]:
-    """Turn MMDetection's errors for a missing file or an unknown ``type`` into UserError."""
+    """Turn MMDetection's errors for what a user lacks into UserError.
+
+    These are a missing file or package, and an unknown ``type``.
+    """
     try:
         yield
     except FileNotFoundError as error:
         # A data loader's process puts a traceback in the text; the message is its last line.
-        raise UserError(str(error).strip().splitlines()[-1]) from error
+        lines = str(error).strip().splitlines() or [one_line(error)]
+        raise UserError(lines[-1]) from error
+    except ImportError as error:
+        raise UserError(
+            f'a package is missing that the config needs ({one_line(error)}): install it'
+        ) from error
+    except RuntimeError as error:
+        # MMDetection's text for a missing package, for example panopticapi.
+        if 'is not installed' not in str(error):
+            raise
+        raise UserError(' '.join(str(error).split())) from error
     except KeyError as error:
         if 'registry' not in str(error):
             raise
@@ -290,13 +345,14 @@ def _without_pretrained(node: Any) -> Any:
     """Copy of a model's config without pretrained weights, so that none are read or downloaded."""
     if isinstance(node, dict):
         copy = type(node)({k: _without_pretrained(v) for k, v in node.items()})
+        init = copy.get('init_cfg')
         # The init_cfg of PVT has a checkpoint but no type.
-        if 'Pretrained' in str(copy.get('init_cfg')) or 'checkpoint' in (
-            copy.get('init_cfg') or ()
-        ):
+        if 'Pretrained' in str(init) or (isinstance(init, dict) and 'checkpoint' in init):
             copy['init_cfg'] = None
         if isinstance(copy.get('pretrained'), str):
             copy['pretrained'] = None
+        if isinstance(copy.get('teacher_ckpt'), str):  # of a distillation, which needs it to train
+            copy['teacher_ckpt'] = None
         return copy
     if isinstance(node, (list, tuple)):
         return type(node)(_without_pretrained(v) for v in node)

@@ -16,7 +16,8 @@ from pycocotools.coco import COCO
 from mindpad_mm.core.coco import find_photo, read_coco
 from mindpad_mm.core.drawing import draw_light
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike, read_image
+from mindpad_mm.core.images import read_image
+from mindpad_mm.core.names import PathLike
 from mindpad_mm.core.segmentation import segmentation_mask
 
 DRAWN_HEIGHT = 256
@@ -82,6 +83,15 @@ class ScanObject:
         rng = np.random.default_rng([seed, 1])
         return cls.from_pixels(draw_light(DRAWN_HEIGHT, rng=rng), f'drawn traffic light {seed}')
 
+    def size_at(self, size: int | None) -> tuple[int, int]:
+        """(height, width) in pixels after :meth:`resized`."""
+        if size is None:
+            assert self.natural is not None, 'an object without a natural size needs a size'
+            return self.natural
+        height, width = self.pixels.shape[:2]
+        scale = size / max(height, width)
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
     def resized(self, size: int | None) -> np.ndarray:
         """Resize the object so that its longer side is ``size`` pixels.
 
@@ -99,12 +109,7 @@ class ScanObject:
             UserError: No pixel is visible at this size.
         """
         height, width = self.pixels.shape[:2]
-        if size is None:
-            assert self.natural is not None, 'an object without a natural size needs a size'
-            new_height, new_width = self.natural
-        else:
-            scale = size / max(height, width)
-            new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+        new_height, new_width = self.size_at(size)
         if (new_height, new_width) == (height, width):
             return self.pixels
         smaller = new_height * new_width < height * width

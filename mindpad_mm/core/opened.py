@@ -13,8 +13,8 @@ from torch import nn
 from mindpad_mm.core.callable_detector import CallableDetector
 from mindpad_mm.core.detector import DetectorFiles, lowered_thresholds, prediction_mode
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike
 from mindpad_mm.core.loading import load_config, load_detector
+from mindpad_mm.core.names import PathLike
 from mindpad_mm.core.scenes import Background, Scene, make_scene
 from mindpad_mm.core.weights import check_preprocessor, check_weights, unusual_buffers
 

@@ -21,8 +21,8 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size, init_dist
 from mmengine.logging import MMLogger
 
 from mindpad_mm.core.errors import UserError, one_line
+from mindpad_mm.core.names import LAUNCHERS
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 # Time for all processes to start.
 _SECONDS_TO_START = 300
 # Timeout of gathering: processes may finish their shares hours apart.

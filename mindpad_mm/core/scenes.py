@@ -20,11 +20,11 @@ from torch import nn
 
 from mindpad_mm.core.drawing import draw_street
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike, list_images, read_image
+from mindpad_mm.core.images import list_images, read_image
 from mindpad_mm.core.loading import config_faults
+from mindpad_mm.core.names import PathLike
 from mindpad_mm.core.weights import check_detections, finite_outputs
 
-SPACES = ('input', 'image')
 DRAWN_SIZE = (480, 640)
 # In pixels. The object's blurred edge lies outside its mask, so a larger area is inpainted.
 _HOLE_MARGIN = 3
@@ -135,6 +135,8 @@ class Scene:
         scale: Pixels of the network's input per pixel of the scene, (vertical, horizontal).
         photo: The part of the scene that the photo fills. The rest is what the test pipeline pads.
             Default: the whole scene.
+        grey: Space ``input`` only: whether the network's input has one channel. The scene then has three
+            equal ones.
     """
 
     pixels: np.ndarray
@@ -144,6 +146,7 @@ class Scene:
     metainfo: dict[str, Any] = field(repr=False, compare=False)
     scale: tuple[float, float] = (1.0, 1.0)
     photo: Part = None  # type: ignore[assignment]  # filled in below
+    grey: bool = False
 
     def __post_init__(self) -> None:
         if self.photo is None:
@@ -163,7 +166,8 @@ class Scene:
         if self.space == 'image':
             packed = [self.pipeline({'img': image, 'img_id': 0}) for image in images]
             return {key: [data[key] for data in packed] for key in ('inputs', 'data_samples')}
-        inputs = [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images]
+        planes = [in_grey(image)[..., None] if self.grey else image for image in images]
+        inputs = [torch.from_numpy(plane).permute(2, 0, 1).contiguous() for plane in planes]
         samples = [DetDataSample(metainfo=self.metainfo) for _ in images]
         return {'inputs': inputs, 'data_samples': samples}
 
@@ -200,19 +204,24 @@ def make_scene(background: Background, config: Config, space: str = 'input') -> 
     if space == 'image':
         scale = (photo.height / size[0], photo.width / size[1])
         return Scene(background.pixels, background.source, space, pipeline, {}, scale)
+    channels = inputs.shape[2]
+    if channels == 1:
+        inputs = np.repeat(inputs, 3, axis=2)
     if inputs.dtype != np.uint8 or inputs.shape[2] != 3:
         raise UserError(
             f'the test pipeline gives {inputs.dtype} pixels in {inputs.shape[2]} channels, '
-            f'not 8-bit BGR, so objects cannot be pasted into the input: {advice}'
+            f'not 8-bit BGR or grey, so objects cannot be pasted into the input: {advice}'
         )
     again = pipeline({'img': inputs, 'img_id': 0})
-    if not np.array_equal(again['inputs'].permute(1, 2, 0).numpy(), inputs):
+    if not np.array_equal(again['inputs'].permute(1, 2, 0).numpy(), inputs[..., :channels]):
         raise UserError(
             f'the test pipeline changes its own output when that passes through it again, so '
             f'MMDetection alone could not reproduce a pasted scene: {advice}'
         )
     metainfo = again['data_samples'].metainfo
-    return Scene(inputs, background.source, space, pipeline, metainfo, photo=photo)
+    return Scene(
+        inputs, background.source, space, pipeline, metainfo, photo=photo, grey=channels == 1
+    )
 
 
 def black_and_white(pipeline: Compose, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -252,11 +261,24 @@ def _array_pipeline(config: Config) -> Compose:
     steps = [dict(step) for step in get_test_pipeline_cfg(config) or ()]
     if not steps:
         raise UserError('the test pipeline in the config is empty: it must load and pack an image')
+    loading: list[Any] = []
+    if steps[0].get('color_type') == 'grayscale':
+        loading = [_load_in_grey]
     steps[0]['type'] = 'mmdet.LoadImageFromNDArray'
     steps = [step for step in steps if 'Annotations' not in str(step['type'])]
     scope = DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmdet'))
     with scope, config_faults('the test pipeline in the config cannot be built'):
-        return Compose(steps)
+        return Compose([*loading, *steps])
+
+
+def _load_in_grey(results: dict[str, Any]) -> dict[str, Any]:
+    """A step of a pipeline: what loading with ``color_type='grayscale'`` does to a photo."""
+    return {**results, 'img': in_grey(results['img'])}
+
+
+def in_grey(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 of (H, W, 3) BGR, as OpenCV reads a photo in grey; equal channels stay as they are."""
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
 
 
 def detect_images(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from mindpad_mm.settings.diagnose import DiagnoseSettings
+
 # Loaded on first use: a config that only trains with the hook should not import matplotlib.
 _HOMES = {
     'CHECKS': 'checks.registry',
     'Artifacts': 'checks.artifacts.measure',
     'DiagnoseHook': 'hook',
-    'DiagnoseSettings': 'settings',
     'Diagnosis': 'result',
     'Evenness': 'checks.evenness.measure',
     'FilterAsymmetry': 'checks.filters.measure',

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import load_config, load_detector, load_weights, to_device
+from mindpad_mm.core.names import ModeSpec
+from mindpad_mm.core.scenes import in_grey
 from mindpad_mm.padding import swap_padding
-from mindpad_mm.padding.modes import ModeSpec
 
 TORCHVISION = 'torchvision:'
 _LARGEST = 8192
@@ -81,6 +82,12 @@ class Subject:
         """The device of the network's weights."""
         return next(self.model.parameters()).device
 
+    @property
+    def channels(self) -> int:
+        """Channels of the network's input: 1 if its first convolution takes one, else 3."""
+        first = next((m for m in self.model.modules() if isinstance(m, nn.Conv2d)), None)
+        return 1 if first is not None and first.in_channels == 1 else 3
+
     def dense(self, images: Tensor) -> Any:
         """Run the convolutional part: backbone, neck and dense head of a detector, all of other modules.
 
@@ -112,14 +119,18 @@ class Subject:
             images: (H, W, 3) uint8 BGR, all of one size.
 
         Returns:
-            (N, 3, H, W) float32 on the network's device.
+            (N, 3, H, W) float32 on the network's device; (N, 1, H, W) for a network of grey images.
         """
+        if self.channels == 1:
+            images = [in_grey(image)[..., None] for image in images]
         batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2)
         # Convolutions on a CPU are up to twice as fast in this memory format and keep it.
         batch = batch.float().contiguous(memory_format=torch.channels_last)
         own = getattr(self.model, 'data_preprocessor', None)
         if own is None:
             mean, std = (torch.tensor(v).view(3, 1, 1) for v in (_IMAGENET_MEAN, _IMAGENET_STD))
+            if self.channels == 1:
+                mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
             return (batch.flip(1) - mean.to(self.device)) / std.to(self.device)
         if getattr(own, '_channel_conversion', False):
             batch = batch.flip(1)
@@ -149,8 +160,13 @@ def pipeline_size(cfg: Any) -> tuple[int, int]:
     """
     for step in get_test_pipeline_cfg(cfg):
         if 'Resize' in str(step['type']) and step.get('scale'):
-            width, height = step['scale']
-            return height, width
+            scale = step['scale']  # (width, height), or one number for both
+            numbers = list(scale) if isinstance(scale, (list, tuple)) else [scale, scale]
+            if len(numbers) != 2 or not all(isinstance(n, int) and n > 0 for n in numbers):
+                raise UserError(
+                    f'the test pipeline has a Resize with scale = {scale!r}: it must be (width, height)'
+                )
+            return numbers[1], numbers[0]
     raise UserError('the test pipeline has no step with a scale: set `input_size`')
 
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from mindpad_mm.core.detector import versions
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.diagnose.checks.registry import CHECKS
 from mindpad_mm.diagnose.progress import showing
 from mindpad_mm.diagnose.result import Diagnosis
-from mindpad_mm.diagnose.settings import DiagnoseSettings
 from mindpad_mm.diagnose.subject import Subject
+from mindpad_mm.padding.hidden import hidden_padding
+from mindpad_mm.padding.modes import get_modes
+from mindpad_mm.settings.diagnose import DiagnoseSettings
 
 _WIDTH = 160
-_MOST_ROWS = 24
-"""Longer tables are not printed."""
 
 
 @dataclass
@@ -46,23 +48,24 @@ class Suite:
         refused = {key: {'not_possible': reason} for key, reason in self.refused.items()}
         return {**found, **refused, 'info': {**self.info, 'seconds': self.seconds}}
 
-    def print(self, console: Console | None = None) -> None:
-        """Print the table and advice of each check, and the reasons of those not possible."""
+    def print(self, console: Console | None = None, verbose: bool = False) -> None:
+        """Print the advice of each check, and the reasons of those not possible.
+
+        Args:
+            console: Where to. Default: stdout.
+            verbose: Whether to print the tables as well.
+        """
         if console is None:
             console = Console()
             if not console.is_terminal:
                 console = Console(width=_WIDTH)
         for diagnosis in self.diagnoses.values():
-            console.rule(f'[bold]{escape(diagnosis.title)}')
-            table = diagnosis.table()
-            if len(table.rows) > _MOST_ROWS:
-                # A long table would push the advice of earlier checks out of sight.
-                console.print(escape(f'{table.title}: {len(table.rows)} rows, in the report'))
-            else:
-                console.print(table.rich())
-            console.print(escape(diagnosis.advice()), end='\n\n')
+            console.rule(Text(diagnosis.title, 'bold'))
+            if verbose:
+                console.print(diagnosis.table().rich())
+            console.print(Text(diagnosis.advice()), end='\n\n')
         for key, reason in self.refused.items():
-            console.print(escape(f'{key}: not possible: {reason}'), soft_wrap=True, end='\n\n')
+            console.print(Text(f'{key}: not possible: {reason}'), soft_wrap=True, end='\n\n')
 
     def insist_on(self, keys: Sequence[str]) -> None:
         """Require that these checks were possible, and at least one check at all.
@@ -73,6 +76,19 @@ class Suite:
         missed = [key for key in self.refused if key in keys or not self.diagnoses]
         if missed:
             raise UserError(f'{missed[0]}: not possible: {self.refused[missed[0]]}')
+
+
+def check_names(settings: DiagnoseSettings) -> None:
+    """Check that the checks and padding modes of the settings exist.
+
+    Raises:
+        UserError: One does not.
+    """
+    unknown = [key for key in settings.checks or () if key not in CHECKS]
+    if unknown:
+        raise UserError(f'`checks`: no check {unknown[0]!r}; choose from {", ".join(CHECKS)}')
+    for mode in settings.modes or ():
+        get_modes(mode)
 
 
 def diagnose(
@@ -93,6 +109,7 @@ def diagnose(
         info: Further entries for :attr:`Suite.info`.
     """
     settings = settings or DiagnoseSettings()
+    check_names(settings)
     keys = [key for key in CHECKS if settings.checks is None or key in settings.checks]
     suite = Suite(
         info={
@@ -104,6 +121,11 @@ def diagnose(
             'versions': versions(),
         }
     )
+    with contextlib.suppress(UserError):  # a network that does not run: the checks say so
+        image = torch.zeros(1, 3, *subject.input_size, device=subject.device)
+        hidden = hidden_padding(subject.model, lambda: subject.dense(image))
+        if hidden:
+            suite.info['padding that no swap changes'] = [str(each) for each in hidden]
     console = Console(stderr=True)
     with showing(console) as progress:
         for key in progress.track(keys, description='diagnosing'):
@@ -112,7 +134,7 @@ def diagnose(
                 suite.diagnoses[key] = CHECKS[key](subject, settings, photos)
             except UserError as error:
                 suite.refused[key] = ' '.join(str(error).split())
-                message = escape(f'{key}: not possible: {suite.refused[key]}')
+                message = Text(f'{key}: not possible: {suite.refused[key]}')
                 console.print(message, soft_wrap=True)
                 continue
             suite.seconds[key] = round(time.perf_counter() - started, 3)

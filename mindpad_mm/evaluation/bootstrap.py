@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mindpad_mm.core.files import written_whole
+from mindpad_mm.core.files import is_sealed, seal, written_whole
 from mindpad_mm.evaluation.spatial import (
     UNDEFINED,
     Precision,
@@ -96,13 +96,14 @@ class Draws:
     def missing(self, draws: int) -> list[int]:
         """Indices of the blocks that are not saved yet, of those needed for a number of draws."""
         blocks = range(-(-draws // BLOCK))
-        return [block for block in blocks if not self._file(block).is_file()]
+        return [block for block in blocks if not is_sealed(self._file(block))]
 
     def compute(self, resampler: Resampler, block: int) -> None:
         """Compute a block and save it."""
         metrics = resampler.metrics(image_counts(resampler.images, block, self.seed))
         with written_whole(self._file(block)) as temporary, open(temporary, 'wb') as file:
             np.save(file, np.stack([metrics[name] for name in self.names], axis=1))
+        seal(self._file(block))
 
     def load(self, draws: int) -> np.ndarray:
         """(draws, metrics) float64; NaN in draws without objects."""

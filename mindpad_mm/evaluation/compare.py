@@ -16,9 +16,11 @@ from rich.console import Console
 
 from mindpad_mm.core.detector import DetectorFiles, versions
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.files import written_whole
-from mindpad_mm.core.images import PathLike, list_images
-from mindpad_mm.core.loading import check_model, load_config
+from mindpad_mm.core.files import is_sealed, seal, written_whole
+from mindpad_mm.core.images import list_images
+from mindpad_mm.core.journal import alone_in
+from mindpad_mm.core.loading import check_device, check_model, load_config
+from mindpad_mm.core.names import PathLike
 from mindpad_mm.evaluation.comparison import Comparison, EntryResult, RunResult
 from mindpad_mm.evaluation.digests import file_digest
 from mindpad_mm.evaluation.entries import (
@@ -40,8 +42,10 @@ from mindpad_mm.evaluation.metrics import (
     scan_metric_difference,
 )
 from mindpad_mm.evaluation.recalibrate import recalibrated_checkpoint, training_digest
-from mindpad_mm.evaluation.settings import CompareSettings
+from mindpad_mm.evaluation.regions import BorderBins
+from mindpad_mm.padding.modes import get_modes
 from mindpad_mm.scan import ScanResult, blindspot_scan, is_unit, over_backgrounds
+from mindpad_mm.settings.compare import CompareSettings
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,10 @@ def compare(
     """
     start = time.perf_counter()
     settings = settings or CompareSettings()
+    for mode in () if settings.modes == 'all' else settings.modes:
+        get_modes(mode)
+    BorderBins(settings.border_px)
+    check_device(settings.device)
     if not entries:
         raise UserError('nothing to compare: give at least one run')
     entries = with_unique_names(_with_swapped_runs(entries, settings))
@@ -115,6 +123,18 @@ def compare(
     except OSError as error:
         raise UserError(f'`out`: cannot write to {str(out)!r}: {error.strerror}') from error
 
+    with alone_in(Path(out)):
+        return _compare(entries, Path(out), cache, settings, scan, start)
+
+
+def _compare(
+    entries: Sequence[Entry],
+    out: Path,
+    cache: Path,
+    settings: CompareSettings,
+    scan: Mapping[str, Any] | None,
+    start: float,
+) -> Comparison:
     runs = list({id(run): run for entry in entries for run in runs_of(entry)}.values())
     configs = [load_config(run.config, {**settings.cfg_options, **run.cfg_options}) for run in runs]
     evaluator = Evaluator(_common_test_set(runs, configs), cache, settings)
@@ -123,7 +143,7 @@ def compare(
     digests: dict[str, str] = {}
     checkpoints = [_checkpoint(run, cfg, cache, device, digests) for run, cfg in zip(runs, configs)]
     for cfg, checkpoint in zip(configs, checkpoints):
-        if not evaluator.detections_file(cfg, checkpoint).is_file():
+        if not is_sealed(evaluator.detections_file(cfg, checkpoint)):
             check_model(cfg, checkpoint)
     measured = {}
     for run, cfg, checkpoint in zip(runs, configs, checkpoints):
@@ -136,7 +156,7 @@ def compare(
 
     comparison = Comparison(
         entries=_entry_results(entries, measured, evaluator, settings.seed),
-        folder=Path(out),
+        folder=out,
         test_set=evaluator.test_set_summary(),
         draws=settings.draws,
         seed=settings.seed,
@@ -207,9 +227,10 @@ def _checkpoint(run: Run, cfg: Config, cache: Path, device: str, digests: dict[s
     parts = [cfg.model.to_dict(), choice, digests[choice], weights, device, versions()]
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
     path = cache / f'{digest}.pth'
-    if not path.is_file():
+    if not is_sealed(path):
         with written_whole(path) as file:
             recalibrated_checkpoint(cfg, run.checkpoint, run.recalibrate, file, device)
+        seal(path)
     return str(path)
 
 

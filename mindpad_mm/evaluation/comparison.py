@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.files import save_json
-from mindpad_mm.core.images import PathLike
+from mindpad_mm.core.errors import UserError, one_line
+from mindpad_mm.core.files import json_types, read_json, save_json
+from mindpad_mm.core.names import PathLike
 from mindpad_mm.evaluation.metrics import Metric
 
 FILE = 'comparison.json'
@@ -49,7 +48,7 @@ class RunResult:
             'config': self.config,
             'checkpoint': self.checkpoint,
             'name': self.name,
-            'cfg_options': self.cfg_options,
+            'cfg_options': json_types(self.cfg_options),
             'recalibrate': self.recalibrate,
             'detections': self.detections,
             'scan': self.scan,
@@ -183,6 +182,14 @@ class Comparison:
         """The first entry."""
         return self.entries[0]
 
+    def measured(self) -> dict[str, tuple[float | None, tuple[float, float] | None]]:
+        """Differences to the reference with their intervals, by ``'METRIC@ENTRY'``."""
+        return {
+            f'{name}@{entry.name}': (metric.value, metric.interval)
+            for entry in self.entries[1:]
+            for name, metric in {**entry.differences, **entry.scan_differences}.items()
+        }
+
     def settings_to_json(self) -> dict[str, Any]:
         """Test set and settings as JSON types."""
         return {
@@ -191,7 +198,7 @@ class Comparison:
             'seed': self.seed,
             'border_px': self.border_px,
             'scan': self.scan,
-            'cfg_options': self.cfg_options,
+            'cfg_options': json_types(self.cfg_options),
             'device': self.device,
             'versions': self.versions,
             'seconds': self.seconds,
@@ -231,11 +238,12 @@ class Comparison:
             UserError: The file is missing, or was not written by this version.
         """
         try:
-            content = json.loads((Path(folder) / FILE).read_text(encoding='utf-8'))
+            content = read_json(Path(folder) / FILE)
             return cls.from_json(content, folder)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(
-                f'`folder`: {str(folder)!r} does not contain a comparison of this version: {error}'
+                f'`folder`: {str(folder)!r} does not contain a comparison of this version: '
+                f'{one_line(error)}'
             ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -13,16 +14,16 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from mmengine.runner.amp import autocast
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import track
 
 from mindpad_mm.core.detector import versions
+from mindpad_mm.core.files import written_whole
 from mindpad_mm.core.loading import load_detector, users_faults
+from mindpad_mm.core.progress import track
 from mindpad_mm.core.weights import check_detections, finite_outputs
 from mindpad_mm.evaluation.digests import file_digest
 from mindpad_mm.evaluation.ground_truth import TestSet, coco_metric
 from mindpad_mm.evaluation.spatial import check_sizes
+from mindpad_mm.padding.mmdet import tell_hidden_padding
 
 
 def detections_digest(cfg: Config, checkpoint: str, test_set: TestSet, device: str) -> str:
@@ -72,11 +73,13 @@ def detect(
         metric._coco_api, metric.cat_ids = test_set.gt, test_set.cat_ids
         evaluator = Evaluator([metric])
         evaluator.dataset_meta = loader.dataset.metainfo
-        bar = track(loader, f'{escape(name)}: detecting', console=Console(stderr=True))
+        bar = track(loader, f'{name}: detecting')
         for index, batch in enumerate(bar):
             watch = contextlib.nullcontext() if index else finite_outputs(model)
             with watch, torch.no_grad(), autocast(enabled=_half_precision(cfg)):
                 found = model.test_step(batch)
+            if not index:
+                tell_hidden_padding(model, functools.partial(model.test_step, batch))
             for result in found:
                 check_detections(result.pred_instances)
                 height, width = result.ori_shape[:2]
@@ -84,7 +87,8 @@ def detect(
                 check_sizes([shown], test_set.gt)
             evaluator.process(found, batch)
         evaluator.evaluate(len(loader.dataset))
-    os.replace(f'{prefix}.bbox.json', path)
+    with written_whole(path) as file:
+        os.replace(f'{prefix}.bbox.json', file)
     Path(f'{prefix}.segm.json').unlink(missing_ok=True)  # of a detector with masks
 
 

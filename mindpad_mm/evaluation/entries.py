@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os.path as osp
 import re
@@ -13,8 +12,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.loading import CfgOptions, load_config
-from mindpad_mm.padding.modes import PADDING_MODES, ModeSpec, describe, get_modes
+from mindpad_mm.core.loading import load_config, read_cfg_options
+from mindpad_mm.core.names import ModeSpec
+from mindpad_mm.padding.modes import PADDING_MODES, describe, get_modes
 
 _KEY = 'padding_cfg'
 
@@ -204,10 +204,8 @@ def _config_and_checkpoint(place: str, run: str) -> tuple[str, str]:
 def _parse_options(text: str) -> dict[str, Any]:
     if not text:
         return {}
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions)
     # Split only at commas in front of KEY=: a value may contain commas.
-    return parser.parse_args(['--cfg-options', *re.split(r',(?=[\w.]+=)', text)]).cfg_options
+    return read_cfg_options(re.split(r',(?=[\w.]+=)', text))
 
 
 def _work_dir_files(folder: Path) -> tuple[str, str]:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.config import Config
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import track
 
-from mindpad_mm.core.files import save_json
+from mindpad_mm.core.files import is_sealed, read_json, save_json, seal
+from mindpad_mm.core.progress import track
 from mindpad_mm.evaluation.bootstrap import Draws, Resampler
 from mindpad_mm.evaluation.comparison import TestSetSummary
 from mindpad_mm.evaluation.detections import detect, detections_digest
 from mindpad_mm.evaluation.ground_truth import TestSet
 from mindpad_mm.evaluation.metrics import LEAST_IMAGES
 from mindpad_mm.evaluation.regions import Zones
-from mindpad_mm.evaluation.settings import CompareSettings
 from mindpad_mm.evaluation.spatial import (
     Precision,
     SpatialEval,
@@ -29,6 +25,7 @@ from mindpad_mm.evaluation.spatial import (
     default_partitions,
     spatial_precisions,
 )
+from mindpad_mm.settings.compare import CompareSettings
 from mindpad_mm.version import __version__
 
 
@@ -113,16 +110,17 @@ class Evaluator:
             checkpoint: Path or URL of its weights.
         """
         detections = self.detections_file(cfg, checkpoint)
-        if not detections.is_file():
+        if not is_sealed(detections):
             detect(cfg, checkpoint, self.test_set, detections, self.settings.device, name)
+            seal(detections)
         key_parts = f'{detections.name} {self.precisions} {__version__}'
         key = hashlib.sha256(key_parts.encode()).hexdigest()[:20]
         seed = self.settings.seed
         values_file = self.cache / f'{key}.figures.json'
         draws = Draws(self.cache / f'{key}.draws-{seed}', self.names, seed)
         missing = draws.missing(self.settings.draws)
-        if missing or not values_file.is_file():
-            content = json.loads(detections.read_text(encoding='utf-8'))
+        if missing or not is_sealed(values_file):
+            content = read_json(detections)
             evaluation = SpatialEval(
                 self.gt,
                 content,
@@ -132,11 +130,12 @@ class Evaluator:
                 img_ids=self.test_set.img_ids,
             )
             save_json(values_file, evaluation.metrics())
+            seal(values_file)
             resampler = Resampler(evaluation)
-            bar = track(missing, f'{escape(name)}: resampling', console=Console(stderr=True))
+            bar = track(missing, f'{name}: resampling')
             for block in bar:
                 draws.compute(resampler, block)
-        saved = json.loads(values_file.read_text(encoding='utf-8'))
+        saved = read_json(values_file)
         values = {name: None if saved[name] < 0 else saved[name] for name in self.names}
         return TestSetMetrics(detections, values, draws.load(self.settings.draws))
 

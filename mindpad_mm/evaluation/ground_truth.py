@@ -26,6 +26,7 @@ from pycocotools.coco import COCO
 from mindpad_mm.compat.coco_metric import number_from_one
 from mindpad_mm.core.annotations import EVALUATED, check_annotations
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.files import read_json
 from mindpad_mm.core.loading import config_faults
 from mindpad_mm.evaluation.digests import state_digest
 from mindpad_mm.evaluation.spatial_coco import SpatialCocoMetric
@@ -236,12 +237,7 @@ def read_annotations(path: str, masks: bool = False, objects: bool = True) -> di
     Raises:
         UserError: It is missing, is not JSON, lacks something, or holds what cannot be right.
     """
-    if not osp.isfile(path):
-        raise UserError(f'the annotations {path} do not exist')
-    try:
-        content = json.loads(Path(path).read_text('utf-8'))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f'annotations {path} are not JSON, or truncated: {error}') from error
+    content = read_json(path, 'annotations')
     parts = EVALUATED if objects else {key: EVALUATED[key] for key in ('images', 'categories')}
     check_annotations(content, path, parts, masks)
     return content

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mmdet.registry import DATASETS
+from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from rich.console import Console
-from rich.progress import track
 from torch import nn
 from torch.optim.swa_utils import update_bn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.loading import load_detector, users_faults
+from mindpad_mm.core.loading import config_faults, load_detector
+from mindpad_mm.core.progress import track
 from mindpad_mm.evaluation.digests import state_digest
 
 
@@ -96,7 +96,12 @@ def recalibrated_checkpoint(
 def training_digest(cfg: Config, images: int, seed: int = 0) -> str:
     """Digest of names, sizes and modification times of the images of :func:`training_batches`."""
     chosen = _training_images(cfg, images, seed)
-    paths = [chosen.dataset.get_data_info(index)['img_path'] for index in chosen.indices]
+    whole: Any = chosen.dataset
+    paths = []
+    for index in chosen.indices:
+        part = int(np.searchsorted(whole.cumulative_sizes, index, side='right'))
+        before = whole.cumulative_sizes[part - 1] if part else 0
+        paths.append(whole.datasets[part].get_data_info(index - before)['img_path'])
     return state_digest(paths, 'training set')
 
 
@@ -115,18 +120,20 @@ def training_batches(cfg: Config, images: int, seed: int = 0) -> Iterable[dict[s
     # The variance of a single value is undefined, so a batch needs two images.
     batch_size = min(images, max(2, cfg.train_dataloader.get('batch_size', 1)))
     loader = DataLoader(chosen, batch_size, collate_fn=pseudo_collate, drop_last=True)
-    return track(loader, 'recalibrating', console=Console(stderr=True))
+    return track(loader, 'recalibrating')
 
 
 def _training_images(cfg: Config, images: int, seed: int) -> Subset[Dataset]:
     if cfg.get('train_dataloader') is None:
         raise UserError(f'`recalibrate`: {cfg.filename or "the config"} has no train_dataloader')
     init_default_scope(cfg.get('default_scope') or 'mmdet')
-    dataset_cfg = cfg.train_dataloader.dataset
-    while 'dataset' in dataset_cfg:  # a wrapper such as RepeatDataset
-        dataset_cfg = dataset_cfg.dataset
-    with users_faults():
-        dataset = DATASETS.build(dict(dataset_cfg, pipeline=cfg.test_dataloader.dataset.pipeline))
+    pipeline = get_test_pipeline_cfg(cfg)
+    with config_faults('the train_dataloader.dataset in the config cannot be built'):
+        parts = [
+            DATASETS.build(dict(part, pipeline=pipeline))
+            for part in _plain_sets(cfg.train_dataloader.dataset)
+        ]
+        dataset: Dataset = ConcatDataset(parts)
     if not 2 <= images <= len(dataset):
         raise UserError(
             f'`recalibrate`: {images} images are not possible: give at least 2, and at most the '
@@ -134,6 +141,17 @@ def _training_images(cfg: Config, images: int, seed: int) -> Subset[Dataset]:
         )
     chosen = np.random.default_rng(seed).choice(len(dataset), images, replace=False)
     return Subset(dataset, chosen.tolist())
+
+
+def _plain_sets(dataset: Any) -> Iterator[dict[str, Any]]:
+    """The sets that a set is made of: wrappers such as RepeatDataset and ConcatDataset taken off."""
+    if dataset.get('dataset') is not None:
+        yield from _plain_sets(dataset['dataset'])
+    elif dataset.get('datasets') is not None:
+        for part in dataset['datasets']:
+            yield from _plain_sets(part)
+    else:
+        yield dataset
 
 
 def _norms(model: nn.Module) -> list[nn.Module]:

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mindpad_mm.core.errors import UserError
-
-BORDER_PX = (8, 16, 32, 64, 128)
-"""Default bin edges of the distance to the border, pixels of the original image."""
+from mindpad_mm.settings.compare import BORDER_PX
 
 
 class Partition(abc.ABC):

@@ -14,7 +14,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.evaluation.regions import BORDER_PX, BorderBins, Partition, Whole, Zones
+from mindpad_mm.evaluation.regions import BorderBins, Partition, Whole, Zones
+from mindpad_mm.settings.compare import BORDER_PX
 
 COCO_THRS = tuple(np.linspace(0.5, 0.95, 10))
 """IoU thresholds of COCO's mAP."""

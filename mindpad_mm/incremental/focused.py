@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -197,6 +198,7 @@ class FocusedDetector(IncrementalDetector):
             raise RuntimeError(
                 'detect_focused needs a focus; find_focus did not run, or found none'
             )
+        self._samples = self._samples or copy.deepcopy(data_samples[:1])
         cells = self.focus.cells(corners, tuple(patches.shape[-2:]))
         graph = self._graph
         with torch.inference_mode():

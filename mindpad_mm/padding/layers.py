@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import SupportsIndex
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
@@ -33,12 +34,21 @@ from mindpad_mm.padding.modes import Modes, describe
 PADDED: dict[Callable, type[PaddedLayer]] = {}
 """The class that runs a layer in any mode, by the ``forward`` of the layer's class."""
 
+PADDED_BY_NAME: dict[str, type[PaddedLayer]] = {}
+"""The same by the name of the ``forward``, for packages that are not imported here."""
 
-def pads_for(*forwards: Callable) -> Callable[[type], type]:
-    """Class decorator: this :class:`PaddedLayer` runs layers whose ``forward`` is one of these."""
+
+def pads_for(*forwards: Callable, names: Sequence[str] = ()) -> Callable[[type], type]:
+    """Class decorator: this :class:`PaddedLayer` runs layers whose ``forward`` is one of these.
+
+    Args:
+        forwards: The functions.
+        names: More of them, by module and qualified name. Default: none.
+    """
 
     def register(cls: type) -> type:
         PADDED.update(dict.fromkeys(forwards, cls))
+        PADDED_BY_NAME.update(dict.fromkeys(names, cls))
         return cls
 
     return register
@@ -102,7 +112,7 @@ def _padded_class(stock: type[nn.Module]) -> type[PaddedLayer]:
     # the stock class and its bases among them, a swapped layer gets the same initial weights.
     bases = [base for base in stock.__bases__ if base is not nn.Module]
     attributes = {'__module__': stock.__module__, 'stock': stock}
-    cls = type(f'Padded{stock.__name__}', (PADDED[stock.forward], stock, *bases), attributes)
+    cls = type(f'Padded{stock.__name__}', (_padded_form(stock), stock, *bases), attributes)
     return _PADDED_CLASSES.setdefault(stock, cls)
 
 
@@ -125,23 +135,40 @@ def _has_padded_class(layer: nn.Module) -> bool:
     return type_before_parametrizations(layer) is _padded_class(stock_class(layer))
 
 
+def _form_of(stock: type[nn.Module]) -> type[PaddedLayer] | None:
+    forward = stock.forward
+    if forward in PADDED:
+        return PADDED[forward]
+    home, name = (getattr(forward, key, '') for key in ('__module__', '__qualname__'))
+    return PADDED_BY_NAME.get(f'{home}.{name}')
+
+
+def _padded_form(stock: type[nn.Module]) -> type[PaddedLayer]:
+    """The class that runs layers of a stock class that has one."""
+    form = _form_of(stock)
+    assert form is not None, stock
+    return form
+
+
 def padded_type(layer: nn.Module) -> type[PaddedLayer] | None:
     """The class that can run this layer in any mode; None if there is none."""
-    return PADDED.get(stock_class(layer).forward)
+    if isinstance(layer, torch.jit.ScriptModule):
+        return None
+    return _form_of(stock_class(layer))
 
 
 def pads_of(layer: nn.Module) -> Pads | None:
     """The pads of a layer that has a :func:`padded_type`; None if they depend on the input's size."""
     if isinstance(layer, PaddedLayer):
         return layer.pads
-    return PADDED[stock_class(layer).forward].pads_of(layer)
+    return _padded_form(stock_class(layer)).pads_of(layer)
 
 
 def mode_of(layer: nn.Module) -> str:
     """The mode of a layer that has a :func:`padded_type`, as text."""
     if isinstance(layer, PaddedLayer):
         return describe(layer.modes)
-    return PADDED[stock_class(layer).forward].mode_of(layer)
+    return _padded_form(stock_class(layer)).mode_of(layer)
 
 
 def set_modes(layer: nn.Module, modes: Modes, pads: Pads | None) -> None:
@@ -152,7 +179,7 @@ def set_modes(layer: nn.Module, modes: Modes, pads: Pads | None) -> None:
         modes: The (vertical, horizontal) modes.
         pads: Cells added at the (top, bottom, left, right); None if they depend on the input's size.
     """
-    padded = PADDED[stock_class(layer).forward]
+    padded = _padded_form(stock_class(layer))
     if not isinstance(layer, PaddedLayer):
         _set_class(layer, _padded_class(stock_class(layer)))
     layer.modes, layer.pads = modes, pads
@@ -189,6 +216,30 @@ class PaddedConv(PaddedLayer):
         convolution = Convolution(weight, self.stride, self.dilation, self.groups)
         pads = self.pads_at(x.shape[-2], x.shape[-1])
         return padded_conv2d(x, bias, convolution, self.modes, pads)
+
+
+@pads_for(
+    names=[
+        'timm.layers.conv2d_same.Conv2dSame.forward',
+        'timm.models.layers.conv2d_same.Conv2dSame.forward',  # of timm < 0.8
+    ]
+)
+class PaddedSameConv(PaddedConv):
+    """A convolution with TensorFlow's "SAME" padding (ceil(size / stride) outputs) in any mode."""
+
+    @classmethod
+    def pads_of(cls, layer: nn.Module) -> Pads | None:
+        return None
+
+    def pads_at(self, height: int, width: int) -> Pads:
+        totals = [
+            max(window.spans(-(-size // window.stride)) - size, 0)
+            for size, window in zip((height, width), layer_windows(self))
+        ]
+        return from_axes(*((total // 2, total - total // 2) for total in totals))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight, self.bias)
 
 
 @pads_for(nn.MaxPool2d.forward)

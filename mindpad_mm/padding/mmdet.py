@@ -11,12 +11,14 @@ created later inherit the wrapped function from their parent. mmcv builds some d
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mmcv.cnn.bricks.conv2d_adaptive_padding import Conv2dAdaptivePadding
 from mmcv.cnn.bricks.conv_ws import ConvAWS2d, ConvWS2d
 from mmcv.cnn.bricks.wrappers import Conv2d
+from mmdet.models.backbones.trident_resnet import TridentConv
 from mmdet.models.layers.normed_predictor import NormedConv2d
 from mmengine.logging import print_log
 from mmengine.model import Sequential
@@ -24,8 +26,11 @@ from mmengine.registry import MODELS, Registry
 from torch import Tensor, nn
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.padding.kernels import Pads, from_axes
-from mindpad_mm.padding.layers import PaddedConv, layer_windows, pads_for
+from mindpad_mm.padding.convolution import Convolution
+from mindpad_mm.padding.functional import padded_conv2d
+from mindpad_mm.padding.hidden import hidden_padding
+from mindpad_mm.padding.kernels import Pads, get_pads, get_windows
+from mindpad_mm.padding.layers import PaddedConv, PaddedLayer, PaddedSameConv, pads_for
 from mindpad_mm.padding.swap import PaddingCfg, apply_padding_cfg
 
 KEY = 'padding_cfg'
@@ -107,20 +112,40 @@ class PaddedConvAWS(PaddedConv):
         return self._conv_forward(x, self._get_weight(self.weight), self.bias)
 
 
-@pads_for(Conv2dAdaptivePadding.forward)
-class PaddedAdaptiveConv(PaddedConv):
-    """``Conv2dAdaptivePadding`` (TensorFlow's "SAME": ceil(size / stride) outputs) in any mode."""
+pads_for(Conv2dAdaptivePadding.forward)(PaddedSameConv)
+
+
+@pads_for(TridentConv.forward)
+class PaddedTridentConv(PaddedLayer):
+    """``TridentConv`` (one kernel, branches of several dilations and paddings) in any mode."""
 
     @classmethod
     def pads_of(cls, layer: nn.Module) -> Pads | None:
         return None
 
-    def pads_at(self, height: int, width: int) -> Pads:
-        totals = [
-            max(window.spans(-(-size // window.stride)) - size, 0)
-            for size, window in zip((height, width), layer_windows(self))
-        ]
-        return from_axes(*((total // 2, total - total // 2) for total in totals))
+    def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Convolve (N, C, H, W) maps: one for each branch, or one for the branch of the test."""
+        branches = [*zip(self.paddings, self.dilations)]
+        if not self.training and self.test_branch_idx != -1:
+            branches = [branches[self.test_branch_idx]]
+        outputs = []
+        for x, (padding, dilation) in zip(inputs, branches):
+            convolution = Convolution(self.weight, self.stride, (dilation, dilation), 1)
+            windows = get_windows(self.kernel_size, self.stride, dilation)
+            pads = get_pads(padding, windows)
+            outputs.append(padded_conv2d(x, self.bias, convolution, self.modes, pads))
+        return outputs
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.weight, self.bias)
+
+def tell_hidden_padding(model: nn.Module, run: Callable[[], Any]) -> None:
+    """Log where a detector whose padding was swapped still pads in its own code.
+
+    Args:
+        model: The detector; one without swapped layers is not run.
+        run: Runs it on one image.
+    """
+    if not any(isinstance(layer, PaddedLayer) for layer in model.modules()):
+        return
+    for each in hidden_padding(model, run):
+        message = f'padding that the swap left alone: {each}'
+        print_log(message, 'current', logging.WARNING)

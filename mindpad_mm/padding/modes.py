@@ -39,6 +39,7 @@ import torch
 from torch import Tensor
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.names import ModeName, ModeSpec
 from mindpad_mm.padding.kernels import Window
 
 NOTHING = -1
@@ -251,12 +252,6 @@ class Circular(PaddingMode):
         return position % size
 
 
-ModeName = str | Mapping
-"""One mode in a config: a registered name, or a dict of ``type`` and the mode's arguments."""
-
-ModeSpec = ModeName | Sequence[ModeName]
-"""One mode for both axes, or a (vertical, horizontal) pair."""
-
 Modes = tuple[PaddingMode, PaddingMode]
 """The (vertical, horizontal) modes."""
 
@@ -310,11 +305,6 @@ def get_modes(spec: ModeSpec) -> Modes:
         f'padding mode {spec!r} is neither a name nor a (vertical, horizontal) pair; '
         f'names are {", ".join(sorted(PADDING_MODES.module_dict))}'
     )
-
-
-def parse_modes(text: str) -> ModeSpec:
-    """The inverse of :func:`describe`."""
-    return tuple(text.split('/')) if '/' in text else text
 
 
 def describe(modes: Modes) -> str:

@@ -108,8 +108,8 @@ class _Reweigh(torch.autograd.Function):
         ctx.pieces = pieces
         ctx.bias_dtype = None if bias is None else bias.dtype
         ctx.mark_dirty(y)
-        for place, weights in pieces:
-            piece = y[(..., *place)]
+        for (rows, columns), weights in pieces:
+            piece = y[..., rows, columns]
             if bias is None:
                 piece.mul_(weights)
             elif piece.dtype == bias.dtype == weights.dtype:
@@ -122,16 +122,16 @@ class _Reweigh(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         scaled = grad.clone()
-        for place, weights in ctx.pieces:
-            scaled[(..., *place)] *= weights
+        for (rows, columns), weights in ctx.pieces:
+            scaled[..., rows, columns] *= weights
         to_bias = None
         if ctx.needs_input_grad[1]:
             # The convolution's backward pass gives the bias in ``y`` the scaled gradient. The bias is
             # not scaled, so add the difference.
             others = [axis for axis in range(grad.dim()) if axis != grad.dim() - 3]
             to_bias = grad.new_zeros(grad.shape[-3], dtype=ctx.bias_dtype)
-            for place, weights in ctx.pieces:
-                to_bias += (grad[(..., *place)] * (1 - weights)).sum(others)
+            for (rows, columns), weights in ctx.pieces:
+                to_bias += (grad[..., rows, columns] * (1 - weights)).sum(others)
         return scaled, to_bias, None
 
 

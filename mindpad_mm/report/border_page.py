@@ -83,7 +83,7 @@ def _notes(result: BorderResult) -> list[str]:
         if variant.note:
             notes.setdefault(variant.note, []).append(variant.name)
         if variant.left_alone:
-            left = f'layers left alone by the swap: {", ".join(variant.left_alone)}'
+            left = f'left alone by the swap: {", ".join(variant.left_alone)}'
             notes.setdefault(left, []).append(variant.name)
     return [f'{", ".join(names)}: {note}.' for note, names in notes.items()]
 

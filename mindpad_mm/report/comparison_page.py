@@ -16,6 +16,7 @@ from mindpad_mm.core.files import save_text
 from mindpad_mm.core.tables import Table
 from mindpad_mm.evaluation.comparison import Comparison, EntryResult
 from mindpad_mm.evaluation.metrics import LEAST_IMAGES, Metric
+from mindpad_mm.evaluation.verdict import border_key, verdict
 from mindpad_mm.report.comparison_plots import draw_differences, draw_regions
 from mindpad_mm.report.page import METRICS as SCAN_METRICS
 from mindpad_mm.report.page import write_page
@@ -37,10 +38,14 @@ NOTE = (
 _MOST_SCANS = 6  # on one page, which contains all their maps
 
 
-def report_comparison(comparison: Comparison) -> None:
-    """Write ``comparison.md``, ``report.html`` and, with scans, ``scans.html``; print the tables.
+def report_comparison(comparison: Comparison, verbose: bool = False) -> None:
+    """Write ``comparison.md``, ``report.html`` and, with scans, ``scans.html``; print the verdict.
 
     The files are written to the folder of ``comparison.json``.
+
+    Args:
+        comparison: The comparison.
+        verbose: Whether to print all tables. Default: the main metrics.
 
     Raises:
         UserError: A file cannot be written.
@@ -48,15 +53,29 @@ def report_comparison(comparison: Comparison) -> None:
     folder = comparison.folder
     tables = comparison_tables(comparison)
     note = NOTE.format(draws=comparison.draws, least=LEAST_IMAGES)
-    save_text(folder / 'comparison.md', '\n'.join([*(t.markdown() for t in tables), f'{note}\n']))
+    sentences = verdict(comparison)
+    parts = ['\n'.join(f'- {sentence}' for sentence in sentences) + '\n']
+    parts += [*(table.markdown() for table in tables), f'{note}\n']
+    save_text(folder / 'comparison.md', '\n'.join(parts))
     _write_page(comparison, tables, note)
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
-    for table in tables:
+    for sentence in sentences:
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    console.print()
+    for table in tables if verbose else [_main_table(comparison)]:
         console.print(table.rich())
-    console.print(f'{note}\n', highlight=False, markup=False)
+    if verbose:
+        console.print(f'{note}\n', highlight=False, markup=False)
     console.print(f'{folder / "report.html"}', highlight=False, soft_wrap=True, markup=False)
+
+
+def _main_table(comparison: Comparison) -> Table:
+    """mAP, AP.50 and the mAP of the objects next to the border."""
+    keys = ('mAP', 'mAP_50', border_key(comparison))
+    names = {key: name for key, name in metric_names(comparison) if key in keys}
+    return _table(comparison, '', names, lambda e: e.metrics, _value)
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
@@ -175,6 +194,7 @@ def _write_page(comparison: Comparison, tables: list[Table], note: str) -> None:
         folder / 'report.html',
         'comparison.html',
         title=', '.join(entry.name for entry in comparison.entries),
+        verdict=verdict(comparison),
         entries=comparison.entries,
         plots=[(alt, _png(figure)) for alt, figure in figures],
         tables=tables,

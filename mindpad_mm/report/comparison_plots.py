@@ -10,6 +10,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mindpad_mm.core.style import as_it_is
 from mindpad_mm.evaluation.comparison import Comparison
 from mindpad_mm.evaluation.metrics import Metric
 
@@ -75,12 +76,12 @@ def draw_differences(comparison: Comparison, names: Mapping[str, str]) -> Figure
     for index, entry in enumerate(others):
         at = np.arange(len(keys)) + (index - (len(others) - 1) / 2) * step
         metrics = [entry.differences[key] for key in keys]
-        _draw_points(axes, at, metrics, index + 1, _plain(entry.name))
+        _draw_points(axes, at, metrics, index + 1, as_it_is(entry.name))
     axes.set_yticks(range(len(keys)), [names[key] for key in keys])
     axes.set_ylim(len(keys) - 0.5, -0.5)
     for row in range(1, len(keys), 2):
         axes.axhspan(row - 0.5, row + 0.5, color='#8881', zorder=0, linewidth=0)
-    axes.set_xlabel(f'difference to {_plain(comparison.reference.name)}')
+    axes.set_xlabel(f'difference to {as_it_is(comparison.reference.name)}')
     axes.grid(axis='x', color='#8883')
     figure.legend(loc='outside upper center', ncols=min(4, len(others)), frameon=False)
     return figure
@@ -98,7 +99,7 @@ def _draw_lines(axes: Axes, comparison: Comparison, keys: list[str]) -> None:
         values = [_nan(entry.metrics[key].value) for key in keys]
         errors = [_error(entry.metrics[key]) for key in keys]
         style = {**_style(index), 'markersize': 5, 'linewidth': 1.4, 'elinewidth': 0.9}
-        axes.errorbar(at, values, np.transpose(errors), label=_plain(entry.name), **style)
+        axes.errorbar(at, values, np.transpose(errors), label=as_it_is(entry.name), **style)
     regions = [key[: -len('_mAP')] for key in keys]
     objects, sizes = comparison.test_set.objects_by_region, comparison.test_set.sizes_by_region
     labels = [
@@ -122,11 +123,6 @@ def _region_label(region: str) -> str:
     """``zone0`` -> ``0``, ``border_8_16`` -> ``8–16``, ``border_128_up`` -> ``128+``."""
     label = re.sub(r'^(zone|border_)', '', region)
     return label.replace('_up', '+').replace('_', '–')
-
-
-def _plain(name: str) -> str:
-    """Escape a name: matplotlib reads ``$`` as a formula and hides labels that begin with ``_``."""
-    return name.replace('$', r'\$').lstrip('_') or name
 
 
 def _nan(value: float | None) -> float:

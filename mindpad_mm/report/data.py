@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mindpad_mm.core.images import read_image
 from mindpad_mm.report.charts import LINE_COLOURS, MARK, charts
 from mindpad_mm.scan import (
     SIDES,
@@ -49,7 +48,7 @@ def page_data(results: Sequence[ScanResult], names: Sequence[str]) -> dict[str, 
         'scenes': [
             {
                 'name': f'{k}: {Path(scene.source).name}',
-                'picture': _jpeg(first, scene.file),
+                'picture': _jpeg(first.scene_pixels(k)),
                 'height': scene.height,
                 'width': scene.width,
                 'photo': scene.photo,
@@ -60,7 +59,7 @@ def page_data(results: Sequence[ScanResult], names: Sequence[str]) -> dict[str, 
         'objects': [
             {
                 'name': f'{k}: {Path(obj.source).name}',
-                'pictures': [_png(first, file) for file in obj.files],
+                'pictures': [_png(first.object_pixels(k, size)) for size in range(len(obj.files))],
                 'files': obj.files,
                 'boxes': obj.boxes,
             }
@@ -204,13 +203,13 @@ def _packed(values: np.ndarray) -> str:
     return base64.b64encode(zlib.compress(data, 9)).decode()
 
 
-def _png(result: ScanResult, file: str) -> str:
-    return _data_url('png', (result.folder / file).read_bytes())
+def _png(pixels: np.ndarray) -> str:
+    # Encoded anew: a file that is no image, or holds more than one, does not get into the page.
+    return _data_url('png', cv2.imencode('.png', pixels)[1])
 
 
-def _jpeg(result: ScanResult, file: str) -> str:
+def _jpeg(pixels: np.ndarray) -> str:
     """A scene as JPEG, which is smaller. The exact pixels are in the scan's folder."""
-    pixels = read_image(result.folder / file)
     return _data_url('jpeg', cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, 93])[1])
 
 

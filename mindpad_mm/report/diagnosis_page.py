@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.files import save_bytes, save_json
-from mindpad_mm.core.images import PathLike
+from mindpad_mm.core.names import PathLike
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.suite import Suite
 from mindpad_mm.report.render import write_html

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike
+from mindpad_mm.core.files import written_whole
+from mindpad_mm.core.names import PathLike
 from mindpad_mm.report.data import page_data, period_text, strip_place
 from mindpad_mm.report.render import write_html
 from mindpad_mm.scan import (
@@ -64,18 +65,19 @@ _FALLBACK_WIDTH = 900
 _DOTS_PER_INCH = 110
 
 
-def report_scan(result: ScanResult) -> None:
-    """Write ``heatmap.png`` and ``report.html`` to a scan's folder, and print its main metrics.
+def report_scan(result: ScanResult, verbose: bool = False) -> None:
+    """Write ``heatmap.png`` and ``report.html`` to a scan's folder, and print its summary.
 
     Args:
         result: A saved scan.
+        verbose: Whether to print the table of all metrics as well.
 
     Raises:
         UserError: The folder cannot be written to.
     """
     write_heatmap(result, result.folder / 'heatmap.png')
     write_page([result], result.folder / 'report.html')
-    _print_summary(result)
+    _print_summary(result, verbose)
 
 
 def write_heatmap(result: ScanResult, path: PathLike) -> None:
@@ -84,10 +86,8 @@ def write_heatmap(result: ScanResult, path: PathLike) -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    try:
-        result.plot().savefig(path, dpi=_DOTS_PER_INCH, metadata={'Software': None})
-    except OSError as error:
-        raise UserError(f'cannot write {str(path)!r}: {error.strerror}') from error
+    with written_whole(Path(path)) as file:
+        result.plot().savefig(file, format='png', dpi=_DOTS_PER_INCH, metadata={'Software': None})
 
 
 def write_page(
@@ -146,11 +146,17 @@ def _default_names(results: Sequence[ScanResult]) -> list[str]:
 def _small_heatmap(result: ScanResult) -> str:
     """``heatmap.png`` (drawn if missing) as a small JPEG, shown if scripts are disabled."""
     file = result.folder / 'heatmap.png'
-    if not file.is_file():
+    if not file.is_file() or file.is_symlink():
         write_heatmap(result, file)
     small = io.BytesIO()
-    with Image.open(file) as image:
+    try:
+        image = Image.open(file)
         image.thumbnail((_FALLBACK_WIDTH, image.height))
+    except (OSError, SyntaxError, ValueError):  # torn
+        write_heatmap(result, file)
+        image = Image.open(file)
+        image.thumbnail((_FALLBACK_WIDTH, image.height))
+    with image:
         image.convert('RGB').save(small, 'JPEG', quality=75)
     return base64.b64encode(small.getvalue()).decode()
 
@@ -205,23 +211,17 @@ def _signed(value: float) -> str:
     return f'{value:+.3f}'
 
 
-def _print_summary(result: ScanResult) -> None:
+def _print_summary(result: ScanResult, verbose: bool) -> None:
     info = result.info
-    table = Table(
-        'metric',
-        'mean',
-        '95% interval over backgrounds',
-        'where, by map',
-        title=f'score of {info.label!r}',
-    )
-    for row in _metric_rows([result]):
-        (cell,) = row['cells']
-        table.add_row(row['name'], cell['mean'], cell['interval'], cell['place'])
-    console = Console()
-    console.print(table)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(result.summary())
+    if verbose:
+        table = Table('metric', 'mean', '95% interval over backgrounds', 'where, by map')
+        for row in _metric_rows([result]):
+            (cell,) = row['cells']
+            table.add_row(row['name'], cell['mean'], cell['interval'], cell['place'])
+        console.print(table, soft_wrap=False)
     console.print(
-        f'{info.positions} positions, {info.positions_per_second:.1f} a second '
-        f'({info.engine} engine). Page: {result.folder / "report.html"}',
-        highlight=False,
-        soft_wrap=True,
+        f'({info.positions} positions, {info.positions_per_second:.1f} a second, {info.engine} engine.)\n'
     )
+    console.print(str(result.folder / 'report.html'))

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from mindpad_mm.core.files import save_text
-from mindpad_mm.core.images import PathLike
+from mindpad_mm.core.names import PathLike
 
 
 def write_html(path: PathLike, template: str, **context: Any) -> None:

@@ -1,6 +1,6 @@
 """Blind-spot scans: a detector's score for an object at every position of a scene."""
 
-from mindpad_mm.core.processes import LAUNCHERS
+from mindpad_mm.core.names import LAUNCHERS
 from mindpad_mm.scan.engines import ENGINES, Engine
 from mindpad_mm.scan.paired import check_paired, paired_difference
 from mindpad_mm.scan.phase import GridPhase
@@ -8,7 +8,6 @@ from mindpad_mm.scan.positions import position_boxes
 from mindpad_mm.scan.result import ScanInfo, ScanResult
 from mindpad_mm.scan.run import blindspot_scan, scan_statistics
 from mindpad_mm.scan.score_map import SIDES
-from mindpad_mm.scan.settings import ScanSettings
 from mindpad_mm.scan.statistics import (
     BackgroundMean,
     LossStatistics,
@@ -23,6 +22,7 @@ from mindpad_mm.scan.statistics import (
     sized_name,
     sizes_of,
 )
+from mindpad_mm.settings.scan import ScanSettings
 
 __all__ = [
     'ENGINES',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,6 +62,17 @@ class ScanArrays:
         if self.open_scores is None or self.open_flags is None:
             raise UserError('the scan has no losses: its scenes are no windows, scan with `window`')
         return np.where(self.flags | self.open_flags, np.nan, self.open_scores - self.scores)
+
+
+def arrays_sha256(arrays: ScanArrays) -> str:
+    """Digest of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in (*ARRAYS, *TWIN_ARRAYS):
+        values = getattr(arrays, name)
+        if values is not None:
+            digest.update(f'{name} {values.dtype.str} {values.shape}'.encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def score_map_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from mindpad_mm.core.scenes import Scene
 from mindpad_mm.scan.cutouts import Cut, TwinScene
 from mindpad_mm.scan.positions import photo_grid, position_boxes
 from mindpad_mm.scan.quick import thinned
-from mindpad_mm.scan.settings import AUTO, ScanSettings
+from mindpad_mm.settings.scan import AUTO, ScanSettings
 
 ChunkResult = tuple[Matches, float]
 """The matches at the positions of a chunk, and the seconds they took."""
@@ -57,6 +58,16 @@ class ScanTask:
     def space(self) -> str:
         """The space of all scenes."""
         return self.scenes[0].space
+
+
+def check_sizes(task: ScanTask) -> None:
+    """Check that all objects fit all photos, before any is resized.
+
+    Raises:
+        UserError: An object is larger than the photo in a scene.
+    """
+    for scene, obj, size in itertools.product(task.scenes, task.objects, task.sizes):
+        photo_grid(scene.photo, obj.size_at(size), task.settings.stride)
 
 
 class ScanMap:

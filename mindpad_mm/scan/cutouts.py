@@ -18,7 +18,7 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.images import scaled
 from mindpad_mm.core.opened import OpenedDetector
 from mindpad_mm.core.scenes import Background, Scene
-from mindpad_mm.scan.settings import AUTO, ScanSettings
+from mindpad_mm.settings.scan import AUTO, ScanSettings
 
 Size = tuple[int, int]
 """(height, width) in pixels."""

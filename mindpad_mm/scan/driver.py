@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.structures import InstanceData
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from torch import nn
 
 from mindpad_mm.core.journal import Journal
 from mindpad_mm.core.loading import config_faults
 from mindpad_mm.core.matching import match_all, match_each
 from mindpad_mm.core.processes import gathered
+from mindpad_mm.core.progress import ProgressBar
 from mindpad_mm.core.scenes import detect_first
+from mindpad_mm.padding.mmdet import tell_hidden_padding
 from mindpad_mm.scan.arrays import ScanArrays
 from mindpad_mm.scan.chunks import (
     BOXES_AT_ONCE,
@@ -35,8 +36,8 @@ from mindpad_mm.scan.engines import Engine, find_engine
 from mindpad_mm.scan.engines.full import AUTO_BATCH_SIZES, fastest_batch_size
 from mindpad_mm.scan.quick import inside_stride
 from mindpad_mm.scan.result import BackgroundInfo, ObjectInfo, ScanRun
-from mindpad_mm.scan.settings import AUTO
 from mindpad_mm.scan.twins import TwinMap, add_twins, twin_maps
+from mindpad_mm.settings.scan import AUTO
 
 
 def run_scan(
@@ -84,6 +85,7 @@ def run_scan(
         ):
             scenes = [*task.scenes, *(twin.scene for twin in task.twins)]
             clean = [detect_first(model, scene) for scene in scenes]
+            tell_hidden_padding(model, lambda: detect_first(model, scenes[0]))
 
     results = {} if journal is None else _read_journal(journal, chunks)
     done = set().union(*gathered(set(results)))
@@ -91,7 +93,7 @@ def run_scan(
     if task.settings.batch_size == AUTO:
         runner.batch_size = gathered(_auto_batch_size(runner, journal, chunks, todo))[0]
     share = todo[get_rank() :: get_world_size()]
-    with _ProgressBar(chunks, share, done) as advance:
+    with _ScanProgress(chunks, share, done) as advance:
         for number in share:
             matches, seconds = runner.run(chunks[number])
             results[number] = matches, seconds / get_world_size()
@@ -256,7 +258,7 @@ def _assemble(
     return ScanArrays(scores, ious, detected, flags, clean_scores, rows, cols)
 
 
-class _ProgressBar:
+class _ScanProgress:
     """A context with a progress bar on rank 0."""
 
     def __init__(self, chunks: Sequence[Chunk], share: Sequence[int], done: set[int]) -> None:
@@ -264,18 +266,17 @@ class _ProgressBar:
             return sum(chunks[n].stop - chunks[n].start for n in numbers)
 
         self._before, self._seconds = length(done), 0.0
-        self._bar = Progress(
-            TextColumn('scanning'),
+        self._bar = ProgressBar(
+            TextColumn('{task.description}'),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn('{task.fields[speed]}'),
-            console=Console(stderr=True),
             disable=get_rank() > 0,
         )
         # All processes have about the same share, so the progress of all is estimated from rank 0's.
         self._processes = get_world_size()
         total = self._before + length(share) * self._processes
-        self._task = self._bar.add_task('', total=total, completed=self._before, speed='')
+        self._task = self._bar.add_task('scanning', total=total, completed=self._before, speed='')
 
     def __enter__(self) -> Any:
         self._bar.start()

@@ -13,13 +13,14 @@ from mmengine.logging import print_log
 
 from mindpad_mm.core.detector import find_label
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike, check_pixels, list_images
+from mindpad_mm.core.images import check_pixels, list_images
+from mindpad_mm.core.names import PathLike
 from mindpad_mm.core.objects import ScanObject, load_coco_objects, whole_annotations
 from mindpad_mm.core.opened import OpenedDetector
 from mindpad_mm.core.scenes import Background, load_backgrounds
 from mindpad_mm.scan.cutouts import window_size, zoom_of
 from mindpad_mm.scan.quick import spread
-from mindpad_mm.scan.settings import DEFAULT_SIZE, ScanSettings
+from mindpad_mm.settings.scan import DEFAULT_SIZE, ScanSettings
 
 Pixels = PathLike | np.ndarray
 """An image file, a folder of image files, or pixels with OpenCV's channel order."""

@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from mindpad_mm.core.scenes import Part
-from mindpad_mm.core.style import ACCENT, COLOURS
+from mindpad_mm.core.style import ACCENT, COLOURS, as_it_is
 from mindpad_mm.scan.score_map import ScoreMap
 from mindpad_mm.scan.statistics import ScanMapStatistics
 
@@ -71,7 +71,7 @@ def draw_maps(panels: Sequence[MapPanel], label: str) -> Figure:
     columns = 2 if all(panel.loss is None for panel in panels) else 3
     figure = Figure((columns * _PANEL_WIDTH + 1.9, sum(heights) + title_height), layout=layout)
     FigureCanvasAgg(figure)
-    figure.suptitle(f'Confidence of "{label}" by the position of the object', fontsize=13)
+    figure.suptitle(f'Confidence of "{as_it_is(label)}" by the position of the object', fontsize=13)
     axes = figure.subplots(
         len(panels), columns, squeeze=False, gridspec_kw={'height_ratios': heights}
     )

@@ -6,7 +6,11 @@ import base64
 import dataclasses
 import html
 import io
-import json
+import math
+import re
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +20,19 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.files import save_json, written_whole
-from mindpad_mm.core.images import PathLike, read_image, write_png
+from mindpad_mm.core.errors import UserError, one_line
+from mindpad_mm.core.files import json_types, read_json, save_json, written_whole
+from mindpad_mm.core.images import read_image, write_png
+from mindpad_mm.core.names import PathLike
 from mindpad_mm.core.scenes import Part, paste
-from mindpad_mm.scan.arrays import ARRAYS, TWIN_ARRAYS, ScanArrays, loss_map_of, score_map_of
+from mindpad_mm.scan.arrays import (
+    ARRAYS,
+    TWIN_ARRAYS,
+    ScanArrays,
+    arrays_sha256,
+    loss_map_of,
+    score_map_of,
+)
 from mindpad_mm.scan.cutouts import WindowInfo
 from mindpad_mm.scan.loss import NEAR
 from mindpad_mm.scan.plot import MapPanel, draw_maps
@@ -38,6 +50,13 @@ if TYPE_CHECKING:
     import pandas
 
 _HTML_DPI = 80
+# Names of a scan's images.
+_NAME = re.compile(r'[\w.-]+\.png', re.ASCII)
+# What damaged or foreign JSON and npz files raise.
+_UNREADABLE = (
+    ValueError, TypeError, AttributeError, IndexError, EOFError, MemoryError, NotImplementedError,
+    OverflowError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
 
 
 @dataclass
@@ -138,7 +157,7 @@ class ScanInfo(ScanRun):
 
     def to_json(self) -> dict[str, Any]:
         """The attributes as JSON types."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), 'cfg_options': json_types(self.cfg_options)}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> ScanInfo:
@@ -227,6 +246,9 @@ class ScanResult(ScanArrays):
     def _in_folder(self, name: str) -> Path:
         if self.folder is None:
             raise UserError('the scan has neither a folder nor pixels: its scenes cannot be shown')
+        # Somebody else may have made the folder, and the page of the scan holds its images.
+        if not _NAME.fullmatch(name) or (self.folder / name).is_symlink():
+            raise UserError(f'{name!r} in scan.json is not an image in its folder')
         return self.folder / name
 
     def worst_scene(self, background: int, obj: int, size: int) -> np.ndarray:
@@ -286,6 +308,20 @@ class ScanResult(ScanArrays):
             'them matters where.'
         )
         return '\n'.join(lines)
+
+    def measured(self) -> dict[str, tuple[float, list[float] | None]]:
+        """Means over scenes with their intervals by name, and by name and size: ``'mean@32'``."""
+        found = {}
+        sizes = sizes_of(self.info.statistics['maps'])
+        for name, each in self.info.statistics['overall'].items():
+            plain, _, size = name.partition(' at ')
+            values = each['mean'], each['interval']
+            if not size:
+                found[plain] = values
+            size = size.removesuffix(' px') or (str(sizes[0]) if len(sizes) == 1 else '')
+            if size:
+                found[f'{plain}@{size}'] = values
+        return found
 
     def plot(self, maps: Sequence[tuple[int, int, int]] | None = None) -> Figure:
         """Plot maps: one row each, with the scene and the score at every position.
@@ -372,7 +408,8 @@ class ScanResult(ScanArrays):
         arrays = {name: getattr(self, name) for name in names}
         with written_whole(folder / 'scan.npz') as temporary, open(temporary, 'wb') as stream:
             np.savez_compressed(stream, **arrays)
-        save_json(folder / 'scan.json', self.info.to_json())
+        digest = arrays_sha256(self)
+        save_json(folder / 'scan.json', {**self.info.to_json(), 'arrays_sha256': digest})
         self.folder = folder
 
     @classmethod
@@ -387,18 +424,51 @@ class ScanResult(ScanArrays):
         """
         folder = Path(folder)
         try:
-            content = json.loads((folder / 'scan.json').read_text(encoding='utf-8'))
+            content = read_json(folder / 'scan.json')
+            if not isinstance(content, dict):
+                raise ValueError('scan.json is not that of a scan')
             with np.load(folder / 'scan.npz') as stored:
                 twins = TWIN_ARRAYS if content.get('windows') else ()
                 arrays = {name: stored[name] for name in (*ARRAYS, *twins)}
-            return cls(**arrays, info=ScanInfo.from_json(content), folder=folder)
+            result = cls(**arrays, info=ScanInfo.from_json(content), folder=folder)
+            result._check(content.get('arrays_sha256'))
+            return result
         except KeyError as error:
             raise UserError(
                 f'the scan in {str(folder)!r} was saved by another version of mindpad_mm '
                 f'({error.args[0]}): scan again'
             ) from error
-        except (OSError, ValueError) as error:
-            raise UserError(f'{str(folder)!r} does not contain a complete scan: {error}') from error
+        except UserError:
+            raise
+        except (*_UNREADABLE, OSError) as error:
+            reason = one_line(error)
+            raise UserError(
+                f'{str(folder)!r} does not contain a complete scan: {reason}'
+            ) from error
+
+    def _check(self, digest: str | None) -> None:
+        """Check that arrays, descriptions and files belong together.
+
+        Raises:
+            ValueError: They do not.
+        """
+        if digest is not None and digest != arrays_sha256(self):
+            raise ValueError('scan.npz is damaged, or of another scan than scan.json')
+        info = self.info
+        maps = (len(info.backgrounds), len(info.objects), len(info.sizes))
+        shape = (*maps, self.rows.size, self.cols.size)
+        others = (self.ious, self.flags, self.clean, self.boxes[..., 0])
+        if self.scores.shape != shape or any(each.shape != shape for each in others):
+            raise ValueError('the arrays in scan.npz do not fit scan.json')
+        if any(len(obj.files) != shape[2] or len(obj.boxes) != shape[2] for obj in info.objects):
+            raise ValueError('the sizes of an object in scan.json do not fit its files')
+        if len(info.statistics['maps']) != math.prod(maps):
+            raise ValueError('scan.json does not have statistics of every map')
+        files = [scene.file for scene in info.backgrounds]
+        files += [window.file for window in info.windows]
+        for name in (*files, *(file for obj in info.objects for file in obj.files)):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f'{name!r} in scan.json is not the name of one of its images')
 
 
 def _count(number: int, what: str) -> str:

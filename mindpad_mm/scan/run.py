@@ -23,15 +23,15 @@ from mindpad_mm.core.detector import (
     weights_sha256,
 )
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike
-from mindpad_mm.core.journal import check_fingerprint, discard, prepare_folder
+from mindpad_mm.core.journal import alone_in, check_fingerprint, discard, prepare_folder
+from mindpad_mm.core.names import PathLike
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.opened import Detector, OpenedDetector, device_of, opened
 from mindpad_mm.core.processes import failing_together, gathered, launched
 from mindpad_mm.core.scenes import Background, Part, Scene
 from mindpad_mm.core.settings import chosen_settings
 from mindpad_mm.scan.arrays import ScanArrays, loss_map_of, score_map_of
-from mindpad_mm.scan.chunks import ScanTask
+from mindpad_mm.scan.chunks import ScanTask, check_sizes
 from mindpad_mm.scan.cutouts import cut_windows
 from mindpad_mm.scan.driver import run_scan
 from mindpad_mm.scan.engines import find_engine
@@ -47,13 +47,13 @@ from mindpad_mm.scan.loss import loss_statistics
 from mindpad_mm.scan.phase import Period, grid_strides
 from mindpad_mm.scan.quick import uneven_statistics
 from mindpad_mm.scan.result import ScanInfo, ScanResult, ScanRun
-from mindpad_mm.scan.settings import AUTO, ScanSettings
 from mindpad_mm.scan.statistics import (
     ScanMapStatistics,
     ScanStatistics,
     over_backgrounds,
 )
 from mindpad_mm.scan.twins import with_twins
+from mindpad_mm.settings.scan import AUTO, ScanSettings
 
 
 def blindspot_scan(
@@ -99,6 +99,7 @@ def blindspot_scan(
         >>> print(result.summary())
     """
     settings = chosen_settings(ScanSettings, settings, options)
+    find_engine(settings.engine, settings.space)  # refuses one that does not exist
     if isinstance(detector, tuple):
         detector = DetectorFiles(*detector)
     folder = None if out is None else Path(out)
@@ -107,6 +108,8 @@ def blindspot_scan(
         own_device = stack.enter_context(launched(launcher, device))
         with failing_together():
             if folder is not None:
+                prepare_folder(folder, resume, 'scan.json', check=False)
+                stack.enter_context(alone_in(folder if get_rank() == 0 else None))
                 prepare_folder(folder, resume, 'scan.json', check=get_rank() == 0)
             elif resume:
                 raise UserError('`resume` needs the folder of the scan to continue: give `out`')
@@ -163,6 +166,7 @@ def _task(
         settings=settings,
         engine=find_engine(engine, settings.space).name,
     )
+    check_sizes(task)
     return with_twins(task, cuts, subject.make_scene) if cuts else task
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
+from typing_extensions import NotRequired
 
 from mindpad_mm.core.intervals import t_interval, unit_interval
 from mindpad_mm.scan.edges import BorderProfile, EdgeDrop, border_profile, edge_drop

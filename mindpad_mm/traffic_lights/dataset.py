@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -232,7 +233,9 @@ def divide(names: list[str], val_fraction: float, keep_out: set[str], seed: int)
     """
     missing = sorted(keep_out - {Path(name).name for name in names})
     if missing:
-        raise UserError(f'`val_photos` {missing[0]}: no such photo to use')
+        close = difflib.get_close_matches(missing[0], {Path(name).name for name in names}, n=1)
+        hint = f'; did you mean {close[0]}?' if close else ''
+        raise UserError(f'`val_photos` {missing[0]}: no such photo to use{hint}')
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(Path(name).parent.as_posix(), []).append(name)

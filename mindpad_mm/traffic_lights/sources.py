@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from mindpad_mm.core.drawing import draw_light, draw_street, random_lit
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.images import IMAGE_SUFFIXES, read_image
 from mindpad_mm.traffic_lights.compose import VISIBLE, cut_out
-
-_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp'}
 
 
 def image_names(folder: Path, parameter: str) -> list[str]:
@@ -29,36 +26,11 @@ def image_names(folder: Path, parameter: str) -> list[str]:
     """
     if not folder.is_dir():
         raise UserError(f'`{parameter}` {folder}: no such folder')
-    files = (file for file in folder.rglob('*') if file.suffix.lower() in _SUFFIXES)
+    files = (file for file in folder.rglob('*') if file.suffix.lower() in IMAGE_SUFFIXES)
     names = sorted(file.relative_to(folder).as_posix() for file in files)
     if not names:
-        raise UserError(f'`{parameter}` {folder}: no image ({", ".join(sorted(_SUFFIXES))}) in it')
+        raise UserError(f'`{parameter}` {folder}: no image ({", ".join(IMAGE_SUFFIXES)}) in it')
     return names
-
-
-def read_image_file(file: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """Read an image with OpenCV; by default as uint8 BGR.
-
-    Raises:
-        UserError: OpenCV cannot read it.
-    """
-    picture = cv2.imread(str(file), flags)
-    if picture is None:
-        raise UserError(f'{file}: cannot be read as an image; repair or remove it')
-    return picture
-
-
-def check_image(file: Path) -> None:
-    """Check that an image file is complete. OpenCV silently fills the missing part with grey.
-
-    Raises:
-        UserError: It is truncated, or not an image.
-    """
-    try:
-        with Image.open(file) as picture:
-            picture.load()
-    except (OSError, SyntaxError) as error:
-        raise UserError(f'{file}: cannot be read ({error}); repair or remove it') from error
 
 
 def read_crop(file: Path) -> np.ndarray:
@@ -68,32 +40,14 @@ def read_crop(file: Path) -> np.ndarray:
         UserError: The file cannot be read, has not 8 bits per channel, is smaller than 6 x 6 pixels,
             or is fully transparent.
     """
-    check_image(file)
-    crop = read_image_file(file, cv2.IMREAD_UNCHANGED)
+    crop = read_image(file, cv2.IMREAD_UNCHANGED, 'crop')
     if crop.ndim == 2:
         crop = cv2.cvtColor(crop, cv2.COLOR_GRAY2BGR)
-    if crop.dtype != np.uint8 or min(crop.shape[:2]) < 6:
-        raise UserError(f'{file}: a crop needs 8 bits per channel and at least 6 x 6 pixels')
+    if min(crop.shape[:2]) < 6:
+        raise UserError(f'{file}: a crop needs at least 6 x 6 pixels')
     if crop.shape[2] == 4 and crop[..., 3].max() < VISIBLE:
         raise UserError(f'{file}: fully transparent; remove it')
     return crop
-
-
-def photos_with_lights(annotations: Path) -> set[str]:
-    """File names of the photos that have a ``traffic light`` in a COCO annotation file.
-
-    Raises:
-        UserError: The file is missing or not a COCO annotation file.
-    """
-    try:
-        coco = json.loads(annotations.read_text())
-        wanted = {c['id'] for c in coco['categories'] if c['name'] == 'traffic light'}
-        images = {a['image_id'] for a in coco['annotations'] if a['category_id'] in wanted}
-        return {Path(i['file_name']).name for i in coco['images'] if i['id'] in images}
-    except OSError as error:
-        raise UserError(f'`photo_annotations` {annotations}: {error.strerror}') from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f'`photo_annotations` {annotations}: not a COCO annotation file') from error
 
 
 class Scenes:
@@ -112,7 +66,7 @@ class Scenes:
         if self.names is None:
             return draw_street(size, size, rng).astype(np.float32), 'drawn'
         name = self.names[rng.integers(len(self.names))]
-        photo = read_image_file(self.folder / name)
+        photo = read_image(self.folder / name, what='photo')
         short = min(photo.shape[:2])
         side = max(1, round(short * rng.uniform(0.5, 1.0)))
         y = rng.integers(0, photo.shape[0] - side + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -9,10 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import cv2
-from rich.progress import track
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.files import save_json
+from mindpad_mm.core.files import read_json, save_bytes, save_json, save_text
+from mindpad_mm.core.images import read_image
+from mindpad_mm.core.journal import alone_in
+from mindpad_mm.core.progress import track
+from mindpad_mm.traffic_lights.annotated import Lit, photos_with_lights
 from mindpad_mm.traffic_lights.dataset import (
     CATEGORY,
     SPLITS,
@@ -25,11 +29,8 @@ from mindpad_mm.traffic_lights.dataset import (
 from mindpad_mm.traffic_lights.sources import (
     Lights,
     Scenes,
-    check_image,
     image_names,
-    photos_with_lights,
     read_crop,
-    read_image_file,
 )
 
 _META = 'meta.json'
@@ -62,8 +63,8 @@ def make_traffic_lights(
 
     Returns:
         The content of ``meta.json``: ``recipe``; ``photos`` and ``lights``, the names by split, or
-        None if drawn; ``skipped_photos``; ``counts`` of images, negatives, lights and occluded
-        lights by split.
+        None if drawn; ``skipped_photos``; ``notes``, what the annotations leave open;
+        ``counts`` of images, negatives, lights and occluded lights by split.
 
     Raises:
         UserError: A folder is missing, empty or not writable; an image cannot be read; there are too
@@ -73,21 +74,20 @@ def make_traffic_lights(
         raise UserError('`val_photos` needs `photos`')
     if photo_annotations and photos is None:
         raise UserError('`photo_annotations` needs `photos`')
-    photo_split, skipped, lit = None, [], set()
+    photo_split, lit = None, Lit()
     if photos is not None:
         names = image_names(photos, 'photos')
         beside = photos.resolve().parent / 'annotations' / 'instances.json'
         if photo_annotations is None and beside.is_file():
             photo_annotations = beside
         if photo_annotations is not None:
-            lit = photos_with_lights(photo_annotations)
-            skipped = [name for name in names if Path(name).name in lit]
-            names = [name for name in names if Path(name).name not in lit]
+            lit = photos_with_lights(photo_annotations, photos, names)
+            names = [name for name in names if name not in set(lit.names)]
         for name in names:
-            check_image(photos / name)
-            # OpenCV reads fewer formats than Pillow.
-            read_image_file(photos / name, cv2.IMREAD_REDUCED_COLOR_8)
-        photo_split = divide(names, recipe.val_fraction, set(val_photos) - lit, recipe.seed)
+            read_image(photos / name, what='photo')
+        used = {Path(name).name for name in names}
+        left_out = {Path(name).name for name in lit.names} - used
+        photo_split = divide(names, recipe.val_fraction, set(val_photos) - left_out, recipe.seed)
     light_split = None
     if lights is not None:
         names = image_names(lights, 'lights')
@@ -95,23 +95,27 @@ def make_traffic_lights(
             read_crop(lights / name)
         light_split = divide(names, recipe.val_fraction, set(), recipe.seed)
 
-    prepare_folder(out, overwrite)
-    meta = {
-        'made_by': _MADE_BY,
-        'recipe': asdict(recipe),
-        'photos': photo_split,
-        'lights': light_split,
-        'skipped_photos': skipped,
-        'counts': {},
-    }
-    # Written first, so that an interrupted set is recognised and can be overwritten.
-    save_json(out / _META, meta)
-    for split, number in zip(SPLITS, (recipe.num_train, recipe.num_val)):
-        scenes = Scenes(photos, photo_split and photo_split[split])
-        sources = Lights(lights, light_split and light_split[split])
-        meta['counts'][split] = _write_split(out, recipe, split, number, scenes, sources)
-    save_json(out / _META, meta)
-    return meta
+    with contextlib.ExitStack() as stack:
+        if out.is_dir():
+            stack.enter_context(alone_in(out))
+        prepare_folder(out, overwrite)
+        meta = {
+            'made_by': _MADE_BY,
+            'recipe': asdict(recipe),
+            'photos': photo_split,
+            'lights': light_split,
+            'skipped_photos': lit.names,
+            'notes': lit.notes,
+            'counts': {},
+        }
+        # Written first, so that an interrupted set is recognised and can be overwritten.
+        save_json(out / _META, meta)
+        for split, number in zip(SPLITS, (recipe.num_train, recipe.num_val)):
+            scenes = Scenes(photos, photo_split and photo_split[split])
+            sources = Lights(lights, light_split and light_split[split])
+            meta['counts'][split] = _write_split(out, recipe, split, number, scenes, sources)
+        save_json(out / _META, meta)
+        return meta
 
 
 def prepare_folder(out: Path, overwrite: bool) -> None:
@@ -140,8 +144,8 @@ def prepare_folder(out: Path, overwrite: bool) -> None:
 
 def _is_ours(meta: Path) -> bool:
     try:
-        return json.loads(meta.read_text()).get('made_by') == _MADE_BY
-    except (FileNotFoundError, ValueError, AttributeError):
+        return read_json(meta).get('made_by') == _MADE_BY
+    except (UserError, AttributeError):
         return False
 
 
@@ -150,12 +154,12 @@ def _write_split(
 ) -> dict:
     images, annotations, negatives = [], [], 0
     drawn = Scenes(None, None), Lights(None, None)
-    for index in track(range(number), description=f'{split:>5}'):
+    for index in track(range(number), f'{split:>5}'):
         sources = drawn if has_turn(index, recipe.drawn) else (scenes, lights)
         picture, placed, photo = compose_image(recipe, split, index, *sources)
         name = f'{index:06d}.jpg'
-        if not cv2.imwrite(str(out / split / name), picture, [cv2.IMWRITE_JPEG_QUALITY, 92]):
-            raise UserError(f'{out / split / name}: cannot be written; is the disk full?')
+        encoded = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+        save_bytes(out / split / name, encoded.tobytes())
         images.append(
             {
                 'id': index + 1,
@@ -174,7 +178,7 @@ def _write_split(
         'annotations': annotations,
         'categories': [{'id': 1, 'name': CATEGORY, 'supercategory': 'outdoor'}],
     }
-    (out / 'annotations' / f'{split}.json').write_text(json.dumps(coco) + '\n')
+    save_text(out / 'annotations' / f'{split}.json', json.dumps(coco) + '\n')
     occluded = sum(a['occluded'] > 0 for a in annotations)
     return {
         'images': number,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from mindpad_mm import zoo
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.files import save_json
+from mindpad_mm.core.files import read_json, save_json
 from mindpad_mm.evaluation import evaluate
 from mindpad_mm.report import report_scan, write_page
 from mindpad_mm.scan import ScanResult, blindspot_scan
@@ -66,8 +65,13 @@ def run_demo(out: Path, stride: int, num_images: int) -> list[dict[str, Any]]:
 
 def _is_made(meta: Path, recipe: Recipe) -> bool:
     """Whether a complete set of this recipe exists."""
-    made = json.loads(meta.read_text('utf-8')) if meta.is_file() else {}
-    return made.get('recipe') == asdict(recipe) and set(made['counts']) == set(SPLITS)
+    try:
+        made = read_json(meta) if meta.is_file() else {}
+    except UserError:  # torn: it is made anew
+        return False
+    if not isinstance(made, dict) or made.get('recipe') != asdict(recipe):
+        return False
+    return set(made['counts']) == set(SPLITS)
 
 
 def _row(mode: str, scan: ScanResult, metrics: dict[str, float]) -> dict[str, Any]:
@@ -102,7 +106,6 @@ def _print(rows: list[dict[str, Any]], num_images: int, page: Path) -> None:
     console.print(table)
     for row in rows:
         report = Path(row['report'])
-        console.print(
-            f'{row["padding"]}: {report} and {report.with_name("heatmap.png")}', soft_wrap=True
-        )
-    console.print(f'side by side: {page}', soft_wrap=True)
+        files = f'{report} and {report.with_name("heatmap.png")}'
+        console.print(f'{row["padding"]}: {files}', soft_wrap=True, markup=False)
+    console.print(f'side by side: {page}', soft_wrap=True, markup=False)

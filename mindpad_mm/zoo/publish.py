@@ -7,6 +7,9 @@ from pathlib import Path
 import torch
 from mmengine.runner import CheckpointLoader
 
+from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.files import written_whole
+
 _META = ('dataset_meta', 'epoch', 'iter', 'seed', 'mmengine_version')
 
 
@@ -20,11 +23,16 @@ def publish(checkpoint: str | Path, out: str | Path, half: bool = False) -> None
             precision.
 
     Raises:
-        UserError: ``checkpoint`` cannot be read.
+        UserError: ``checkpoint`` cannot be read or is none of a training, or ``out`` cannot be written.
     """
     loaded = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu')
-    meta = {key: loaded['meta'][key] for key in _META if key in loaded['meta']}
-    weights = loaded['state_dict']
+    stored, weights = loaded.get('meta'), loaded.get('state_dict')
+    if not isinstance(stored, dict) or not isinstance(weights, dict):
+        raise UserError(
+            f'`checkpoint` {checkpoint} is none of a training: it has no meta or weights'
+        )
+    meta = {key: stored[key] for key in _META if key in stored}
     if half:
         weights = {name: w.half() if w.dim() == 4 else w for name, w in weights.items()}
-    torch.save({'meta': meta, 'state_dict': weights}, out)
+    with written_whole(Path(out)) as file:
+        torch.save({'meta': meta, 'state_dict': weights}, file)

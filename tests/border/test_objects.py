@@ -8,9 +8,9 @@ import pytest
 
 from mindpad_mm.border.objects import annotated_objects, chosen_objects, pasted_objects
 from mindpad_mm.border.photos import Photo
-from mindpad_mm.border.settings import BorderSettings
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.objects import ScanObject
+from mindpad_mm.settings.border import BorderSettings
 from tests.border.annotations import annotations
 
 NAMES = [f'{number}.png' for number in range(6)]
@@ -92,3 +92,16 @@ def test_pasted_objects_stay_far_from_the_photos_edges_and_too_large_ones_are_le
         x1, y1, x2, y2 = each.box
         assert min(x1, y1, 160 - x2, 150 - y2) >= 16
         assert max(x2 - x1, y2 - y1) == 24
+
+
+@pytest.mark.parametrize('spelling', ['Thing', 'things', 'THING', 'thi-ng'])
+def test_a_class_that_the_annotations_spell_otherwise_is_refused_and_named(tmp_path, spelling):
+    content = {
+        'images': [{'id': 1, 'file_name': '0.png', 'width': 200, 'height': 200}],
+        'categories': [{'id': 1, 'name': spelling}, {'id': 2, 'name': 'other'}],
+        'annotations': [],
+    }
+    (tmp_path / 'ann.json').write_text(json.dumps(content))
+    settings = BorderSettings(ann=str(tmp_path / 'ann.json'))
+    with pytest.raises(UserError, match=f"{spelling!r}, the detector a class 'thing'"):
+        annotated_objects([], ['thing', 'other'], settings)

@@ -23,7 +23,7 @@ def test_importing_the_package_runs_each_workaround_once(monkeypatch):
     assert set(before) == {
         'mmcv_ops', 'compiled_ops_memory_format', 'pkg_resources', 'checkpoint_loading',
         'init_dist_without_gpus', 'ssd_head_loss_cls', 'heatmap_memory_format',
-        'coco_metric_images',
+        'coco_metric_images', 'conv_module_circular', 'custom_imports',
     }  # fmt: skip
     assert all(isinstance(applied, bool) for applied in before.values())
     compat.apply()

@@ -19,8 +19,8 @@ from mindpad_mm.core.loading import check_model, load_config, load_detector, loa
 from mindpad_mm.core.weights import check_weights, finite_outputs, unusual_buffers
 from mindpad_mm.evaluation.compare import compare
 from mindpad_mm.evaluation.entries import Run
-from mindpad_mm.evaluation.settings import CompareSettings
 from mindpad_mm.scan import blindspot_scan
+from mindpad_mm.settings.compare import CompareSettings
 from mindpad_mm.testing.small import write_small_ssd
 from tests.evaluation.known_objects import config_text, draw_set
 

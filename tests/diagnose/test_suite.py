@@ -161,7 +161,7 @@ def test_modes_reach_the_checks_that_compare_them(subject):
     labels = [scheme.label for scheme in suite.diagnoses['foveation'].schemes]
     assert labels == ['as it is', 'circular', 'partial', 'valid', 'full']
     with pytest.raises(UserError, match="unknown padding mode 'circle'"):
-        DiagnoseSettings(checks=['filters'], modes=['circle'])
+        diagnose(subject, DiagnoseSettings(checks=['filters'], modes=['circle']))
 
 
 def test_the_mode_a_network_has_may_be_a_pair_or_none(subject):

@@ -20,8 +20,8 @@ from mindpad_mm.evaluation import evaluate
 from mindpad_mm.evaluation.compare import compare
 from mindpad_mm.evaluation.comparison import Comparison
 from mindpad_mm.evaluation.entries import Group, Run
-from mindpad_mm.evaluation.settings import CompareSettings
 from mindpad_mm.report.comparison_page import comparison_tables, report_comparison
+from mindpad_mm.settings.compare import CompareSettings
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'compare.py'
 SCAN = {'sizes': [40], 'stride': 72}
@@ -181,7 +181,10 @@ def test_scan_follows_the_photo_it_is_done_on(zoo_runs, overrides, tmp_path):
     assert found[0] != found[1]
 
 
-def test_names_in_the_terminal_are_never_read_as_markup(zoo_runs, overrides, tmp_path, capsys):
+def test_names_in_the_terminal_are_never_read_as_markup(
+    zoo_runs, overrides, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr('mindpad_mm.core.progress.SECONDS_BETWEEN_LINES', 0)
     run = dataclasses.replace(zoo_runs['zeros'], name='a [/b]')
     compare([run], tmp_path, CompareSettings(draws=1, cfg_options=overrides), scan=SCAN)
     told = capsys.readouterr().err
@@ -210,9 +213,11 @@ def test_files_say_what_was_found(comparison, capsys):
     page = (comparison.folder / 'report.html').read_text()
     printed = capsys.readouterr().out
     value = f'{comparison["zeros"].metrics["mAP_20"].value:.3f}'
-    for text in (markdown, page, printed):
+    for text in (markdown, page):
         assert value in text
         assert 'blind' in text
+    sentence = f'{entry["name"]} against zeros on '
+    assert all(sentence in text for text in (markdown, page, printed))
     assert 'src="data:image/png;base64,' in page
     assert not re.search(r'(?:src|href)="http', page)
     assert (comparison.folder / 'scans.html').is_file()

@@ -16,8 +16,8 @@ from mindpad_mm.evaluation import evaluate
 from mindpad_mm.evaluation.compare import compare
 from mindpad_mm.evaluation.entries import Run
 from mindpad_mm.evaluation.ground_truth import TestSet, check_pairing, paired_categories
-from mindpad_mm.evaluation.settings import CompareSettings
 from mindpad_mm.report.comparison_page import comparison_tables
+from mindpad_mm.settings.compare import CompareSettings
 from tests.evaluation.known_objects import (
     CLASSES,
     HEIGHT,

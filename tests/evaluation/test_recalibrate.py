@@ -133,3 +133,27 @@ def test_impossible_numbers_of_images_are_refused(zoo_runs, overrides, images):
     cfg = load_config(zoo_runs['zeros'].config, overrides)
     with pytest.raises(UserError, match=f'{images} images'):
         training_batches(cfg, images)
+
+
+@pytest.mark.parametrize('wrapper', ['RepeatDataset', 'ConcatDataset', 'both'])
+def test_sets_in_wrappers_give_the_images_of_all_their_parts(zoo_runs, overrides, wrapper):
+    cfg = load_config(zoo_runs['zeros'].config, overrides)
+    plain = cfg.train_dataloader.dataset
+    parts = [plain, dict(plain, indices=[0, 3, 5])]
+    wrapped = {
+        'RepeatDataset': dict(type='RepeatDataset', times=3, dataset=plain),
+        'ConcatDataset': dict(type='ConcatDataset', datasets=parts),
+        'both': dict(
+            type='ConcatDataset',
+            datasets=[dict(type='RepeatDataset', times=2, dataset=p) for p in parts],
+        ),
+    }[wrapper]
+    cfg.train_dataloader.dataset = wrapped
+    count = 11 if wrapper == 'RepeatDataset' else 14
+    batches = list(training_batches(cfg, count))
+    paths = [sample.img_path for batch in batches for sample in batch['data_samples']]
+    size = cfg.train_dataloader.batch_size
+    assert len(paths) == count // size * size
+    assert len(training_digest(cfg, count)) == 64
+    with pytest.raises(UserError, match=f'{count + 1} images'):
+        training_batches(cfg, count + 1)

@@ -10,10 +10,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.names import parse_modes
 from mindpad_mm.padding import NOTHING, PADDING_MODES, PaddingMode, get_modes, pad2d
 from mindpad_mm.padding import modes as modes_module
 from mindpad_mm.padding.kernels import Window
-from mindpad_mm.padding.modes import describe, parse_modes
+from mindpad_mm.padding.modes import describe
 
 NUMPY = {
     'zeros': 'constant',

@@ -104,10 +104,11 @@ def test_without_intervals_no_difference_is_judged(comparison):
 def test_names_are_neither_formulas_nor_markup(comparison, capsys):
     names = ['$^$', '_[/b]', 'a[red]$_$']
     entries = [entry(name, 0.1 * index) for index, name in enumerate(names)]
-    report_comparison(dataclasses.replace(comparison, entries=entries))
+    report_comparison(dataclasses.replace(comparison, entries=entries), verbose=True)
     printed = capsys.readouterr().out
     assert all(name in printed for name in names)
     assert 'Difference to $^$' in printed
+    assert '_[/b] against $^$ on' in printed
     figure = draw_regions(comparison, dict(metric_names(comparison)))
     assert len(figure.legends[0].get_texts()) == len(comparison.entries)
 

@@ -14,7 +14,7 @@ from mindpad_mm.scan.driver import run_scan
 from mindpad_mm.scan.engines import FullEngine, find_engine
 from mindpad_mm.scan.engines.full import fastest_batch_size
 from mindpad_mm.scan.result import score_map_of
-from mindpad_mm.scan.settings import ScanSettings
+from mindpad_mm.settings.scan import ScanSettings
 
 
 def flat_scene(height, width, level):

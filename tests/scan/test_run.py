@@ -236,7 +236,7 @@ def test_tool_prints_one_line_for_bad_input_and_exits_with_2(files, tmp_path, mo
 
 
 WRONG_CONFIGS = {
-    'model of another kind': ({'model': 3}, 'no model'),
+    'model of another kind': ({'model': 3}, 'model'),
     'threshold that is no number': ({'model.test_cfg.score_thr': 'low'}, "score_thr = 'low'"),
     'no test set': ({'test_dataloader': None}, 'no test_dataloader'),
     'unknown test set': ({'test_dataloader.dataset.type': 'Foo'}, 'Foo is not in'),

@@ -37,7 +37,7 @@ def run_without(module: str, *command: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize(
-    'command', [('tools/train.py',), ('tools/test.py',), ('mindpad.py', 'compare')]
+    'command', [('tools/train.py',), ('tools/test.py',), ('mindpad.py', 'compare', 'a.py:a.pth')]
 )
 def test_without_mmcv_one_line_says_how_to_install_it(command):
     done = run_without('mmcv', *command)
@@ -48,7 +48,7 @@ def test_without_mmcv_one_line_says_how_to_install_it(command):
 
 @pytest.mark.parametrize('module', ['mmengine', 'mmdet'])
 def test_without_another_package_one_line_names_it(module):
-    done = run_without(module, 'mindpad.py', 'scan')
+    done = run_without(module, 'mindpad.py', 'scan', 'a.py', 'a.pth')
     assert done.stderr == f'error: {module} is not installed: pip install "mindpad-mm[lite]"\n'
     assert done.returncode == 2
 

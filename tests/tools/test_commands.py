@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 
 import mindpad
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.diagnose import CHECKS
 
-TOOLS = Path(__file__).parents[2] / 'tools'
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / 'tools'
 SCRIPTS = {
     'blindspot_scan': 'scan',
     'border_loss': 'border',
@@ -75,7 +78,7 @@ def test_a_mistake_names_the_option_and_not_the_parameter(monkeypatch, capsys):
         raise UserError(f'`sizes` {settings.sizes[0]}, `ann_ids` {settings.ann_ids[0]}')
 
     monkeypatch.delenv('TORCHELASTIC_RUN_ID', raising=False)
-    module = importlib.import_module('mindpad_mm.cli.scan')
+    module = importlib.import_module('mindpad_mm.scan')
     monkeypatch.setattr(module, 'blindspot_scan', scan)
     arguments = ['scan', 'c.py', 'c.pth', '--size', '3', '--ann-id', '5', '--from-coco', 'x.json']
     status, _, error = output(capsys, lambda: mindpad.main(arguments))
@@ -87,3 +90,33 @@ def test_processes_of_torchrun_need_the_launcher(monkeypatch, capsys):
     status, _, error = output(capsys, lambda: mindpad.main(['scan', 'c.py', 'c.pth']))
     assert status == 2
     assert 'add --launcher pytorch' in error
+
+
+ARGUMENTS = {
+    'scan': ['config.py', 'weights.pth', '--stride', '0'],
+    'border': ['config.py', 'weights.pth', '--photos', 'photos', '--near', '-1'],
+    'compare': ['a.py:a.pth', '--draws', '0'],
+    'diagnose': ['config.py', '--out', 'out', '--max-photos', '0'],
+    'report': ['--name', 'zeros'],
+    'lights': ['--out', 'out', '--size', '8'],
+}
+
+
+@pytest.mark.parametrize('command', mindpad.COMMANDS)
+@pytest.mark.parametrize('arguments', ['help', 'mistake'])
+def test_help_and_wrong_arguments_are_answered_without_torch(command, arguments):
+    given = ['--help'] if arguments == 'help' else ARGUMENTS[command]
+    script = (
+        "import sys; sys.modules['torch'] = None; import mindpad; "
+        f'mindpad.main({[command, *given]!r})'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert 'Traceback' not in done.stderr, done.stderr
+    assert done.returncode == (0 if arguments == 'help' else 2), done.stderr
+
+
+def test_help_of_diagnose_names_every_check(capsys):
+    _, text, _ = output(capsys, lambda: mindpad.main(['diagnose', '--help']))
+    assert all(check in text for check in CHECKS)

@@ -129,7 +129,7 @@ def test_bad_input_is_named(tmp_path, pictures):
     fails('no image', lights=tmp_path / 'empty')
     fails('is a file', out=tmp_path / 'file')
     fails('cannot be written', out=tmp_path / 'file' / 'out')
-    fails('not a COCO', photos=pictures['photos'], photo_annotations=tmp_path / 'file')
+    fails('not JSON', photos=pictures['photos'], photo_annotations=tmp_path / 'file')
     fails('No such file', photos=pictures['photos'], photo_annotations=tmp_path / 'gone.json')
     fails('no such photo', photos=pictures['photos'], val_photos=['gone.png'])
     fails('needs `photos`', val_photos=['3.png'])
@@ -175,5 +175,5 @@ def test_a_truncated_image_is_refused_and_not_filled_with_grey(tmp_path, picture
     cv2.imwrite(str(file), draw_street(70, 90, 7))
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert cv2.imread(str(file)) is not None
-    with pytest.raises(UserError, match=r'torn\.jpg: cannot be read'):
+    with pytest.raises(UserError, match=r"torn\.jpg' is not a readable image"):
         make_traffic_lights(tmp_path / 'out', SMALL, **pictures)

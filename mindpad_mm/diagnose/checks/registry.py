@@ -1,14 +1,12 @@
-"""The checks by name, and the settings that they read."""
+"""The checks by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from mindpad_mm.core.images import PathLike
-from mindpad_mm.core.settings import option
+from mindpad_mm.core.names import parse_modes
 from mindpad_mm.diagnose.checks.artifacts.measure import check_artifacts
 from mindpad_mm.diagnose.checks.evenness.measure import check_evenness
 from mindpad_mm.diagnose.checks.filters.measure import check_filters
@@ -19,70 +17,33 @@ from mindpad_mm.diagnose.maps import own_mode
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import FULL, VALID
-from mindpad_mm.padding.modes import PADDING_MODES, ModeSpec, describe, get_modes, parse_modes
-
-
-@dataclass(frozen=True)
-class CheckSettings:
-    """The settings that checks read; each check uses those that concern it.
-
-    Attributes:
-        modes: Padding modes to compare; None leaves the choice to each check.
-        label: The class that the shift check follows.
-        from_coco, ann_id, photo_root: The annotated object that it follows, see
-            :func:`mindpad_mm.diagnose.check_shift`.
-        seed: Seed of drawn streets, the drawn object and random images.
-    """
-
-    modes: Sequence[ModeSpec] | None = option(
-        None,
-        'padding modes to compare (all; artifacts: one), or pairs such as reflect/circular, vertical '
-        'first',
-        type=parse_modes,
-        nargs='+',
-        metavar='MODE',
-    )
-    label: str | None = option(
-        None,
-        "class of the object that the shift check follows ('traffic light' if there is one, else the "
-        "only class; a classifier's: a number)",
-    )
-    from_coco: PathLike | None = option(
-        None,
-        'COCO file: the shift check follows an annotated object in its own photo (a drawn light)',
-        metavar='JSON',
-    )
-    ann_id: int | None = option(None, 'annotation id of that object', metavar='ID')
-    photo_root: PathLike | None = option(
-        None, 'folder of the photos of the COCO file', metavar='DIR'
-    )
-    seed: int = option(0, 'seed of drawn streets, drawn object and random images')
-
+from mindpad_mm.padding.modes import PADDING_MODES, describe, get_modes
+from mindpad_mm.settings.diagnose import DiagnoseSettings
 
 Photos = Sequence[np.ndarray]
 """(H, W, 3) uint8 BGR, any size; if empty, drawn streets are used."""
-Check = Callable[[Subject, CheckSettings, Photos], Diagnosis]
+Check = Callable[[Subject, DiagnoseSettings, Photos], Diagnosis]
 
 
-def _evenness(subject: Subject, settings: CheckSettings, photos: Photos) -> Diagnosis:
+def _evenness(subject: Subject, settings: DiagnoseSettings, photos: Photos) -> Diagnosis:
     return check_evenness(subject)
 
 
-def _artifacts(subject: Subject, settings: CheckSettings, photos: Photos) -> Diagnosis:
+def _artifacts(subject: Subject, settings: DiagnoseSettings, photos: Photos) -> Diagnosis:
     return check_artifacts(subject, photos, settings.modes, seed=settings.seed)
 
 
-def _foveation(subject: Subject, settings: CheckSettings, photos: Photos) -> Diagnosis:
+def _foveation(subject: Subject, settings: DiagnoseSettings, photos: Photos) -> Diagnosis:
     # Always compared with the two extremes: no padding and full padding.
     modes = None if settings.modes is None else (*settings.modes, VALID, FULL)
     return check_foveation(subject, modes)
 
 
-def _filters(subject: Subject, settings: CheckSettings, photos: Photos) -> Diagnosis:
+def _filters(subject: Subject, settings: DiagnoseSettings, photos: Photos) -> Diagnosis:
     return check_filters(subject)
 
 
-def _shift(subject: Subject, settings: CheckSettings, photos: Photos) -> Diagnosis:
+def _shift(subject: Subject, settings: DiagnoseSettings, photos: Photos) -> Diagnosis:
     return check_shift(
         subject,
         photos,
@@ -94,7 +55,7 @@ def _shift(subject: Subject, settings: CheckSettings, photos: Photos) -> Diagnos
     )
 
 
-def _padding_error(subject: Subject, settings: CheckSettings, photos: Photos) -> Diagnosis:
+def _padding_error(subject: Subject, settings: DiagnoseSettings, photos: Photos) -> Diagnosis:
     modes = None if settings.modes is None else list(settings.modes)
     own = own_mode(subject.model)
     # The advice compares the best mode with the network's own, so that one is always included.

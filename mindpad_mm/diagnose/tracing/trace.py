@@ -196,7 +196,9 @@ class ShapeRunner:
     """
 
     def __init__(self, subject: Subject) -> None:
-        self.model = without_numbers(subject.model).eval()
+        self.model = without_numbers(subject.model)
+        self.model.eval()  # of a distillation's student it returns None
+        self.channels = subject.channels
         self.name = subject.name
         self._trace: Trace | None = None
         for name, module in self.model.named_modules():
@@ -227,10 +229,10 @@ class ShapeRunner:
         trace = self._trace = Trace(scheme, Field((height, width)), on_slide=on_slide)
         trace.sizes_only = on_slide is not None
         self._entered.clear()
-        image = Traced.of(torch.empty(1, 3, height, width, device='meta'), trace.source, trace)
+        image = torch.empty(1, self.channels, height, width, device='meta')
         try:
             with torch.no_grad(), cannot_run_errors(self.name, size):
-                result = Subject(self.model, size).dense(image)
+                result = Subject(self.model, size).dense(Traced.of(image, trace.source, trace))
         except CannotRun as error:
             # torch mentions the meta device when values are needed.
             if 'meta' not in str(error.__cause__).lower():

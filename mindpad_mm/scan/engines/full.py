@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.structures import InstanceData
 
-from mindpad_mm.core.scenes import SPACES, detect_images
+from mindpad_mm.core.detector import in_channels_last
+from mindpad_mm.core.names import SPACES
+from mindpad_mm.core.scenes import detect_images
 from mindpad_mm.scan.engines.base import ENGINES, Engine
 
 AUTO_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
@@ -28,7 +29,7 @@ class FullEngine(Engine):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Convolutions of oneDNN and cuDNN are up to five times faster in this format.
-        self.model.to(memory_format=torch.channels_last)
+        in_channels_last(self.model)
 
     def detect(self, positions: np.ndarray) -> list[InstanceData]:
         detections: list[InstanceData] = []

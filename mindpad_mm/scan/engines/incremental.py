@@ -11,6 +11,7 @@ from mmdet.models.detectors.base import BaseDetector
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mindpad_mm.core.detector import in_channels_last
 from mindpad_mm.core.matching import match_each
 from mindpad_mm.core.scenes import paste
 from mindpad_mm.incremental import IncrementalDetector, NotFollowed
@@ -37,7 +38,7 @@ class IncrementalEngine(Engine):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.model.to(memory_format=torch.channels_last)
+        in_channels_last(self.model)
         self._samples: list[Any] = []
         self._preprocessing_checked = False
         self._full: FullEngine | None = None

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mindpad_mm.core.names import ModeSpec
 from mindpad_mm.core.tables import Table
 from mindpad_mm.diagnose.border_bias import SIDES, BorderMoments
 from mindpad_mm.diagnose.checks.artifacts.layer_response import INPUTS, LayerResponse
@@ -20,7 +21,7 @@ from mindpad_mm.diagnose.maps import own_mode, short_name, visit_maps
 from mindpad_mm.diagnose.progress import steps
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
-from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
+from mindpad_mm.padding.modes import describe, get_modes
 
 STREETS = 4
 _WORTHWHILE = 0.7

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
+from mindpad_mm.core.style import as_it_is
 from mindpad_mm.diagnose.checks.artifacts.layer_response import LayerResponse
 from mindpad_mm.diagnose.maps import short_name
 from mindpad_mm.diagnose.mode_colours import mode_colour
@@ -36,7 +37,7 @@ def draw_artifacts(title: str, input_size: tuple[int, int], responses: Responses
     tall = 2.1 * len(_kinds(responses, shown)) * len(modes)
     figure = Figure((12.5, tall + 5.4), layout='constrained')
     FigureCanvasAgg(figure)
-    figure.suptitle(f'{title}, input {input_size[0]} x {input_size[1]}', fontsize=13)
+    figure.suptitle(f'{as_it_is(title)}, input {input_size[0]} x {input_size[1]}', fontsize=13)
     heights = [tall, 5.0] if shown else [0.01, 5.0]
     pictures, curves = figure.subfigures(2, 1, height_ratios=heights)
     if shown:

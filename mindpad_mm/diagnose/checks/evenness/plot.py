@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from mindpad_mm.core.style import ACCENT
+from mindpad_mm.core.style import ACCENT, as_it_is
 from mindpad_mm.diagnose.border_bias import SIDES
 from mindpad_mm.diagnose.strides import SizeSearch, StridedLayer, by_text
 
@@ -32,7 +32,7 @@ def draw_evenness(
     figure = Figure((11, 1.9 + 0.3 * rows + 1.6), layout='constrained')
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(h_pad=0.1)
-    figure.suptitle(f'Padding that strided layers read, {name}', fontsize=13)
+    figure.suptitle(f'Padding that strided layers read, {as_it_is(name)}', fontsize=13)
     upper, lower = figure.subplots(2, 1, height_ratios=[0.3 * rows + 0.5, 1.6])
     _draw_layers(upper, input_size, layers)
     _draw_sizes(lower, input_size, search)

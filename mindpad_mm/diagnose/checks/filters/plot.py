@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mindpad_mm.core.style import ACCENT
+from mindpad_mm.core.style import ACCENT, as_it_is
 from mindpad_mm.diagnose.checks.filters.asymmetry import LayerFilters
 from mindpad_mm.diagnose.maps import short_name
 
@@ -29,7 +29,7 @@ def draw_filters(name: str, layers: Sequence[LayerFilters]) -> Figure:
     figure = Figure((13.2, 1.25 * rows + 3.6), layout='constrained')
     FigureCanvasAgg(figure)
     more = f' (the first {_SHOWN} of {len(layers)})' if len(layers) > _SHOWN else ''
-    figure.suptitle(f'Mean filters, {name}{more}', fontsize=13)
+    figure.suptitle(f'Mean filters, {as_it_is(name)}{more}', fontsize=13)
     upper, lower = figure.subfigures(2, 1, height_ratios=[1.25 * rows, 3.0])
     grid = upper.subplots(rows, _ACROSS, squeeze=False)
     for axes in grid.flat:

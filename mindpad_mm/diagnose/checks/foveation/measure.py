@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.names import ModeSpec
 from mindpad_mm.core.tables import Table
 from mindpad_mm.diagnose.border_bias import SIDES
 from mindpad_mm.diagnose.cannot_run import CannotRun
@@ -21,7 +22,7 @@ from mindpad_mm.diagnose.maps import own_modes
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import FULL, SAME, VALID, ShapeRunner, without_numbers
-from mindpad_mm.padding.modes import ModeSpec, describe, get_modes
+from mindpad_mm.padding.modes import describe, get_modes
 
 MODES = ('zeros', 'reflect', 'symmetric', 'replicate', 'circular', 'partial')
 _DEPTHS = 16

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mindpad_mm.core.style import ACCENT, COLOURS
+from mindpad_mm.core.style import ACCENT, COLOURS, as_it_is
 from mindpad_mm.diagnose.checks.foveation.scheme import Scheme, number_text
 
 _COLUMNS = 4
@@ -35,7 +35,7 @@ def draw_foveation(
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
     until = f', up to {upto}' if upto else ''
-    figure.suptitle(f'Uses of each pixel, {name}{until}', fontsize=13)
+    figure.suptitle(f'Uses of each pixel, {as_it_is(name)}{until}', fontsize=13)
     upper, lower = figure.subfigures(2, 1, height_ratios=[rows * panel, 3.4])
     maps = [scheme.usage.relative() for scheme in shown]
     # Clip the colour range: a few very often used pixels would make all others dark.

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.names import ModeSpec
 from mindpad_mm.diagnose.tracing import FULL, VALID, Field, Reads, Trace, window_reads
 from mindpad_mm.padding.kernels import Pair, get_windows, pair
-from mindpad_mm.padding.modes import ModeSpec, get_modes
+from mindpad_mm.padding.modes import get_modes
 
 _LARGEST = np.iinfo(np.int64).max
 

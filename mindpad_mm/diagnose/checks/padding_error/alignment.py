@@ -22,9 +22,9 @@ def map_size(_name: str, maps: Tensor) -> tuple[int, int]:
 
 
 def blank(subject: Subject, margin: int) -> Tensor:
-    """A zero image (1, 3, H, W), larger than the input by ``margin`` pixels on every side."""
+    """A zero image (1, C, H, W), larger than the input by ``margin`` pixels on every side."""
     height, width = (side + 2 * margin for side in subject.input_size)
-    return torch.zeros(1, 3, height, width, device=subject.device)
+    return torch.zeros(1, subject.channels, height, width, device=subject.device)
 
 
 def aligned_margin(

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.names import ModeSpec
 from mindpad_mm.core.tables import Table
 from mindpad_mm.diagnose.border_bias import SIDES
 from mindpad_mm.diagnose.checks.padding_error.alignment import aligned_margin, blank, map_size
@@ -22,7 +23,7 @@ from mindpad_mm.diagnose.progress import steps
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import without_numbers
-from mindpad_mm.padding.modes import PADDING_MODES, ModeSpec, describe, get_modes
+from mindpad_mm.padding.modes import PADDING_MODES, describe, get_modes
 
 MARGIN = 128
 """Minimum pixels of photo around the crop; at this distance padding has hardly any effect."""

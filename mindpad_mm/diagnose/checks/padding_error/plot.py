@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
-from mindpad_mm.core.style import COLOURS
+from mindpad_mm.core.style import COLOURS, as_it_is
 from mindpad_mm.diagnose.checks.padding_error.deviation import LayerError
 from mindpad_mm.diagnose.maps import short_name
 from mindpad_mm.diagnose.mode_colours import mode_colour
@@ -39,7 +39,7 @@ def draw_padding_error(
     rows = math.ceil(len(by_photo) / columns)
     figure = Figure((12.5, 7.6 + 2.5 * rows), layout='constrained')
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=13)
+    figure.suptitle(as_it_is(title), fontsize=13)
     above, middle, below = figure.subfigures(3, 1, height_ratios=[3.4, 4.2, 2.5 * rows])
     bars, depth = above.subplots(1, 2)
     _draw_ranking(bars, by_photo, ranking, own)

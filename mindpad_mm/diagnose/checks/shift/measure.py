@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike
+from mindpad_mm.core.names import PathLike
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.tables import Table
 from mindpad_mm.diagnose.cannot_run import cannot_run_errors

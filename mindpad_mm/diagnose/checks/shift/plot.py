@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mindpad_mm.core.style import ACCENT, COLOURS
+from mindpad_mm.core.style import ACCENT, COLOURS, as_it_is
 from mindpad_mm.diagnose.checks.shift.track import COLUMNS, ROWS, Track, mean_over_scenes
 
 _CUT = '0.93'
@@ -42,7 +42,7 @@ def draw_shift(
     """
     figure = Figure((12.5, 8.6), layout='constrained')
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=13)
+    figure.suptitle(as_it_is(title), fontsize=13)
     left, right = figure.subfigures(1, 2, width_ratios=[4, 8])
     above, below = left.subplots(2, 1)
     top = _upper_limit(tracks.values(), nine)

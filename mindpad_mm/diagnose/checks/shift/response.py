@@ -12,9 +12,10 @@ import torch
 from mmcv.transforms import Compose
 from torch import Tensor
 
-from mindpad_mm.core.detector import SCORE_THR, detector_classes, find_label
+from mindpad_mm.core.detector import detector_classes, find_label, in_channels_last
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.matching import match_each
+from mindpad_mm.core.names import SCORE_THR
 from mindpad_mm.core.scenes import Scene, detect_images
 from mindpad_mm.diagnose.subject import Subject
 
@@ -77,13 +78,15 @@ class DetectorScore(Response):
         self.label = classes[self.index]
         self.iou_thr = iou_thr
         # Convolutions on a CPU are up to twice as fast in this memory format.
-        self.model = copy.deepcopy(subject.model).to(memory_format=torch.channels_last)
+        self.model = in_channels_last(copy.deepcopy(subject.model))
         for module in self.model.modules():
             _lower_thresholds(getattr(module, 'test_cfg', None))
         size = subject.input_size
         metainfo = dict(img_id=0, img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0))
         blank = np.zeros((*size, 3), np.uint8)
-        self.scene = Scene(blank, subject.name, 'input', Compose([]), metainfo)
+        self.scene = Scene(
+            blank, subject.name, 'input', Compose([]), metainfo, grey=subject.channels == 1
+        )
 
     def _batch(self, images: Sequence[np.ndarray], boxes: np.ndarray) -> np.ndarray:
         detections = detect_images(self.model, self.scene, list(images))

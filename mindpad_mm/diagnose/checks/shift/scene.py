@@ -10,7 +10,8 @@ import numpy as np
 from mindpad_mm.core.annotations import BOXES
 from mindpad_mm.core.coco import find_photo, read_coco
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike, read_image
+from mindpad_mm.core.images import read_image
+from mindpad_mm.core.names import PathLike
 from mindpad_mm.core.scenes import paste
 from mindpad_mm.diagnose.inputs import cover
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.loading import CfgOptions
+from mindpad_mm.core.names import ModeSpec, parse_modes
 from mindpad_mm.core.settings import option
-from mindpad_mm.evaluation.regions import BORDER_PX, BorderBins
-from mindpad_mm.padding.modes import ModeSpec, get_modes, parse_modes
+
+BORDER_PX = (8, 16, 32, 64, 128)
+"""Default bin edges of the distance to the border, pixels of the original image."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,7 @@ class CompareSettings:
     """
 
     # None is replaced by an empty dict in __post_init__.
-    cfg_options: dict[str, Any] = option(
-        None,
-        'overrides of every config, key=value',
-        nargs='+',
-        metavar='KEY=VALUE',
-        action=CfgOptions,
-    )
+    cfg_options: dict[str, Any] = option(None, 'overrides of every config', flag=None)
     device: str = option('cpu', 'torch device, e.g. cuda:0', metavar='DEVICE')
     modes: tuple[ModeSpec, ...] | Literal['all'] = option(
         (),
@@ -75,10 +70,6 @@ class CompareSettings:
             raise UserError(f'`seed` must be at least 0, not {self.seed}')
         if self.recalibrate != (0,) and not self.modes:
             raise UserError('`recalibrate` needs swapped padding: give `modes` as well')
-        if self.modes != 'all':
-            for mode in self.modes:
-                get_modes(mode)
-        BorderBins(self.border_px)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

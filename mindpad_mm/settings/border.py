@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike
+from mindpad_mm.core.names import ModeSpec, PathLike, parse_modes
 from mindpad_mm.core.settings import option
-from mindpad_mm.padding.modes import ModeSpec, get_modes, parse_modes
 
 AUTO = 'auto'
 SIDES = ('top', 'bottom', 'left', 'right')
@@ -132,7 +129,7 @@ class BorderSettings:
             'padding', 'input_padding', 'labels', 'sizes', 'distances', 'sides', 'fill'
         ):  # fmt: skip
             value: Any = getattr(self, name)
-            if isinstance(value, np.ndarray):
+            if hasattr(value, 'tolist'):  # a numpy array
                 value = value.tolist()
             single = isinstance(value, (str, int, float)) or not isinstance(value, Sequence)
             values = [value] if single else list(value)
@@ -142,8 +139,6 @@ class BorderSettings:
         if self.window is not None:
             object.__setattr__(self, 'window', tuple(self.window))
         object.__setattr__(self, 'fill', tuple(map(str, self.fill)))
-        for mode in self.padding:
-            get_modes(mode)
         rules = {
             'input_padding': (
                 all(how in INPUT_PADDING for how in self.input_padding),

@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mindpad_mm.core.detector import SCORE_THR
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import PathLike
-from mindpad_mm.core.scenes import SPACES
+from mindpad_mm.core.names import SCORE_THR, SPACES, PathLike
 from mindpad_mm.core.settings import option
-from mindpad_mm.scan.engines import find_engine
 
 AUTO = 'auto'
 DEFAULT_SIZE = 32
@@ -176,7 +173,6 @@ class ScanSettings:
         for name, (possible, rule) in rules.items():
             if not possible:
                 self._refuse(name, rule)
-        find_engine(self.engine, self.space)
         if self.window is None and (self.zoom, self.far) != (AUTO, FAR):
             raise UserError('`zoom` and `far` are about windows of photos: give `window` as well')
         if self.from_coco is None:
