@@ -44,7 +44,6 @@ setup(
         'scipy',
         'matplotlib',
         'jinja2',
-        'plotly>=5.18',
         'rich',
         'typing_extensions',
     ],

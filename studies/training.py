@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -101,6 +103,14 @@ class Training:
         Runner.from_cfg(cfg).train()
         if uninterrupted:
             save_json(self.cost, {'cpu_seconds': round(time.process_time() - start, 1)})
+
+
+@HOOKS.register_module()
+class ChannelsLast(Hook):
+    """Trains in the memory format in which small convolutions are fastest on a CPU."""
+
+    def before_train(self, runner: Runner) -> None:
+        runner.model.to(memory_format=torch.channels_last)
 
 
 def train_all(trainings: Sequence[Training], jobs: int = 1) -> None:

@@ -33,8 +33,8 @@ examples:
   # one checkpoint in every padding mode, with its own and with recalibrated batch norms
   %(prog)s ssd300.py:ssd300.pth --modes all --recalibrate 0 500
 
-writes OUT/comparison.json, OUT/comparison.md and OUT/report.html. Results in OUT/cache are reused, so
-the same command continues an interrupted comparison.
+writes OUT/comparison.json, OUT/comparison.csv, OUT/comparison.md and OUT/report.html. Results in
+OUT/cache are reused, so the same command continues an interrupted comparison.
 """
 # Fields of ScanSettings that have an option here.
 SCAN = ('sizes', 'stride', 'label', 'iou_thr', 'engine')
@@ -88,7 +88,9 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         metavar=('NAME', 'RUN'),
         help='runs of one setting with different seeds, shown as mean and standard deviation',
     )
-    parser.add_argument('--name', nargs='+', default=[], help='names of the RUNs, one each')
+    parser.add_argument(
+        '--name', '--names', nargs='+', default=[], help='names of the RUNs, one each'
+    )
     parser.add_argument('--out', default='outputs/comparison', help='output folder (%(default)s)')
     add_settings(parser, CompareSettings, GROUPS)
     add_cfg_options(parser)

@@ -10,6 +10,7 @@ from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.cli.gate import add_gate, check_gate
 from mindpad_mm.cli.options import add_settings, new_parser, settings_from
 from mindpad_mm.cli.running import add_running, add_verbose, check_launcher, start
+from mindpad_mm.core.errors import UserError
 from mindpad_mm.settings.scan import ScanSettings
 
 EXAMPLES = """\
@@ -52,6 +53,7 @@ GROUPS = {
     ),
     'with the border near and far': ('window', 'zoom', 'far'),
     'which detections count': ('label', 'iou_thr', 'clean_thr'),
+    'what lies behind the map': ('causes', 'bystanders'),
     'engine and statistics': ('engine', 'batch_size', 'tolerance', 'periods'),
 }
 
@@ -62,6 +64,8 @@ def main(argv: Sequence[str] | None = None, prog: str = 'tools/blindspot_scan.py
     with one_line_errors(parser):
         args = parser.parse_args(argv)
         check_launcher(args.launcher)
+        if args.worst < 0:
+            raise UserError(f'--worst {args.worst} is not valid: give the number of places')
         run(args, settings_from(args, ScanSettings))
 
 
@@ -76,6 +80,7 @@ def run(args: argparse.Namespace, settings: ScanSettings) -> None:
     from mindpad_mm.core.loading import read_cfg_options
     from mindpad_mm.report import report_scan
     from mindpad_mm.scan import blindspot_scan
+    from mindpad_mm.scan.exports import write_exports
 
     options = read_cfg_options(args.cfg_options)
     result = blindspot_scan(
@@ -88,6 +93,7 @@ def run(args: argparse.Namespace, settings: ScanSettings) -> None:
         settings=settings,
     )
     if result is not None:  # only rank 0 gets the result
+        write_exports(result, args.worst)
         report_scan(result, args.verbose)
         check_gate(args, result.measured(), 'mindpad scan')
 
@@ -101,6 +107,13 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     add_pasted(inputs)
     add_settings(parser, ScanSettings, GROUPS)
     add_running(parser, 'outputs/<config>_scan')
+    parser.add_argument(
+        '--worst',
+        type=int,
+        default=0,
+        metavar='N',
+        help='also write the N worst places to OUT/worst, as a data set of FiftyOne',
+    )
     add_gate(parser, 'blind_fraction@32 > 0.2')
     add_verbose(parser)
     return parser

@@ -71,8 +71,8 @@ def check_annotations(
         if image is None:
             if needed:
                 raise UserError(
-                    f'annotations {path} have an object in image {annotation["image_id"]}, which is '
-                    f'not in their list of images'
+                    f'annotations {path} have an object in image {annotation.get("image_id")}, which '
+                    f'is not in their list of images'
                 )
             continue
         if image.get('width') is not None and image.get('height') is not None:

@@ -26,6 +26,8 @@ from mindpad_mm.core.names import SCORE_THR, PathLike
 from mindpad_mm.version import __version__
 
 DEFAULT_LABEL = 'traffic light'
+# A number of boxes that no detector reaches.
+_ALL = 10**9
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,41 @@ def prediction_mode(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+@contextlib.contextmanager
+def all_boxes(model: nn.Module) -> Iterator[None]:
+    """While active, a detector returns its boxes of any score, and suppresses none.
+
+    The proposals of two-stage detectors stay as they are, and their masks are left out: there would be
+    one for each box. Heads without non-maximum suppression return all of their boxes anyway.
+
+    Args:
+        model: A built detector, whose modules have a dict ``test_cfg``.
+    """
+    changed: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    masks: list[tuple[nn.Module, nn.Module]] = []
+    for name, module in model.named_modules():
+        settings = getattr(module, 'test_cfg', None)
+        if isinstance(settings, dict) and not name.endswith('rpn_head'):
+            own = {key: value for key, value in settings.items() if key != 'rpn'}
+            for each in (settings, *_dicts(list(own.values()))):
+                if each.get('nms') is not None:
+                    changed.append((each, dict(each)))
+                    most = {key: _ALL for key in ('nms_pre', 'max_per_img') if key in each}
+                    each.update({'nms': None, 'score_thr': 0.0, **most})
+        head = getattr(module, 'mask_head', None)
+        if name.endswith('roi_head') and isinstance(head, nn.Module):
+            masks.append((module, head))
+            module.mask_head = None
+    try:
+        yield
+    finally:
+        for each, before in reversed(changed):
+            each.clear()
+            each.update(before)
+        for module, head in masks:
+            module.mask_head = head
+
+
 def _dicts(node: Any) -> Iterator[dict[str, Any]]:
     """All dicts in nested dicts, lists and tuples."""
     if isinstance(node, dict):
@@ -179,8 +216,19 @@ def _some(classes: Sequence[str], most: int = 80) -> str:
     return f'it has {", ".join(classes[:most])}{more}'
 
 
+# mmcv's convolutions with weight standardisation, and Grid R-CNN's head.
+_FLAT_VIEWS = {'ConvWS2d', 'ConvAWS2d', 'GridHead'}
+
+
 def in_channels_last(model: nn.Module) -> nn.Module:
-    """Move a detector's weights to the memory format in which a CPU is up to twice as fast."""
+    """Move a detector's weights to the memory format in which a CPU is up to twice as fast.
+
+    A detector with modules that view their weights or maps as flat (:data:`_FLAT_VIEWS`) stays as it is:
+    they fail in this format.
+    """
+    classes = {base.__name__ for module in model.modules() for base in type(module).__mro__}
+    if classes & _FLAT_VIEWS:
+        return model
     # MMDetection's distillation detectors have a `to` of their own, which takes only a device.
     return nn.Module.to(model, memory_format=torch.channels_last)
 

@@ -42,9 +42,9 @@ def read_image(path: PathLike, flags: int = cv2.IMREAD_COLOR, what: str = 'image
         with _without_limits(), Image.open(path) as image:
             image.load()
             orientation = image.getexif().get(ExifTags.Base.Orientation)
-            alpha = None
+            rgba = None
             if flags == cv2.IMREAD_UNCHANGED and image.has_transparency_data:
-                alpha = np.asarray(image.convert('RGBA'))[..., 3]
+                rgba = np.asarray(image.convert('RGBA'))
         pixels = cv2.imdecode(np.fromfile(path, np.uint8), flags)
     except Exception as error:  # damaged files raise errors of many kinds in Pillow's readers
         raise UserError(
@@ -54,15 +54,12 @@ def read_image(path: PathLike, flags: int = cv2.IMREAD_COLOR, what: str = 'image
         raise UserError(f'{what} {str(path)!r} is in a format that OpenCV cannot decode')
     if pixels.dtype != np.uint8:
         raise UserError(f'{what} {str(path)!r} holds {pixels.dtype} pixels; convert it to 8 bits')
-    if alpha is not None:
-        # OpenCV leaves the transparency of some kinds of files out, such as that of grey PNG files.
-        pixels = np.dstack([_as_bgr(pixels), alpha])
+    if rgba is not None:
+        # OpenCV leaves the transparency of some kinds of files out, such as that of grey PNG files, and
+        # multiplies the colours of TIFF files by it.
+        pixels = rgba[..., [2, 1, 0, 3]]
     # OpenCV applies the orientation itself, except with IMREAD_UNCHANGED.
     return _upright(pixels, orientation) if flags == cv2.IMREAD_UNCHANGED else pixels
-
-
-def _as_bgr(pixels: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR) if pixels.ndim == 2 else pixels[..., :3]
 
 
 @contextlib.contextmanager

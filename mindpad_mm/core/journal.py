@@ -149,6 +149,17 @@ class Journal:
         values = np.column_stack(matches).astype('<f4')
         self._write(name, np.array(seconds, '<f8').tobytes() + values.tobytes())
 
+    def read_array(self, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Read a float32 array of this shape; None if it is missing, damaged or of another size."""
+        payload = self._read(name)
+        if payload is None or len(payload) != 4 * int(np.prod(shape)):
+            return None
+        return np.frombuffer(payload, '<f4').reshape(shape)
+
+    def write_array(self, name: str, values: np.ndarray) -> None:
+        """Write an array as float32, as safely as :meth:`write`."""
+        self._write(name, values.astype('<f4').tobytes())
+
     def read_value(self, name: str) -> Any | None:
         """Read a JSON value by name; None if it is missing or damaged."""
         payload = self._read(name)

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from mindpad_mm.core.files import written_whole
+
 _WIDTH = 160
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file atomically: a line of headings, then the rows.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    with (
+        written_whole(path) as temporary,
+        open(temporary, 'w', encoding='utf-8', newline='') as stream,
+    ):
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 from mindpad_mm.core.errors import UserError, one_line
 from mindpad_mm.core.files import json_types, read_json, save_json
 from mindpad_mm.core.names import PathLike
+from mindpad_mm.core.tables import write_csv
 from mindpad_mm.evaluation.metrics import Metric
 
 FILE = 'comparison.json'
+COLUMNS = ('entry', 'of', 'kind', 'metric', 'value', 'sd', 'low', 'high')
 
 
 @dataclass(frozen=True)
@@ -227,8 +229,25 @@ class Comparison:
         return cls(entries, Path(folder), test_set, **content)
 
     def save(self) -> None:
-        """Write ``comparison.json`` atomically."""
+        """Write ``comparison.json`` and ``comparison.csv``, each atomically."""
+        write_csv(self.folder / 'comparison.csv', COLUMNS, self.rows())
         save_json(self.folder / FILE, self.to_json())
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """The rows of ``comparison.csv``: every metric and difference of every entry.
+
+        Cells of what is undefined are empty. ``of`` is ``'test set'`` or ``'scan'``, and ``kind``
+        ``'value'`` or ``'difference'``, which is to the reference.
+        """
+        for entry in self.entries:
+            for of, kind, metrics in (
+                ('test set', 'value', entry.metrics),
+                ('test set', 'difference', entry.differences),
+                ('scan', 'value', entry.scan_metrics),
+                ('scan', 'difference', entry.scan_differences),
+            ):
+                for name, metric in metrics.items():
+                    yield entry.name, of, kind, name, metric.value, metric.sd, *metric.ends()
 
     @classmethod
     def load(cls, folder: PathLike) -> Comparison:

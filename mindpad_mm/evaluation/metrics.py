@@ -39,6 +39,10 @@ class Metric:
         """Whether 0 lies outside the interval."""
         return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
 
+    def ends(self) -> tuple[float | None, float | None]:
+        """Ends of the interval; None if it is undefined."""
+        return self.interval or (None, None)
+
     def to_json(self) -> dict[str, Any]:
         """The attributes as JSON types."""
         return {'value': self.value, 'sd': self.sd, 'interval': self.interval}

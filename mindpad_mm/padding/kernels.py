@@ -38,7 +38,8 @@ class Window(NamedTuple):
 
     def spans(self, count: int) -> int:
         """Cells that ``count`` neighbouring windows cover, from the first tap to the last."""
-        return (count - 1) * self.stride + self.kernel_extent
+        # torch 2.1 cannot compile a property of a named tuple.
+        return (count - 1) * self.stride + self.dilation * (self.kernel - 1) + 1
 
 
 Windows = tuple[Window, Window]

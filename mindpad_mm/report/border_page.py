@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import base64
-import io
 from typing import Any
 
 import cv2
 import numpy as np
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from mindpad_mm.border import SHARES, BorderResult, percent, with_interval
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.files import save_bytes
 from mindpad_mm.core.tables import Table
+from mindpad_mm.report.paths import without_folders
+from mindpad_mm.report.pictures import picture
 from mindpad_mm.report.render import write_html
 
-_DOTS_PER_INCH = 110
 # The statistics of the tables: key, heading.
 COLUMNS = (
     ('open', 'open'),
@@ -48,24 +47,20 @@ def report_border(result: BorderResult) -> None:
     folder = result.folder
     if folder is None:
         raise UserError('the result has no folder: save it first')
-    figure = result.plot()
-    picture = _png(figure)
-    save_bytes(folder / 'border.png', picture)
+    drawn = picture(result.plot, stacked=True)
+    save_bytes(folder / 'border.png', drawn.png)
     tables = border_tables(result)
     info = result.info
-    width, height = (round(inches * _DOTS_PER_INCH) for inches in figure.get_size_inches())
     write_html(
         folder / 'report.html',
         'border.html',
         verdict=result.verdict,
         facts=result.facts(),
-        picture=base64.b64encode(picture).decode(),
-        width=width,
-        height=height,
+        picture=drawn,
         tables=tables,
         note=' '.join([NOTE, *_notes(result)]),
         worst=_worst(result),
-        info=_what_was_run(result),
+        info=without_folders(_what_was_run(result)),
         variants=[each.name for each in info.variants],
     )
     console = Console(soft_wrap=True, highlight=False, markup=False)
@@ -178,7 +173,7 @@ def _worst(result: BorderResult) -> list[dict[str, Any]]:
         shown.append(
             {
                 'label': info.classes[obj['label']],
-                'photo': info.photos[probe.photo]['file_name'],
+                'photo': without_folders(info.photos[probe.photo]['file_name']),
                 'side': probe.side,
                 'distance': probe.distance,
                 'pictures': pictures,
@@ -210,9 +205,3 @@ def _what_was_run(result: BorderResult) -> dict[str, Any]:
         'settings': {key: value for key, value in info.settings.items() if value not in ([], None)},
         'versions': info.versions,
     }
-
-
-def _png(figure: Figure) -> bytes:
-    picture = io.BytesIO()
-    figure.savefig(picture, format='png', dpi=_DOTS_PER_INCH, metadata={'Software': None})
-    return picture.getvalue()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from mindpad_mm.core.files import save_text
@@ -20,10 +17,11 @@ from mindpad_mm.evaluation.verdict import border_key, verdict
 from mindpad_mm.report.comparison_plots import draw_differences, draw_regions
 from mindpad_mm.report.page import METRICS as SCAN_METRICS
 from mindpad_mm.report.page import write_page
+from mindpad_mm.report.paths import without_folders
+from mindpad_mm.report.pictures import picture
 from mindpad_mm.report.render import write_html
 from mindpad_mm.scan import ScanResult
 
-_DOTS_PER_INCH = 110
 _ZONES = ('zone 0, outermost', 'zone 1', 'zone 2', 'zone 3', 'zone 4, centre')
 _WIDTH = 160  # if the output is not a terminal
 NOTE = (
@@ -187,25 +185,30 @@ def _write_page(comparison: Comparison, tables: list[Table], note: str) -> None:
         for key, name in metric_names(comparison)
         if any(entry.metrics[key].value is not None for entry in comparison.entries)
     }
-    figures = [('mAP by region', draw_regions(comparison, names))]
+    regions = functools.partial(draw_regions, comparison, names)
+    plots = [('mAP by region', picture(regions, stacked=True))]
     if len(comparison.entries) > 1:
-        figures.append(('Differences with 95 % intervals', draw_differences(comparison, names)))
+        differences = functools.partial(draw_differences, comparison, names)
+        plots.append(('Differences with 95 % intervals', picture(differences)))
     write_html(
         folder / 'report.html',
         'comparison.html',
         title=', '.join(entry.name for entry in comparison.entries),
         verdict=verdict(comparison),
         entries=comparison.entries,
-        plots=[(alt, _png(figure)) for alt, figure in figures],
+        plots=plots,
         tables=tables,
         note=note,
         scans=_write_scans(comparison),
         test_set=comparison.test_set,
-        settings={
-            name: value
-            for name, value in comparison.settings_to_json().items()
-            if value not in (None, {}, [])
-        },
+        shown=without_folders,
+        settings=without_folders(
+            {
+                name: value
+                for name, value in comparison.settings_to_json().items()
+                if value not in (None, {}, [])
+            }
+        ),
         significant=list(_significant(comparison, names)),
         tested=sum(
             entry.differences[key].interval is not None
@@ -241,10 +244,3 @@ def _write_scans(comparison: Comparison) -> str | None:
     shown = list(scans)[:_MOST_SCANS]
     write_page([scans[name] for name in shown], comparison.folder / 'scans.html', shown)
     return 'scans.html'
-
-
-def _png(figure: Figure) -> str:
-    file = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(file, format='png', dpi=_DOTS_PER_INCH, metadata={'Software': None})
-    return base64.b64encode(file.getvalue()).decode()

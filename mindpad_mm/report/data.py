@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mindpad_mm.report.charts import LINE_COLOURS, MARK, charts
+from mindpad_mm.report.colours import CHANGES, LINES, MARK, SCORES, ramp
 from mindpad_mm.scan import (
     SIDES,
     GridPhase,
@@ -67,9 +67,9 @@ def page_data(results: Sequence[ScanResult], names: Sequence[str]) -> dict[str, 
         ],
         'scans': [_scan(result, name) for result, name in zip(results, names)],
         'changes': [_change(first, other) for other in results[1:]],
-        'charts': charts(),
+        'colours': {'score': ramp(SCORES), 'change': ramp(CHANGES)},
         'mark': MARK,
-        'lines': LINE_COLOURS,
+        'lines': LINES,
     }
 
 

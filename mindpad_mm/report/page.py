@@ -8,9 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
 from PIL import Image
-from plotly.offline import get_plotlyjs
 from rich.console import Console
 from rich.table import Table
 
@@ -18,6 +16,7 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.files import written_whole
 from mindpad_mm.core.names import PathLike
 from mindpad_mm.report.data import page_data, period_text, strip_place
+from mindpad_mm.report.paths import shown_path, without_folders
 from mindpad_mm.report.render import write_html
 from mindpad_mm.scan import (
     BackgroundMean,
@@ -114,6 +113,7 @@ def write_page(
         {
             'name': name,
             'info': result.info,
+            'summary': _summary(result),
             'config': Path(result.info.config).name,
             'checkpoint': Path(result.info.checkpoint or 'random weights').name,
             'heatmap': _small_heatmap(result),
@@ -134,13 +134,29 @@ def write_page(
         period=period_text,
         strip_place=strip_place,
         data=page_data(results, names),
-        plotly=Markup(get_plotlyjs()),
+        heads=[*names, *(f'change, {name}' for name in names[1:])],
+        shown=without_folders,
     )
 
 
 def _default_names(results: Sequence[ScanResult]) -> list[str]:
     configs = [Path(result.info.config).stem for result in results]
-    return configs if len(set(configs)) == len(results) else [str(r.folder) for r in results]
+    if len(set(configs)) == len(results):
+        return configs
+    folders = [shown_path(str(result.folder)) for result in results]
+    return (
+        folders
+        if len(set(folders)) == len(results)
+        else [f'{k}: {n}' for k, n in enumerate(folders, 1)]
+    )
+
+
+def _summary(result: ScanResult) -> list[str]:
+    """The sentences of the summary, with the names of the scenes' files alone."""
+    text = result.summary()
+    for scene in result.info.backgrounds:
+        text = text.replace(scene.source, Path(scene.source).name)
+    return text.splitlines()
 
 
 def _small_heatmap(result: ScanResult) -> str:

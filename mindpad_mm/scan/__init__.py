@@ -2,10 +2,11 @@
 
 from mindpad_mm.core.names import LAUNCHERS
 from mindpad_mm.scan.engines import ENGINES, Engine
+from mindpad_mm.scan.info import ScanInfo
 from mindpad_mm.scan.paired import check_paired, paired_difference
 from mindpad_mm.scan.phase import GridPhase
 from mindpad_mm.scan.positions import position_boxes
-from mindpad_mm.scan.result import ScanInfo, ScanResult
+from mindpad_mm.scan.result import ScanResult
 from mindpad_mm.scan.run import blindspot_scan, scan_statistics
 from mindpad_mm.scan.score_map import SIDES
 from mindpad_mm.scan.statistics import (

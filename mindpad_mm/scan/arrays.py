@@ -10,6 +10,7 @@ import numpy as np
 
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.scenes import Part
+from mindpad_mm.scan.bystanders import Bystanders
 from mindpad_mm.scan.score_map import ScoreMap
 
 ARRAYS = ('scores', 'ious', 'boxes', 'flags', 'clean', 'rows', 'cols')
@@ -40,6 +41,7 @@ class ScanArrays:
         open_flags: bool, as ``flags``, of the shifted windows.
         open_shifts: (..., 2) int32, pixels that the shifted window is moved by, (rows, columns); 0 where
             there is none.
+        bystanders: What happened to other boxes; None if the scan did not watch them.
     """
 
     scores: np.ndarray
@@ -52,6 +54,7 @@ class ScanArrays:
     open_scores: np.ndarray | None = field(default=None, kw_only=True)
     open_flags: np.ndarray | None = field(default=None, kw_only=True)
     open_shifts: np.ndarray | None = field(default=None, kw_only=True)
+    bystanders: Bystanders | None = field(default=None, kw_only=True)
 
     def losses(self) -> np.ndarray:
         """Open score minus score, float32 in -1..1, in the shape of ``scores``.

@@ -18,9 +18,6 @@ from mindpad_mm.scan.positions import photo_grid, position_boxes
 from mindpad_mm.scan.quick import thinned
 from mindpad_mm.settings.scan import AUTO, ScanSettings
 
-ChunkResult = tuple[Matches, float]
-"""The matches at the positions of a chunk, and the seconds they took."""
-
 # Boxes matched with the detections in a clean scene at once.
 BOXES_AT_ONCE = 1 << 16
 
@@ -124,6 +121,17 @@ class Chunk(NamedTuple):
     def name(self) -> str:
         """A name that is unique in the scan."""
         return '-'.join(map(str, (*self.map.index, self.start)))
+
+
+class ChunkResult(NamedTuple):
+    """The matches at the positions of a chunk, and the seconds they took.
+
+    ``bystanders`` is what :func:`mindpad_mm.scan.bystanders.watch` gives; None if they are not watched.
+    """
+
+    matches: Matches
+    seconds: float
+    bystanders: np.ndarray | None = None
 
 
 def cut_into_chunks(maps: Sequence[ScanMap], length: int, batch_size: int | str) -> Iterator[Chunk]:

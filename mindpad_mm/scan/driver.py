@@ -23,6 +23,7 @@ from mindpad_mm.core.progress import ProgressBar
 from mindpad_mm.core.scenes import detect_first
 from mindpad_mm.padding.mmdet import tell_hidden_padding
 from mindpad_mm.scan.arrays import ScanArrays
+from mindpad_mm.scan.bystanders import LEAST_SCORE, counting, watch
 from mindpad_mm.scan.chunks import (
     BOXES_AT_ONCE,
     Chunk,
@@ -34,9 +35,10 @@ from mindpad_mm.scan.chunks import (
 from mindpad_mm.scan.cutouts import WindowInfo
 from mindpad_mm.scan.engines import Engine, find_engine
 from mindpad_mm.scan.engines.full import AUTO_BATCH_SIZES, fastest_batch_size
+from mindpad_mm.scan.info import BackgroundInfo, ObjectInfo, ScanRun
 from mindpad_mm.scan.quick import inside_stride
-from mindpad_mm.scan.result import BackgroundInfo, ObjectInfo, ScanRun
 from mindpad_mm.scan.twins import TwinMap, add_twins, twin_maps
+from mindpad_mm.scan.watch import collect_bystanders
 from mindpad_mm.settings.scan import AUTO
 
 
@@ -73,7 +75,6 @@ def run_scan(
         cut_into_chunks([*maps, *shifted], engine_class.chunk_size, task.settings.batch_size)
     )
     journal = None if out is None else Journal(out, fingerprint or {})
-    runner = _ChunkRunner(model, engine_class, task)
     clean: list[InstanceData] = []
     if get_rank() == 0:
         # All clean scenes are detected before an engine is built, because an engine may change the
@@ -87,7 +88,9 @@ def run_scan(
             clean = [detect_first(model, scene) for scene in scenes]
             tell_hidden_padding(model, lambda: detect_first(model, scenes[0]))
 
-    results = {} if journal is None else _read_journal(journal, chunks)
+    watched = gathered(clean)[0] if task.settings.bystanders else None
+    runner = _ChunkRunner(model, engine_class, task, watched)
+    results = {} if journal is None else _read_journal(journal, chunks, watched)
     done = set().union(*gathered(set(results)))
     todo = [number for number in range(len(chunks)) if number not in done]
     if task.settings.batch_size == AUTO:
@@ -95,15 +98,18 @@ def run_scan(
     share = todo[get_rank() :: get_world_size()]
     with _ScanProgress(chunks, share, done) as advance:
         for number in share:
-            matches, seconds = runner.run(chunks[number])
-            results[number] = matches, seconds / get_world_size()
+            found = runner.run(chunks[number])
+            found = found._replace(seconds=found.seconds / get_world_size())
+            results[number] = found
             if journal is not None:
-                journal.write(chunks[number].name, *results[number])
-            advance(chunks[number], results[number][1])
+                if found.bystanders is not None:
+                    journal.write_array(_others(chunks[number]), found.bystanders)
+                journal.write(chunks[number].name, found.matches, found.seconds)
+            advance(chunks[number], found.seconds)
 
     collected: dict[int, ChunkResult] = {}
-    for found in gathered(results):
-        collected.update(found)
+    for of_rank in gathered(results):
+        collected.update(of_rank)
     notes = [note for notes in gathered(runner.notes()) for note in notes]
     if get_rank() > 0:
         return None
@@ -111,7 +117,9 @@ def run_scan(
     arrays = _assemble(task, maps, clean, by_chunk)
     if task.twins:
         add_twins(arrays, task, shifted, clean[len(task.scenes) :], by_chunk)
-    seconds = sum(seconds for _, seconds in collected.values())
+    if watched is not None:
+        arrays.bystanders = collect_bystanders(arrays, clean, by_chunk)
+    seconds = sum(each.seconds for each in collected.values())
     scored = sum(map(len, maps)) + sum(map(len, shifted))
     backgrounds, objects = _describe_inputs(task)
     run = ScanRun(
@@ -139,8 +147,15 @@ def _by_map(note: Mapping[str, Any]) -> tuple[Any, ...]:
 class _ChunkRunner:
     """Runs chunks on an engine. Each map gets a new engine."""
 
-    def __init__(self, model: nn.Module, engine_class: type[Engine], task: ScanTask) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        engine_class: type[Engine],
+        task: ScanTask,
+        watched: Sequence[InstanceData] | None,
+    ) -> None:
         self.batch_size = task.settings.batch_size
+        self._watched = watched
         self._model = model
         self._engine_class = engine_class
         self._task = task
@@ -160,7 +175,10 @@ class _ChunkRunner:
         begin = time.perf_counter()
         detections = engine.detect(positions)
         matches = match_each(detections, self._task.label, targets, self._task.settings.iou_thr)
-        return matches, time.perf_counter() - begin
+        bystanders = None
+        if self._watched is not None and not isinstance(chunk.map, TwinMap):
+            bystanders = watch(detections, self._watched[chunk.map.index[0]], targets)
+        return ChunkResult(matches, time.perf_counter() - begin, bystanders)
 
     def measure(self, scan_map: ScanMap) -> int:
         """The batch size at which a map runs fastest."""
@@ -185,6 +203,8 @@ class _ChunkRunner:
             iou_thr=task.settings.iou_thr,
             tolerance=task.settings.tolerance,
         )
+        if self._watched is not None:
+            engine.score_floor = LEAST_SCORE
         self._current = scan_map, engine
         return engine
 
@@ -218,12 +238,26 @@ def _auto_batch_size(
     return measured
 
 
-def _read_journal(journal: Journal, chunks: Sequence[Chunk]) -> dict[int, ChunkResult]:
-    found = {
-        number: journal.read(chunk.name, chunk.stop - chunk.start)
-        for number, chunk in enumerate(chunks)
-    }
-    return {number: result for number, result in found.items() if result is not None}
+def _read_journal(
+    journal: Journal, chunks: Sequence[Chunk], watched: Sequence[InstanceData] | None
+) -> dict[int, ChunkResult]:
+    found = {}
+    for number, chunk in enumerate(chunks):
+        count, bystanders = chunk.stop - chunk.start, None
+        if watched is not None and not isinstance(chunk.map, TwinMap):
+            columns = len(counting(watched[chunk.map.index[0]])[0]) + 2
+            bystanders = journal.read_array(_others(chunk), (count, columns))
+            if bystanders is None:
+                continue
+        result = journal.read(chunk.name, count)
+        if result is not None:
+            found[number] = ChunkResult(*result, bystanders)
+    return found
+
+
+def _others(chunk: Chunk) -> str:
+    """Name of a chunk's bystanders in the journal."""
+    return f'{chunk.name}-bystanders'
 
 
 def _assemble(
@@ -249,10 +283,10 @@ def _assemble(
             targets = scan_map.targets(start, start + BOXES_AT_ONCE)
             best = match_all(clean[scan_map.index[0]], task.label, targets, task.settings.iou_thr)
             place(clean_scores, Chunk(scan_map, start, start + len(best)), best)
-    for chunk, (matches, _) in results.items():
+    for chunk, result in results.items():
         if isinstance(chunk.map, TwinMap):
             continue
-        for array, values in zip((scores, ious, detected), matches):
+        for array, values in zip((scores, ious, detected), result.matches):
             place(array, chunk, values)
     flags = clean_scores >= task.settings.clean_thr
     return ScanArrays(scores, ious, detected, flags, clean_scores, rows, cols)

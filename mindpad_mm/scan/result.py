@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import html
 import io
 import math
@@ -21,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mindpad_mm.core.errors import UserError, one_line
-from mindpad_mm.core.files import json_types, read_json, save_json, written_whole
+from mindpad_mm.core.files import read_json, save_json, written_whole
 from mindpad_mm.core.images import read_image, write_png
 from mindpad_mm.core.names import PathLike
 from mindpad_mm.core.scenes import Part, paste
@@ -33,15 +32,18 @@ from mindpad_mm.scan.arrays import (
     loss_map_of,
     score_map_of,
 )
-from mindpad_mm.scan.cutouts import WindowInfo
+from mindpad_mm.scan.bystanders import Bystanders, bystander_words
+from mindpad_mm.scan.causes import Causes, blind_limit, causes_words
+from mindpad_mm.scan.info import ScanInfo
 from mindpad_mm.scan.loss import NEAR
 from mindpad_mm.scan.plot import MapPanel, draw_maps
+from mindpad_mm.scan.plot_extras import draw_bystanders, draw_causes
+from mindpad_mm.scan.positions import position_boxes
 from mindpad_mm.scan.quick import even_map
 from mindpad_mm.scan.score_map import ScoreMap
 from mindpad_mm.scan.statistics import (
     BackgroundMean,
     ScanMapStatistics,
-    ScanStatistics,
     sized_name,
     sizes_of,
 )
@@ -59,127 +61,6 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
-@dataclass
-class BackgroundInfo:
-    """A scene: its source, its file in the scan's folder, and its size in pixels.
-
-    ``photo`` is the part that the photo fills, (top, left, height, width) in pixels. The rest is what
-    the test pipeline pads; it has no positions.
-    """
-
-    source: str
-    file: str
-    height: int
-    width: int
-    photo: list[int]
-
-
-@dataclass
-class ObjectInfo:
-    """An object: its source, and for each size its file and its (height, width) in pixels."""
-
-    source: str
-    files: list[str]
-    boxes: list[list[int]]
-
-
-@dataclass
-class ScanRun:
-    """How a scan was run.
-
-    Attributes:
-        backgrounds, objects: The scenes and the objects.
-        sizes: Lengths of the objects' longer side, pixels of the scene; None: each object's natural
-            size, which its ``boxes`` give.
-        inside_stride: Pixels between positions that are more than 32 px from every border.
-        engine: Name of the engine.
-        engine_notes: Notes of the engine for each map and process, see :meth:`Engine.notes`, with the
-            ``background``, ``object`` and ``size`` of the map.
-        batch_size: Positions per forward pass.
-        processes, threads: Number of processes, and of threads in each.
-        positions: Number of positions of all maps.
-        seconds: Time spent on positions, divided by the number of processes.
-        positions_per_second: Speed of all processes together, without their start; positions in
-            shifted windows count.
-        windows: Where each scene was cut out of a photo; empty if they are no windows.
-    """
-
-    backgrounds: list[BackgroundInfo]
-    objects: list[ObjectInfo]
-    sizes: list[int | None]
-    inside_stride: int
-    engine: str
-    engine_notes: list[dict[str, Any]]
-    batch_size: int
-    processes: int
-    threads: int
-    positions: int
-    seconds: float
-    positions_per_second: float
-    windows: list[WindowInfo]
-
-
-@dataclass
-class ScanInfo(ScanRun):
-    """The content of ``scan.json``.
-
-    Attributes:
-        config, checkpoint: Paths of the detector's files. For a built detector: its config or class,
-            and ``'in memory'``.
-        cfg_options: Overrides of the config, including lowered score thresholds.
-        label, label_index: Name and index of the objects' class.
-        space, stride, quick, far, iou_thr, clean_thr, tolerance, seed: See :class:`ScanSettings`.
-        device: Torch device.
-        periods: Candidate periods of the grid's pattern, (vertical, horizontal) pixels of the scene.
-        versions: Version of each package.
-        fingerprint: Everything that the scores depend on. A scan can only be resumed with the same.
-        statistics: Statistics of the maps, and their means over backgrounds.
-    """
-
-    config: str
-    checkpoint: str | None
-    cfg_options: dict[str, Any]
-    label: str
-    label_index: int
-    space: str
-    stride: int
-    quick: bool
-    far: int
-    iou_thr: float
-    clean_thr: float
-    tolerance: float
-    device: str
-    seed: int
-    periods: list[list[float]]
-    versions: dict[str, str]
-    fingerprint: dict[str, Any]
-    statistics: ScanStatistics
-
-    def to_json(self) -> dict[str, Any]:
-        """The attributes as JSON types."""
-        return {**dataclasses.asdict(self), 'cfg_options': json_types(self.cfg_options)}
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> ScanInfo:
-        """Read what :meth:`to_json` gives.
-
-        Raises:
-            KeyError: A field is missing.
-        """
-
-        def fields(kind: Any, given: dict[str, Any]) -> dict[str, Any]:
-            return {field.name: given[field.name] for field in dataclasses.fields(kind)}
-
-        values = fields(cls, content)
-        for name, kind in (
-            ('backgrounds', BackgroundInfo),
-            ('objects', ObjectInfo),
-            ('windows', WindowInfo),
-        ):
-            values[name] = [kind(**fields(kind, each)) for each in content[name]]
-        return cls(**values)
-
-
 @dataclass(repr=False)
 class ScanResult(ScanArrays):
     """A finished scan.
@@ -189,12 +70,34 @@ class ScanResult(ScanArrays):
         folder: Folder of its files; None for a scan in memory.
         pixels: The scenes, and the objects by size as pasted. None: they are read from ``folder``.
         photos: The photos that windows were cut out of, scaled. None: they are read from ``folder``.
+        causes: Why the object is not found at blind places; None if the scan did not look for it.
     """
 
     info: ScanInfo
     folder: Path | None = None
     pixels: tuple[Sequence[np.ndarray], Sequence[Sequence[np.ndarray]]] | None = None
     photos: Sequence[np.ndarray] | None = None
+    causes: Causes | None = None
+
+    def add_causes(self, causes: Causes) -> None:
+        """Take causes in, and their counts into the statistics of the maps."""
+        self.causes = causes
+        for index in self.indices():
+            known = self.statistics(*index)
+            known['causes'] = causes.counts(index, blind_limit(known))
+
+    def count_bystanders(self) -> None:
+        """Add the counts of bystanders, if there are any, to the statistics of the maps."""
+        if self.bystanders is None:
+            return
+        places = np.stack(np.meshgrid(self.rows, self.cols, indexing='ij'), -1)
+        for index in self.indices():
+            box = self.info.objects[index[1]].boxes[index[2]]
+            targets = position_boxes(places.reshape(-1, 2), (box[0], box[1]))
+            known = ~np.isnan(self.scores[index])
+            self.statistics(*index)['bystanders'] = self.bystanders.statistics(
+                index, known, targets.reshape(*known.shape, 4)
+            )
 
     def indices(self) -> Iterator[tuple[int, ...]]:
         """(background, object, size) of every map."""
@@ -281,6 +184,7 @@ class ScanResult(ScanArrays):
                     f'At {size} px: mean score {_mean(mean)}, blind (below half the mean of the best '
                     f'tenth) at {_mean(blind, percent=True)} of the positions.'
                 )
+        of_maps = info.statistics['maps']
         maps = [(index, self.statistics(*index)) for index in self.indices()]
         index, worst = min(
             ((index, each['worst']) for index, each in maps if 'worst' in each),
@@ -290,6 +194,7 @@ class ScanResult(ScanArrays):
             f'Lowest score {worst["score"]:.3f}: size {max(info.objects[index[1]].boxes[index[2]])} px, '
             f'{info.backgrounds[index[0]].source}, row {worst["row"]}, column {worst["col"]}.'
         )
+        lines += filter(None, [causes_words(of_maps), bystander_words(of_maps)])
         for size in sizes:
             border, inside = (
                 overall.get(sized_name(f'loss.{name}', size, sizes))
@@ -342,6 +247,41 @@ class ScanResult(ScanArrays):
             for index in chosen
         ]
         return draw_maps(panels, self.info.label)
+
+    def plot_causes(self) -> Figure:
+        """Plot the causes of blind places of all maps.
+
+        Raises:
+            UserError: The scan did not look for causes.
+        """
+        if self.causes is None:
+            raise UserError('the scan did not look for causes: scan with `causes=True`')
+        cells = [self.causes.causes[index] for index in self.indices()]
+        return draw_causes(self._named_maps(), cells, self._scenes(), (self.rows, self.cols))
+
+    def plot_bystanders(self) -> Figure:
+        """Plot how many other boxes changed by the object's position, of all maps.
+
+        Raises:
+            UserError: The scan did not watch them.
+        """
+        if self.bystanders is None:
+            raise UserError('the scan did not watch other boxes: scan with `bystanders=True`')
+        events = [self.bystanders.events(index) for index in self.indices()]
+        boxes = [self.bystanders.boxes[index[0]] for index in self.indices()]
+        lines = self.rows, self.cols
+        return draw_bystanders(self._named_maps(), events, boxes, self._scenes(), lines)
+
+    def _named_maps(self) -> list[tuple[str, ScoreMap]]:
+        maps = [(index, self.score_map(*index)) for index in self.indices()]
+        return [
+            (f'scene {index[0]}, object {index[1]}, {max(each.box_size)} px', each)
+            for index, each in maps
+        ]
+
+    def _scenes(self) -> list[np.ndarray]:
+        """The scene of each map."""
+        return [self.scene_pixels(index[0]) for index in self.indices()]
 
     def to_dataframe(self) -> pandas.DataFrame:
         """A table with one row for each position.
@@ -408,6 +348,10 @@ class ScanResult(ScanArrays):
         arrays = {name: getattr(self, name) for name in names}
         with written_whole(folder / 'scan.npz') as temporary, open(temporary, 'wb') as stream:
             np.savez_compressed(stream, **arrays)
+        if self.causes is not None:
+            self.causes.save(folder)
+        if self.bystanders is not None:
+            self.bystanders.save(folder)
         digest = arrays_sha256(self)
         save_json(folder / 'scan.json', {**self.info.to_json(), 'arrays_sha256': digest})
         self.folder = folder
@@ -430,7 +374,12 @@ class ScanResult(ScanArrays):
             with np.load(folder / 'scan.npz') as stored:
                 twins = TWIN_ARRAYS if content.get('windows') else ()
                 arrays = {name: stored[name] for name in (*ARRAYS, *twins)}
-            result = cls(**arrays, info=ScanInfo.from_json(content), folder=folder)
+            info = ScanInfo.from_json(content)
+            has_causes = any('causes' in each for each in info.statistics['maps'])
+            causes = Causes.load(folder) if has_causes else None
+            watched = any('bystanders' in each for each in info.statistics['maps'])
+            bystanders = Bystanders.load(folder) if watched else None
+            result = cls(**arrays, info=info, folder=folder, causes=causes, bystanders=bystanders)
             result._check(content.get('arrays_sha256'))
             return result
         except KeyError as error:
@@ -438,8 +387,8 @@ class ScanResult(ScanArrays):
                 f'the scan in {str(folder)!r} was saved by another version of mindpad_mm '
                 f'({error.args[0]}): scan again'
             ) from error
-        except UserError:
-            raise
+        except UserError as error:
+            raise UserError(f'{str(folder)!r} does not contain a complete scan: {error}') from error
         except (*_UNREADABLE, OSError) as error:
             reason = one_line(error)
             raise UserError(
@@ -462,6 +411,12 @@ class ScanResult(ScanArrays):
             raise ValueError('the arrays in scan.npz do not fit scan.json')
         if any(len(obj.files) != shape[2] or len(obj.boxes) != shape[2] for obj in info.objects):
             raise ValueError('the sizes of an object in scan.json do not fit its files')
+        extents: list[Any] = [(scene.height, scene.width) for scene in info.backgrounds]
+        extents += [box for obj in info.objects for box in obj.boxes]
+        if not all(_are_pixels(each, 2) for each in extents) or not all(
+            _are_pixels(scene.photo, 4) for scene in info.backgrounds
+        ):
+            raise ValueError('a size in scan.json is not in whole pixels')
         if len(info.statistics['maps']) != math.prod(maps):
             raise ValueError('scan.json does not have statistics of every map')
         files = [scene.file for scene in info.backgrounds]
@@ -469,6 +424,12 @@ class ScanResult(ScanArrays):
         for name in (*files, *(file for obj in info.objects for file in obj.files)):
             if not _NAME.fullmatch(name):
                 raise ValueError(f'{name!r} in scan.json is not the name of one of its images')
+
+
+def _are_pixels(values: Any, count: int) -> bool:
+    """Whether these are so many numbers of pixels, as JSON has them."""
+    is_list = isinstance(values, (list, tuple)) and len(values) == count
+    return is_list and all(type(each) is int and each >= 0 for each in values)
 
 
 def _count(number: int, what: str) -> str:

@@ -35,6 +35,7 @@ from mindpad_mm.scan.chunks import ScanTask, check_sizes
 from mindpad_mm.scan.cutouts import cut_windows
 from mindpad_mm.scan.driver import run_scan
 from mindpad_mm.scan.engines import find_engine
+from mindpad_mm.scan.info import ScanInfo, ScanRun
 from mindpad_mm.scan.inputs import (
     Pixels,
     label_of,
@@ -46,7 +47,8 @@ from mindpad_mm.scan.inputs import (
 from mindpad_mm.scan.loss import loss_statistics
 from mindpad_mm.scan.phase import Period, grid_strides
 from mindpad_mm.scan.quick import uneven_statistics
-from mindpad_mm.scan.result import ScanInfo, ScanResult, ScanRun
+from mindpad_mm.scan.rerun import blind_places, find_causes
+from mindpad_mm.scan.result import ScanResult
 from mindpad_mm.scan.statistics import (
     ScanMapStatistics,
     ScanStatistics,
@@ -99,7 +101,12 @@ def blindspot_scan(
         >>> print(result.summary())
     """
     settings = chosen_settings(ScanSettings, settings, options)
-    find_engine(settings.engine, settings.space)  # refuses one that does not exist
+    engine = find_engine(settings.engine, settings.space)  # refuses one that does not exist
+    if settings.bystanders and not engine.complete:
+        raise UserError(
+            f'`bystanders` needs all detections, and `engine={engine.name!r}` computes only those near '
+            f"the object: use `engine='auto'`"
+        )
     if isinstance(detector, tuple):
         detector = DetectorFiles(*detector)
     folder = None if out is None else Path(out)
@@ -132,10 +139,18 @@ def blindspot_scan(
             discard(folder)
             return done
         scanned = run_scan(subject.model, task, folder, fingerprint)
-        if scanned is None:
+        result = None
+        if scanned is not None:
+            result = _result(*scanned, subject, task, device, fingerprint)
+            result.count_bystanders()
+        if settings.causes:
+            places = None if result is None else blind_places(result, result.info.statistics)
+            shape = () if result is None else result.scores.shape
+            found = find_causes(subject.model, task, places, shape, folder, fingerprint)
+            if result is not None and found is not None:
+                result.add_causes(found)
+        if result is None:
             return None
-        arrays, run = scanned
-        result = _result(arrays, run, subject, task, device, fingerprint)
         _warn_if_empty(result)
         if folder is not None:
             result.save(folder)
@@ -196,6 +211,8 @@ def _fingerprint(subject: OpenedDetector, task: ScanTask, device: str) -> dict[s
         'threads': torch.get_num_threads() if device == 'cpu' else None,
         'versions': versions(),
         **({'quick': True} if settings.quick else {}),
+        **({'bystanders': True} if settings.bystanders else {}),
+        **({'causes': True} if settings.causes else {}),
         **({'windows': _windows(task), 'far': settings.far} if task.cuts else {}),
     }
 

@@ -9,6 +9,8 @@ import numpy as np
 from typing_extensions import NotRequired
 
 from mindpad_mm.core.intervals import t_interval, unit_interval
+from mindpad_mm.scan.bystanders import BystanderStatistics
+from mindpad_mm.scan.causes import CauseCounts
 from mindpad_mm.scan.edges import BorderProfile, EdgeDrop, border_profile, edge_drop
 from mindpad_mm.scan.phase import GridPhase, PhaseSummary, estimate_phase
 from mindpad_mm.scan.rounding import nanmean, rounded
@@ -85,13 +87,16 @@ class MapStatistics(TypedDict):
 class ScanMapStatistics(MapStatistics):
     """Statistics of one map of a scan, with its indices of background and object, and its size.
 
-    ``loss`` is only there for windows of photos.
+    ``loss`` is only there for windows of photos, ``causes`` only if the scan looked for them,
+    ``bystanders`` only if it watched them.
     """
 
     background: int
     object: int
     size: int
     loss: NotRequired[LossStatistics]
+    causes: NotRequired[CauseCounts]
+    bystanders: NotRequired[BystanderStatistics]
 
 
 class BackgroundMean(TypedDict):

@@ -121,9 +121,9 @@ def add_twins(
             chunk = Chunk(twin, start, start + len(best))
             flags[tuple(index)][at(chunk)] = best >= task.settings.clean_thr
             shifts[tuple(index)][at(chunk)] = twin.shift
-    for chunk, (matches, _) in results.items():
+    for chunk, result in results.items():
         if isinstance(chunk.map, TwinMap):
-            scores[chunk.map.index[:3]][at(chunk)] = matches.scores
+            scores[chunk.map.index[:3]][at(chunk)] = result.matches.scores
     arrays.open_scores, arrays.open_flags, arrays.open_shifts = scores, flags, shifts
 
 

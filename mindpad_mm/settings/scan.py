@@ -66,6 +66,10 @@ class ScanSettings:
             Default: 0.001.
         periods: Candidate periods of the pattern of the detector's grid, pixels of the scene, the same
             along rows and columns. Default: the strides of the detector's priors, of each axis its own.
+        causes: Look for the cause at every blind place, see :mod:`mindpad_mm.scan.causes`. Each blind
+            place is run twice more, so it takes longer where much is blind. Default: False.
+        bystanders: Watch the other boxes of the clean scene, see :mod:`mindpad_mm.scan.bystanders`. Not
+            with the focused engine. Default: False.
         seed: Seed of the drawn object, the drawn street, and torch. Default: 0.
 
     Raises:
@@ -130,6 +134,16 @@ class ScanSettings:
         "candidate periods of the grid's pattern, pixels (the strides of the detector's priors)",
         flag='--period',
         metavar='PX',
+    )
+    causes: bool = option(
+        False,
+        'find the cause at every blind place: no box, low score, imprecise, wrong class or suppressed; '
+        'each is run twice more',
+    )
+    bystanders: bool = option(
+        False,
+        'watch the other boxes of the clean scene: which vanish, appear or change class by the '
+        "object's position",
     )
     seed: int = option(0, 'seed of drawn objects and streets')
 

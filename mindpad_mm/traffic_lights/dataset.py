@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 from pycocotools import mask as mask_utils
@@ -13,10 +14,19 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.settings import option
 from mindpad_mm.traffic_lights import compose
 from mindpad_mm.traffic_lights.distractors import distractor
+from mindpad_mm.traffic_lights.positions import (
+    Box,
+    Positions,
+    any_position,
+    free_position,
+    moved_position,
+)
 from mindpad_mm.traffic_lights.sources import Lights, Scenes
 
 CATEGORY = 'traffic light'
 SPLITS = ('train', 'val')
+# Settings that older sets do not name: the same settings give the same bytes.
+_NEWER = ('positions', 'margin_share', 'most_lights')
 
 
 @dataclass
@@ -30,6 +40,12 @@ class Recipe:
         min_size: Height of the smallest lights, pixels. The largest are a quarter of ``size`` high (or
             ``min_size``, if that is larger). The logarithm of the height is uniform.
         margin: Least distance of the lights from the image's borders, pixels. Distractors stand anywhere.
+        positions: ``'uniform'``: lights stand anywhere that ``margin`` allows. ``'centre'`` and
+            ``'upper'`` take the uniform set without a margin and move its lights alone, at least
+            ``margin`` from every border, ``'upper'`` into the upper half: photos, crops, sizes, counts
+            and distractors stay as they are.
+        margin_share: Share of the lights of ``'centre'`` that stand within the margin, 0..1.
+        most_lights: Most lights of an image, at least 1. With 1, any margin leaves room.
         negatives: Share of images without a light, 0..1.
         occluded: Share of lights that are partly hidden, 0..1.
         distractors: Mean number of distractors per image, 0..1000.
@@ -47,6 +63,13 @@ class Recipe:
     size: int = option(256, 'side of the images, pixels')
     min_size: int = option(8, 'height of the smallest lights, pixels')
     margin: int = option(0, 'least distance of lights from the borders, pixels', metavar='PX')
+    positions: Positions = option(
+        'uniform', 'where lights stand: anywhere, off all borders (--margin), or in the upper half'
+    )
+    margin_share: float = option(
+        0.0, 'with --positions centre, share of lights within the margin', metavar='SHARE'
+    )
+    most_lights: int = option(3, 'most lights of an image', metavar='N')
     negatives: float = option(0.15, 'share of images without a light')
     occluded: float = option(0.3, 'share of lights to occlude partly')
     distractors: float = option(2.5, 'mean number of unlabelled look-alikes per image')
@@ -67,6 +90,12 @@ class Recipe:
                 0 <= self.margin <= (self.size - self._largest) // 2,
                 f'from 0 to {(self.size - self._largest) // 2}, to leave room for the lights',
             ),
+            'positions': (
+                self.positions in get_args(Positions),
+                f'choose from: {", ".join(get_args(Positions))}',
+            ),
+            'margin_share': (0 <= self.margin_share <= 1, 'a share from 0 to 1'),
+            'most_lights': (self.most_lights >= 1, 'at least 1'),
             'negatives': (0 <= self.negatives <= 1, 'a share from 0 to 1'),
             'occluded': (0 <= self.occluded <= 1, 'a share from 0 to 1'),
             'distractors': (0 <= self.distractors <= 1000, 'from 0 to 1000'),
@@ -77,6 +106,18 @@ class Recipe:
         for name, (possible, rule) in rules.items():
             if not possible:
                 raise UserError(f'`{name}` {getattr(self, name)}: {rule}')
+        if self.margin_share and (self.positions != 'centre' or not self.margin):
+            raise UserError(
+                f"`margin_share` {self.margin_share}: only with `positions` 'centre' and a `margin`"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as a set keeps them; newer ones only where they are not at their default."""
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in _NEWER or value != getattr(Recipe, name)
+        }
 
     @property
     def _largest(self) -> int:
@@ -124,16 +165,25 @@ def compose_image(
         height = _height(recipe, rng)
         thing = distractor(scene, lights.draw(height, rng)[0], rng)
         thing = compose.resize(thing, height, recipe.size, rng)
-        _lay(scene, thing, *_position(thing.shape, recipe.size, rng), rng)
+        _lay(scene, thing, *any_position(thing.shape, recipe.size, rng), rng)
 
     placed: list[Placed] = []
-    for _ in range(number):
+    moves = recipe.positions != 'uniform'
+    margin = 0 if moves else recipe.margin
+    # With random numbers of its own, a move changes nothing else.
+    move_rng = np.random.default_rng([recipe.seed, SPLITS.index(split), index, 1])
+    drawn: list[Box] = []
+    for _ in range(min(number, recipe.most_lights)):
         height = _height(recipe, rng)
         light, crop = lights.draw(height, rng)
-        light = compose.resize(light, height, recipe.size - 2 * recipe.margin, rng)
-        spot = _free_position(light.shape, recipe, placed, rng)
+        light = compose.resize(light, height, recipe.size - 2 * margin, rng)
+        height, width = light.shape[:2]
+        spot = free_position((height, width), recipe.size, drawn, rng, margin)
         if spot is None:
             continue
+        drawn.append((*spot, height, width))
+        if moves:
+            spot = _moved(light.shape, recipe, placed, move_rng)
         _lay(scene, light, *spot, rng)
         hidden = 0.0
         if rng.random() < recipe.occluded:
@@ -147,34 +197,19 @@ def _height(recipe: Recipe, rng: np.random.Generator) -> int:
     return round(float(np.exp(rng.uniform(np.log(recipe.min_size), np.log(largest)))))
 
 
-def _position(
-    shape: tuple[int, ...], size: int, rng: np.random.Generator, margin: int = 0
-) -> tuple[int, int]:
-    """(top, left) of a box, uniform over all positions ``margin`` pixels or more inside the image."""
-    top, left = (int(rng.integers(margin, size - side - margin + 1)) for side in shape[:2])
-    return top, left
-
-
-def _free_position(
+def _moved(
     shape: tuple[int, ...], recipe: Recipe, placed: list[Placed], rng: np.random.Generator
-) -> tuple[int, int] | None:
-    """A position that keeps half a light's height from the other lights; None if none is found.
-
-    Occluders can reach that far beyond a light.
-    """
-    h, w = shape[:2]
-    for _ in range(30):
-        top, left = _position(shape, recipe.size, rng, recipe.margin)
-        if all(
-            top > p.top + p.mask.shape[0] + m
-            or p.top > top + h + m
-            or left > p.left + p.mask.shape[1] + m
-            or p.left > left + w + m
-            for p in placed
-            for m in [max(h, p.mask.shape[0]) // 2]
-        ):
-            return top, left
-    return None
+) -> tuple[int, int]:
+    taken = [(light.top, light.left, *light.mask.shape) for light in placed]
+    spot = moved_position(
+        shape, recipe.size, taken, rng, recipe.positions, recipe.margin, recipe.margin_share
+    )
+    if spot is None:
+        raise UserError(
+            f"`positions` '{recipe.positions}': no room for a light of {shape[1]} x {shape[0]} pixels "
+            f'beside {len(placed)} others; give a smaller `margin` or `most_lights` 1'
+        )
+    return spot
 
 
 def _lay(

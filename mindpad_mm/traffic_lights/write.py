@@ -6,7 +6,6 @@ import contextlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -101,7 +100,7 @@ def make_traffic_lights(
         prepare_folder(out, overwrite)
         meta = {
             'made_by': _MADE_BY,
-            'recipe': asdict(recipe),
+            'recipe': recipe.to_json(),
             'photos': photo_split,
             'lights': light_split,
             'skipped_photos': lit.names,
@@ -173,7 +172,7 @@ def _write_split(
         for light in placed:
             annotations.append(annotation(light, recipe.size, index + 1, len(annotations) + 1))
     coco = {
-        'info': {'description': f'composed traffic lights, {split}', 'recipe': asdict(recipe)},
+        'info': {'description': f'composed traffic lights, {split}', 'recipe': recipe.to_json()},
         'images': images,
         'annotations': annotations,
         'categories': [{'id': 1, 'name': CATEGORY, 'supercategory': 'outdoor'}],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ def _is_made(meta: Path, recipe: Recipe) -> bool:
         made = read_json(meta) if meta.is_file() else {}
     except UserError:  # torn: it is made anew
         return False
-    if not isinstance(made, dict) or made.get('recipe') != asdict(recipe):
+    if not isinstance(made, dict) or made.get('recipe') != recipe.to_json():
         return False
     return set(made['counts']) == set(SPLITS)
 

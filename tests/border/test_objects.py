@@ -85,7 +85,7 @@ def test_objects_found_twice_count_once_and_of_many_some_are_chosen_at_random(tm
 
 def test_pasted_objects_stay_far_from_the_photos_edges_and_too_large_ones_are_left_out():
     light = ScanObject.drawn()
-    settings = BorderSettings(sizes=(24, 200), max_objects=10)
+    settings = BorderSettings(sizes=(24, 140), max_objects=10)
     pasted = pasted_objects(PHOTOS, [light], 1, settings)
     assert len(pasted) == 30  # every second one is too large
     for each in pasted:

@@ -83,5 +83,7 @@ def test_border_loss_runs(grey, padding):
 
 
 def test_every_check_runs(grey):
-    suite = diagnose(Subject(grey, (96, 96)), DiagnoseSettings(modes=('zeros', 'reflect')))
+    photos = [np.full((360, 400, 3), 90, np.uint8)]
+    settings = DiagnoseSettings(modes=('zeros', 'reflect'))
+    suite = diagnose(Subject(grey, (96, 96)), settings, photos)
     assert not suite.refused

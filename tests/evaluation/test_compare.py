@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import re
@@ -206,6 +207,21 @@ def test_files_say_what_was_found(comparison, capsys):
     assert content['test_set']['sizes_by_region']['all'] == pytest.approx(
         np.median(sizes), abs=0.01
     )
+    with open(comparison.folder / 'comparison.csv', newline='') as stream:
+        table = {tuple(row[:4]): row[4:] for row in csv.reader(stream)}
+    assert table['entry', 'of', 'kind', 'metric'] == ['value', 'sd', 'low', 'high']
+    for one in content['entries']:
+        for key, of, kind in (
+            ('figures', 'test set', 'value'),
+            ('differences', 'test set', 'difference'),
+            ('scan_figures', 'scan', 'value'),
+            ('scan_differences', 'scan', 'difference'),
+        ):
+            for name, metric in one[key].items():
+                known = metric['value'], metric['sd'], *(metric['interval'] or (None, None))
+                cells = table.pop((one['name'], of, kind, name))
+                assert cells == ['' if each is None else str(each) for each in known]
+    assert len(table) == 1  # the headings
     entry = content['entries'][1]
     assert entry['figures']['mAP']['value'] == comparison['reflect'].metrics['mAP'].value
     assert entry['scan_figures']['blind_fraction']['value'] is not None

@@ -10,9 +10,9 @@ from mmengine.logging import MMLogger
 
 from mindpad_mm import blindspot_scan, border_loss, swap_padding
 from mindpad_mm.core.loading import load_detector
-from mindpad_mm.diagnose.settings import DiagnoseSettings
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.suite import diagnose
+from mindpad_mm.settings.diagnose import DiagnoseSettings
 from tests.border.toys import noise_photo
 
 PHOTO = noise_photo(150, 160)

@@ -79,7 +79,7 @@ def test_page_marks_decided_differences_and_escapes_names(comparison):
     assert listed
     assert {name for name, _ in listed} == {'&lt;b&gt;&amp;|'}
     assert ('&lt;b&gt;&amp;|', 'mAP +0.050 [+0.030, +0.070]') in listed
-    assert page.count('data:image/png;base64,') == 2
+    assert page.count('<img') == 2
     assert not (comparison.folder / 'scans.html').exists()
     assert '\\|' in (comparison.folder / 'comparison.md').read_text(encoding='utf-8')
 
@@ -88,7 +88,7 @@ def test_a_single_run_is_shown_without_differences(comparison):
     alone = dataclasses.replace(comparison, entries=comparison.entries[:1])
     report_comparison(alone)
     assert not any('Difference' in table.title for table in comparison_tables(alone))
-    assert (comparison.folder / 'report.html').read_text().count('data:image/png') == 1
+    assert (comparison.folder / 'report.html').read_text().count('<img') == 1
 
 
 def test_without_intervals_no_difference_is_judged(comparison):

@@ -85,8 +85,22 @@ def test_what_was_run_is_written_out(page):
         assert text in page
 
 
+def test_tables_have_captions_and_dark_pages_dark_pictures(page):
+    assert page.count('<table') == page.count('<caption>') == 3
+    dark = re.findall(r'<source media="\(prefers-color-scheme: dark\)" srcset="data:', page)
+    assert len(dark) == 2
+
+
+def test_page_names_no_folder_of_the_machine(tmp_path):
+    info = {'config': f'{tmp_path}/ssd.py', 'photos': f'1 of 2: {tmp_path}/photos'}
+    write_diagnosis_page([], info, tmp_path / 'report.html', refused={'x': f'no {tmp_path}/a.pth'})
+    page = (tmp_path / 'report.html').read_text(encoding='utf-8')
+    assert str(tmp_path.parent) not in page
+    assert 'ssd.py' in page
+
+
 def test_page_loads_nothing(page):
-    sources = re.findall(r'(?:src|href)="([^"]{0,20})', page)
+    sources = re.findall(r'(?:src|href|srcset)="([^"]{0,20})', page)
     assert all(source.startswith(('data:', '#')) for source in sources)
 
 

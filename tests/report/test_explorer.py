@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from scipy import stats
 
 from mindpad_mm.report.page import write_page
@@ -48,7 +49,7 @@ def open_page(browser, page, **window):
 @pytest.fixture
 def scan(browser, scans, pages):
     """The scan of the open page, which shows its first scene, object and size."""
-    if not browser.run(f'location.href === "{pages[0].as_uri()}"'):
+    if not browser.run(f'location.href.split("#")[0] === "{pages[0].as_uri()}"'):
         open_page(browser, pages[0])
     browser.mouse(0, 0)
     for name in ('background', 'object', 'size'):
@@ -77,19 +78,29 @@ def stored(scan):
 
 
 def point_at(browser, selector, scan, row, col):
-    """Move the mouse to a position of a map; its screen coordinates follow from the map's axes."""
-    area = f"document.querySelector('{selector} .nsewdrag')"
+    """Move the mouse to the middle of a cell, which begins at its position, one stride wide."""
+    area = f"document.querySelector('{selector}')"
     browser.run(f'{area}.scrollIntoView({{block: "center", behavior: "instant"}})')
     x, y, width, height = browser.run(
         f'(r => [r.x, r.y, r.width, r.height])({area}.getBoundingClientRect())'
     )
     scene, half = scan.info.backgrounds[0], scan.info.stride / 2
     at = (
-        x + (scan.cols[col] + half) / (scene.width + half) * width,
-        y + (scan.rows[row] + half) / (scene.height + half) * height,
+        x + (scan.cols[col] + half) / scene.width * width,
+        y + (scan.rows[row] + half) / scene.height * height,
     )
     browser.mouse(at[0] + 2, at[1])
     browser.mouse(*at)
+    return at
+
+
+def colour_at(browser, selector, x, y):
+    """Colour of a map at a point of the scene, red, green, blue and alpha."""
+    return browser.run(f"""new Promise(done => requestAnimationFrame(() => {{
+        const canvas = document.querySelector('{selector}'), scene = page.scenes[now.background];
+        const at = [{x} / scene.width * canvas.width, {y} / scene.height * canvas.height];
+        done([...canvas.base.getContext('2d').getImageData(...at, 1, 1).data]);
+    }}))""")
 
 
 def readout(browser):
@@ -121,7 +132,7 @@ def test_hovering_reads_the_score_and_the_iou_that_the_file_holds(browser, scan)
     assert told == f'score {score:.4f}, IoU {iou:.4f}'
     edges = [float(edge) for corner in box.split(' to ') for edge in corner.split(', ')]
     np.testing.assert_allclose(edges, arrays['boxes'][0, 0, 0, row, col], rtol=0, atol=0.0501)
-    label = browser.wait_for('document.querySelector(".hoverlayer")?.textContent')
+    label = browser.run('document.getElementById("tip").textContent')
     assert f'score {score:.4f}' in label
     assert f'IoU {iou:.3f}' in label
     assert f'row {scan.rows[row]}, column {scan.cols[col]}' in label
@@ -177,17 +188,112 @@ def test_selectors_choose_scene_object_and_size(browser, scan):
     assert readout(browser).startswith('Row 28, column 60\n')
     browser.run('moveTo(0, 0)')
     assert readout(browser).startswith('Row 4, column 6\n')
-    shade = 'map => map.layout.shapes.filter(shape => shape.visible && shape.fillrule).length'
-    shaded = f'({shade})(document.querySelector(\'[data-score="0"]\'))'
-    assert browser.run(shaded) == 1
+    assert colour_at(browser, '[data-score="0"]', 2, 2)[3] == pytest.approx(0.35 * 255, abs=2)
     choose(browser, 'background', 0)
-    assert browser.run(shaded) == 0
+    assert colour_at(browser, '[data-score="0"]', 2, 2)[3] == 255
 
 
 def test_flagged_positions_are_marked(browser, scan):
     row, col = np.argwhere(scan.flags[0, 0, 0])[0]
     browser.run(f'moveTo({scan.rows[row]}, {scan.cols[col]})')
     assert 'flagged' in said(browser, scan, row, col)[0]
+
+
+def test_flagged_cells_are_hatched_and_no_colour_of_a_score(browser, scan):
+    """Lines on the card's own ground: most pixels of the cell stay clear."""
+    row, col = np.argwhere(scan.flags[0, 0, 0, :-1, :-1])[0]
+    clear = browser.run(f"""(() => {{
+        const canvas = document.querySelector('[data-score="0"]'), scale = canvas.width / 80;
+        const at = [{scan.cols[col]}, {scan.rows[row]}, 2, 2].map(each => Math.round(each * scale));
+        const {{data}} = canvas.base.getContext('2d').getImageData(...at);
+        return [...data].filter((_, i) => i % 4 === 3).map(alpha => alpha === 0);
+    }})()""")
+    assert 0.3 < np.mean(clear) < 1
+
+
+@pytest.mark.parametrize('selector', ['[data-score="0"]', '[data-change="0"]'])
+def test_colours_are_those_of_matplotlib(browser, scans, pages, selector):
+    open_page(browser, pages[1])
+    first, other = (stored(scan)['scores'][0, 0, 0].astype(float) for scan in scans)
+    name, values, low = (
+        ('cividis', first, 0) if 'score' in selector else ('RdBu', other - first, -1)
+    )
+    colours = colormaps[name]((values - low) / (1 - low), bytes=True)
+    free = np.argwhere(~(scans[0].flags | scans[1].flags)[0, 0, 0])
+    for row, col in free[::37]:
+        drawn = colour_at(browser, selector, scans[0].cols[col] + 1, scans[0].rows[row] + 1)
+        np.testing.assert_allclose(drawn[:3], colours[row, col, :3].astype(int), atol=5)
+
+
+def test_map_and_scene_are_of_one_size_and_on_one_line(browser, pages):
+    open_page(browser, pages[0], width=1440)
+    scene, scores = (
+        browser.run(
+            f'(r => [r.y, r.width, r.height])(document.querySelector("{each}").getBoundingClientRect())'
+        )
+        for each in ('#scene', '[data-score]')
+    )
+    assert scene == pytest.approx(scores, abs=0.6)
+
+
+def test_dragging_takes_the_object_along_and_a_click_holds_it(browser, scan):
+    point_at(browser, '#scene', scan, 5, 8)
+    before = readout(browser)
+    x, y = point_at(browser, '#scene', scan, 9, 20)
+    assert readout(browser) == before  # without a button the scene does not follow the mouse
+    for kind in ('mousePressed', 'mouseMoved', 'mouseReleased'):
+        browser.mouse(x, y, kind, button='left', buttons=1, clickCount=1)
+    said(browser, scan, round(9 - 5 / 2 + 0.5), round(20 - 3 / 2 + 0.5))
+    x, y = point_at(browser, '[data-score="0"]', scan, 3, 9)
+    for kind in ('mousePressed', 'mouseReleased'):
+        browser.mouse(x, y, kind, button='left', clickCount=1)
+    point_at(browser, '[data-score="0"]', scan, 6, 12)
+    said(browser, scan, 3, 9)
+    for kind in ('mousePressed', 'mouseReleased'):
+        browser.mouse(x, y, kind, button='left', clickCount=1)
+    point_at(browser, '[data-score="0"]', scan, 6, 12)
+    said(browser, scan, 6, 12)
+
+
+def test_address_leads_back_to_the_place(browser, scan, pages):
+    choose(browser, 'background', 1)
+    choose(browser, 'object', 1)
+    browser.run(f'moveTo({scan.rows[4]}, {scan.cols[7]})')
+    text = readout(browser)
+    address = browser.wait_for('location.hash.includes("row") && location.href')
+    browser.wait_for('location.hash === fragment()')
+    address = browser.run('location.href')
+    browser.send('Page.navigate', url='about:blank')
+    browser.send('Page.navigate', url=address)
+    browser.wait_for('document.getElementById("explorer")?.dataset.ready === ""')
+    assert readout(browser) == text
+    browser.run('location.hash = "#scene=99&object=x&row=-5&column=zz"')  # out of range: ignored
+    browser.wait_for('readout.textContent.startsWith("Row 0, column 0")')
+
+
+def test_profiles_end_at_64_px_and_tell_their_scores(browser, scan):
+    side = scan.info.statistics['maps'][0]['border_profiles']['left']
+    chart = 'document.querySelector(\'[data-side="left"]\')'
+    browser.run(f'{chart}.scrollIntoView({{block: "center", behavior: "instant"}})')
+    x, y, width = browser.run(f'(r => [r.x, r.y, r.width])({chart}.getBoundingClientRect())')
+    inside = [score for at, score in zip(side['distance'], side['score']) if at > 64]
+    assert browser.run(f'{chart}.querySelectorAll(".inside").length') == bool(inside)
+    for share in (0.2, 0.8):
+        browser.mouse(x + share * width, y + 60)
+        told = browser.run('document.getElementById("tip").textContent')
+        at, score = re.fullmatch(r'(\d+) px from the side\nscore ([0-9.]+)', told).groups()
+        assert int(at) <= 64
+        assert float(score) == pytest.approx(
+            side['score'][side['distance'].index(int(at))], abs=6e-4
+        )
+
+
+def test_code_and_tables_can_be_copied(browser, scan):
+    browser.run('navigator.clipboard.writeText = async text => { window.copied = text; }')
+    browser.run('document.querySelector("[aria-label=\'Copy the code\']").click()')
+    assert 'inference_detector(model, scene)' in browser.wait_for('window.copied')
+    browser.run('document.querySelector("[aria-label=\'Copy the table\']").click()')
+    assert browser.wait_for('window.copied.startsWith("metric\tmean") && window.copied')
 
 
 def test_scans_side_by_side_tell_the_change_and_its_interval(browser, scans, pages):
@@ -208,9 +314,8 @@ def test_scans_side_by_side_tell_the_change_and_its_interval(browser, scans, pag
 
 def test_uncertain_changes_can_be_hidden(browser, scans, pages):
     open_page(browser, pages[1])
-    drawn = (
-        '[...document.querySelector(\'[data-mean="0"]\').data[0].z].map(r => [...r].map(isFinite))'
-    )
+    drawn = """(({x, y, value}) => y.slice(1).map((_, row) => x.slice(1).map((_, col) =>
+        isFinite(value(row, col)))))(document.querySelector('[data-mean="0"]').chart)"""
     before = np.array(browser.run(drawn))
     browser.run('document.querySelector("[data-sure]").click()')
     left = np.array(browser.run(drawn))
@@ -227,19 +332,29 @@ def test_uncertain_changes_can_be_hidden(browser, scans, pages):
 
 def test_colours_mean_the_same_on_every_map_and_weakest_strips_are_marked(browser, scan):
     choose(browser, 'background', 1)
-    drawn = browser.run("""(map => [map.data[0].zmin, map.data[0].zmax,
-        map.layout.shapes[0].y0, map.layout.shapes[1].x0, map.layout.shapes[1].visible])(
-        document.querySelector('[data-score="0"]'))""")
+    drawn = browser.run("""(({low, high, strips}) => [low, high, strips.row, strips.col])(
+        document.querySelector('[data-score="0"]').chart)""")
     figures = scan.info.statistics['maps'][4]
     strips = [figures[name]['position'] for name in ('worst_row', 'worst_col')]
-    assert drawn == [0, 1, *strips, True]
+    assert drawn == [0, 1, *strips]
 
 
-@pytest.mark.parametrize('width', [390, 1300])
+@pytest.mark.parametrize('width', [390, 768, 1440])
 def test_page_fits_its_window(browser, pages, width):
     open_page(browser, pages[1], width=width, mobile=width < 500)
     assert browser.run('document.documentElement.scrollWidth') <= width
     assert browser.run('[...document.querySelectorAll(".map")].every(e => e.clientHeight > 150)')
+    # Nothing that scrolls sideways on a phone but code.
+    clipped = '[...document.querySelectorAll(".scroll")].filter(e => e.scrollWidth > e.clientWidth)'
+    assert width > 500 or browser.run(f'{clipped}.length') == 0
+
+
+def test_map_begins_in_the_first_screen_of_a_phone(browser, pages):
+    open_page(browser, pages[0], width=390, height=844, mobile=True)
+    top, bottom = browser.run(
+        '(r => [r.top, r.bottom])(document.querySelector("[data-score]").getBoundingClientRect())'
+    )
+    assert 0 < top < bottom < 844
 
 
 def test_without_scripts_the_heatmap_is_shown(browser, pages):

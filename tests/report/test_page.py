@@ -28,6 +28,35 @@ def test_page_loads_nothing_from_elsewhere(page):
     assert all(source.startswith('data:') for source in sources)
 
 
+def test_page_is_small(scan, page):
+    """The demo's page had 5 MB, of which a chart library was 4.8."""
+    pictures = sum(len(each) for each in re.findall(r'base64,[^"]+', page))
+    assert len(page) - pictures < 120_000
+
+
+def test_page_begins_with_the_summary(scan, page):
+    text = html.unescape(without_scripts(page))
+    places = [text.index(sentence) for sentence in scan.summary().splitlines()]
+    assert places == sorted(places)
+    assert places[-1] < text.index('<noscript>')
+
+
+def test_page_names_no_folder_of_the_machine(make_scan, tmp_path):
+    one, two = (make_scan(name) for name in ('one', 'two'))
+    for scan in (one, two):
+        scan.info.config = str(tmp_path / 'same.py')
+        scan.info.checkpoint = str(tmp_path / 'my weights.pth')
+        scan.info.cfg_options = {'data': {'root': [str(tmp_path / 'x, y')]}}
+        scan.info.backgrounds[0].source = f'{tmp_path}/a.jpg, window at row 1, column 2'
+        scan.info.objects[0].source = f'{tmp_path}/o.png'
+    write_page([one, two], tmp_path / 'both.html')
+    page = (tmp_path / 'both.html').read_text(encoding='utf-8')
+    assert str(tmp_path.parent) not in page
+    assert str(one.folder.parent) not in page
+    for name in ('same.py', 'my weights.pth', 'a.jpg', 'o.png'):
+        assert name in page
+
+
 def test_page_shows_the_statistics_and_the_settings(scan, page):
     text = without_scripts(page)
     overall = scan.info.statistics['overall']
@@ -93,7 +122,7 @@ def test_scans_side_by_side_show_each_figure_and_its_change(make_scan, tmp_path)
     text = without_scripts((tmp_path / 'both.html').read_text(encoding='utf-8'))
     means = [scan.info.statistics['overall']['mean at 16 px']['mean'] for scan in (one, two)]
     row = re.search(r'<th scope="row">mean score at 16 px</th>(.*?)</tr>', text, re.S).group(1)
-    cells = re.findall(r'<td class="n">([-+0-9.]+)', row)
+    cells = re.findall(r'<td class="n"[^>]*>([-+0-9.]+)', row)
     assert cells == [f'{means[0]:.3f}', f'{means[1]:.3f}', f'{means[1] - means[0]:+.3f}']
     assert row.count('[') == 3
     assert 'reflect minus zeros' in text

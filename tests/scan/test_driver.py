@@ -9,11 +9,11 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.journal import FOLDER
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.scenes import Part, Scene
+from mindpad_mm.scan.arrays import score_map_of
 from mindpad_mm.scan.chunks import ScanTask
 from mindpad_mm.scan.driver import run_scan
 from mindpad_mm.scan.engines import FullEngine, find_engine
 from mindpad_mm.scan.engines.full import fastest_batch_size
-from mindpad_mm.scan.result import score_map_of
 from mindpad_mm.settings.scan import ScanSettings
 
 

@@ -99,6 +99,31 @@ def test_processes_of_torchrun_write_the_bytes_of_one(files, whole, tmp_path):
     assert (out / 'report.html').is_file()
 
 
+def test_processes_of_torchrun_find_the_causes_and_bystanders_of_one(files, tmp_path):
+    extras = {'causes': True, 'bystanders': True, 'sizes': [24], 'stride': 14}
+
+    def scan_few(out, **options):
+        detector = files / 'config.py', files / 'weights.pth'
+        inputs = files / 'photo.png', files / 'light.png'
+        return blindspot_scan(detector, *inputs, out=out, **extras, **options)
+
+    alone = scan_few(tmp_path / 'alone')
+    out = tmp_path / 'out'
+    run = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+    options = ['--causes', '--bystanders', '--size', '24', '--stride', '14']
+    subprocess.run(
+        [*run, *command(files, out, 'pytorch'), *options],
+        env=ENVIRONMENT,
+        check=True,
+        capture_output=True,
+    )
+    for name in ('scan.npz', 'causes.npz', 'bystanders.npz'):
+        assert (out / name).read_bytes() == (alone.folder / name).read_bytes()
+    finished = scan_few(out, resume=True)
+    assert finished.info.statistics == alone.info.statistics
+    assert {path.name for path in out.glob('*s.png')} == {'causes.png', 'bystanders.png'}
+
+
 def test_if_a_process_is_killed_the_launcher_ends_all_and_one_alone_continues(
     files, whole, tmp_path
 ):

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from mindpad_mm.core.scenes import Part
+from mindpad_mm.scan.arrays import ScanArrays
 from mindpad_mm.scan.paired import paired_difference
-from mindpad_mm.scan.result import ScanArrays
 from mindpad_mm.scan.score_map import ScoreMap
 from mindpad_mm.scan.statistics import map_statistics, paired_over_backgrounds
 

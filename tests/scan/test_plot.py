@@ -81,5 +81,6 @@ def test_picture_is_written_large_enough_to_read(scan, tmp_path):
     height, width = cv2.imread(str(tmp_path / 'heatmap.png')).shape[:2]
     assert width >= 1200
     assert height >= 700
+    (tmp_path / 'file').touch()
     with pytest.raises(UserError, match='cannot write'):
-        write_heatmap(scan, tmp_path / 'nowhere' / 'heatmap.png')
+        write_heatmap(scan, tmp_path / 'file' / 'heatmap.png')

@@ -24,8 +24,8 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import load_detector
 from mindpad_mm.core.matching import match_each
 from mindpad_mm.scan import ScanResult, blindspot_scan
+from mindpad_mm.scan.arrays import ARRAYS
 from mindpad_mm.scan.positions import position_boxes
-from mindpad_mm.scan.result import ARRAYS
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'blindspot_scan.py'
 OPTIONS = {'sizes': [24, 40], 'stride': 9, 'iou_thr': 0.3, 'clean_thr': 0.9}

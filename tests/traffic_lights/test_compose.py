@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mindpad_mm.core.drawing import draw_light, draw_street
 from mindpad_mm.traffic_lights import compose
-from mindpad_mm.traffic_lights.dataset import _position
+from mindpad_mm.traffic_lights.positions import any_position
 
 
 def extent(mask: np.ndarray) -> list[int]:
@@ -20,7 +20,7 @@ def extent(mask: np.ndarray) -> list[int]:
 def test_a_pasted_light_changes_exactly_the_pixels_of_its_box(height, seed):
     rng = np.random.default_rng(seed)
     light = compose.resize(draw_light(64, 'green', seed), height, 80, rng)
-    top, left = _position(light.shape, 80, rng)
+    top, left = any_position(light.shape, 80, rng)
     # No light has this colour, so every pasted pixel changes the scene.
     before = np.full((80, 80, 3), -500, np.float32)
     after = before.copy()
@@ -35,7 +35,7 @@ def test_an_occluder_hides_the_share_it_reports_and_never_most_of_the_light(heig
     rng = np.random.default_rng(seed)
     scene = draw_street(64, 64, rng).astype(np.float32)
     light = compose.resize(draw_light(64, 'red', seed), height, 64, rng)
-    top, left = _position(light.shape, 64, rng)
+    top, left = any_position(light.shape, 64, rng)
     compose.blend(scene, light.astype(np.float32), top, left)
     before = scene.copy()
     hidden = compose.occlude(scene, light, top, left, rng)

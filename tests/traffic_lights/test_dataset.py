@@ -11,12 +11,12 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.traffic_lights.dataset import (
     Placed,
     Recipe,
-    _position,
     annotation,
     compose_image,
     divide,
     outline,
 )
+from mindpad_mm.traffic_lights.positions import any_position
 from mindpad_mm.traffic_lights.sources import Lights, Scenes
 
 DRAWN = Scenes(None, None), Lights(None, None)
@@ -46,7 +46,7 @@ def test_box_area_and_polygon_of_an_annotation_agree_with_pycocotools(seed):
 
 def test_positions_are_uniform_and_reach_all_four_borders():
     rng = np.random.default_rng(0)
-    spots = np.array([_position((10, 5), 30, rng) for _ in range(21 * 26 * 20)])
+    spots = np.array([any_position((10, 5), 30, rng) for _ in range(21 * 26 * 20)])
     assert spots.min(0).tolist() == [0, 0]
     assert spots.max(0).tolist() == [20, 25]
     counts = np.bincount(spots[:, 0] * 26 + spots[:, 1], minlength=21 * 26)

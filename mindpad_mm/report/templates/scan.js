@@ -1,4 +1,3 @@
-'use strict';
 // All panels show the same current position; their content comes from the page's data.
 const page = JSON.parse(document.getElementById('data').textContent);
 const OUTSIDE = 65535, STEPS = 10000, NO_BOX = -(2 ** 31);  // encoding of the maps, see report/data.py
@@ -37,6 +36,7 @@ function detected(scan) {
   const edges = [x, y, x + width, y + height].map((edge, k) => [edge, scan.boxes[k * scan.scores.length + here()]]);
   return edges[0][1] === NO_BOX ? null : edges.map(([edge, tenths]) => edge + tenths / 10);
 }
+const REACH = 64;  // of the border profiles, pixels
 const fixed = value => value === OUTSIDE ? NaN : value / STEPS;
 const signed = (value, digits = 4) => (value < 0 ? '\u2212' : '+') + Math.abs(value).toFixed(digits);
 
@@ -48,11 +48,6 @@ function findUsed() {
   const scored = (r, c) => scores[cellIndex(map, r, c)] !== OUTSIDE;
   used = {row: row.filter(r => col.some(c => scored(r, c))), col: col.filter(c => row.some(r => scored(r, c)))};
 }
-// A table of `value` at each position of one map.
-const table = (map, value) =>
-  used.row.map(row => Float32Array.from(used.col, col => value(cellIndex(map, row, col))));
-// plotly 5 accepts only plain arrays as customdata.
-const plain = rows => rows.map(row => Array.from(row));
 const change = (scan, i) => scan.flags[i] || page.scans[0].flags[i]
   ? NaN : fixed(scan.scores[i]) - fixed(page.scans[0].scores[i]);
 
@@ -67,6 +62,13 @@ function image(source) {
   return images[source];
 }
 const padded = scene => scene.photo[2] < scene.height || scene.photo[3] < scene.width;
+// What lies outside the photo.
+function outside(scene, scale) {
+  const [top, left, height, width] = scene.photo.map(each => each * scale), around = new Path2D();
+  around.rect(0, 0, scene.width * scale, scene.height * scale);
+  around.rect(left, top, width, height);
+  return around;
+}
 // Draw a part of the scene, `frame` = [x, y, width, height] in scene pixels, to fill a canvas.
 function paint(canvas, frame) {
   const scene = page.scenes[now.background], [height, width] = box();
@@ -80,11 +82,9 @@ function paint(canvas, frame) {
   draw.imageSmoothingEnabled = scale < 2;
   draw.drawImage(photo, 0, 0, scene.width, scene.height);
   if (padded(scene)) {
-    const [top, left, high, wide] = scene.photo, around = new Path2D();
-    around.rect(0, 0, scene.width, scene.height);
-    around.rect(left, top, wide, high);
+    const [top, left, high, wide] = scene.photo;
     draw.fillStyle = 'rgba(128, 128, 128, .6)';
-    draw.fill(around, 'evenodd');
+    draw.fill(outside(scene, 1), 'evenodd');
     draw.strokeStyle = '#fff';
     draw.lineWidth = 2 * pixel;
     draw.strokeRect(left, top, wide, high);
@@ -110,94 +110,77 @@ function paint(canvas, frame) {
 function drawScene() {
   const scene = page.scenes[now.background], [height, width] = box();
   paint(canvas, [0, 0, scene.width, scene.height]);
+  ticks(canvas, scene.width, scene.height);
   const side = Math.min(1.6 * Math.max(height, width), scene.height, scene.width);
   const within = (centre, extent) => Math.max(0, Math.min(centre - side / 2, extent - side));
   paint(byId('lens'), [within(page.cols[now.col] + width / 2, scene.width),
     within(page.rows[now.row] + height / 2, scene.height), side, side]);
 }
 
-// ---- charts
-const ink = () => getComputedStyle(document.body).color;
-const still = {displayModeBar: false, scrollZoom: false};
-const zoomable = {displaylogo: false, modeBarButtons: [['zoom2d', 'pan2d', 'resetScale2d', 'toImage']]};
-function chart(element, figure, data, layout, config = still) {
-  const whole = structuredClone(figure);
-  data.forEach((one, i) => { whole.data[i] = Object.assign(whole.data[i] || {}, one); });
-  Object.assign(whole.layout, layout, {font: {...whole.layout.font, color: ink()}});
-  return Plotly.react(element, whole.data, whole.layout, config);
-}
-function mapLayout(figure, element) {
-  const scene = page.scenes[now.background], axes = figure.layout, half = page.stride / 2;
-  const margin = axes.margin, width = element.clientWidth - margin.l - margin.r;
-  return {
-    // The scene's frame, so that positions match between panels.
-    xaxis: {...axes.xaxis, range: [-half, scene.width]},
-    yaxis: {...axes.yaxis, range: [scene.height, -half]},
-    height: Math.round(width * scene.height / scene.width) + margin.t + margin.b,
-    dragmode: matchMedia('(pointer: coarse)').matches ? false : 'zoom',
-    uirevision: now.background,
-  };
-}
-// What lies outside the photo, as a shape of a map.
-function padding() {
-  const scene = page.scenes[now.background], [top, left, height, width] = scene.photo;
-  const frame = (x0, y0, x1, y1) => `M${x0},${y0}H${x1}V${y1}H${x0}Z`;
-  return {type: 'path', visible: padded(scene), layer: 'below', line: {width: 0}, fillrule: 'evenodd',
-    fillcolor: 'rgba(128, 128, 128, .35)',
-    path: frame(0, 0, scene.width, scene.height) + frame(left, top, left + width, top + height)};
-}
-function drawMap(element, figure, data, shapes = []) {
-  const layout = mapLayout(figure, element);
-  layout.shapes = figure.layout.shapes.map((shape, i) => ({...shape, ...shapes[i]}));
-  layout.shapes.splice(-2, 0, padding());
-  const fresh = !element.on;
-  chart(element, figure, data, layout, zoomable);
-  if (fresh) {
-    const follow = event => moveTo(event.points[0].y, event.points[0].x);
-    element.on('plotly_hover', follow);
-    element.on('plotly_click', follow);
-  }
+// ---- the maps
+// Draw a map of the scene: `map` gives value(cell), ramp, low, high, label(cell), and what else drawCells takes.
+function drawMap(canvas, map, index) {
+  const scene = page.scenes[now.background];
+  const cell = (row, col) => cellIndex(index, used.row[row], used.col[col]);
+  const {width, height} = scene;
+  drawCells(canvas, {
+    ...map, width, height,
+    x: edges(used.col.map(i => page.cols[i]), width), y: edges(used.row.map(i => page.rows[i]), height),
+    value: (row, col) => map.value(cell(row, col)),
+    hatched: map.hatched && ((row, col) => map.hatched(cell(row, col))),
+    label: (row, col) => [...map.label(cell(row, col)), `row ${page.rows[used.row[row]]}, column ${page.cols[used.col[col]]}`],
+    shade: (draw, scale) => {
+      if (!padded(scene)) return;
+      draw.fillStyle = 'rgba(128, 128, 128, .35)';
+      draw.fill(outside(scene, scale), 'evenodd');
+    },
+  });
+  ticks(canvas, width, height);
+  scaleBar(canvas.closest('figure').querySelector('.scale'), canvas.chart, map.hatched);
 }
 function drawMaps() {
-  const map = mapIndex(), at = {x: used.col.map(i => page.cols[i]), y: used.row.map(i => page.rows[i])};
-  all('[data-score]', element => {
-    const scan = page.scans[element.dataset.score], known = scan.maps[map];
-    const iou = plain(table(map, i => fixed(scan.ious[i])));
-    const shapes = known.worst ? [
-      {visible: true, y0: known.worst_row.position, y1: known.worst_row.position},
-      {visible: true, x0: known.worst_col.position, x1: known.worst_col.position}] : [];
-    drawMap(element, page.charts.score, [
-      {...at, z: table(map, i => scan.flags[i] ? NaN : fixed(scan.scores[i])), customdata: iou},
-      {...at, z: table(map, i => scan.flags[i] ? fixed(scan.scores[i]) : NaN)}], shapes);
+  const index = mapIndex(), {score, change: changes} = page.colours;
+  const each = (name, visit) => all(`[data-${name}]`, canvas => visit(canvas, canvas.dataset[name]));
+  each('score', (canvas, k) => {
+    const scan = page.scans[k], known = scan.maps[index];
+    const strips = known.worst && {row: known.worst_row.position, col: known.worst_col.position};
+    drawMap(canvas, {
+      ramp: score, low: 0, high: 1, strips, value: i => fixed(scan.scores[i]), hatched: i => scan.flags[i],
+      label: i => scan.flags[i] ? ['flagged: the clean scene', 'has a detection here'] : [`score ${fixed(scan.scores[i]).toFixed(4)}`,
+        `IoU ${fixed(scan.ious[i]).toFixed(3)}`],
+    }, index);
   });
-  all('[data-loss]', element => {
-    const {losses} = page.scans[element.dataset.loss], z = table(map, i => losses[i]);
+  each('loss', (canvas, k) => {
+    const {losses} = page.scans[k];
     // The colours reach at least .1 from 0, as in heatmap.png.
-    const most = z.flatMap(row => Array.from(row)).reduce((a, b) => Math.max(a, Math.abs(b) || 0), 0.1);
-    drawMap(element, page.charts.loss, [{...at, z, zmin: -most, zmax: most}]);
+    let most = 0.1;
+    for (const row of used.row) for (const col of used.col) most = Math.max(most, Math.abs(losses[cellIndex(index, row, col)]) || 0);
+    drawMap(canvas, {ramp: reversed(changes), low: -most, high: most, value: i => losses[i], label: i => [`loss ${signed(losses[i])}`]}, index);
   });
-  all('[data-change]', element => {
-    const scan = page.scans[1 + Number(element.dataset.change)];
-    drawMap(element, page.charts.change, [{...at, z: table(map, i => change(scan, i))}]);
+  each('change', (canvas, k) => {
+    const scan = page.scans[1 + Number(k)];
+    drawMap(canvas, {ramp: changes, low: -1, high: 1, value: i => change(scan, i), label: i => [`change ${signed(change(scan, i))}`]}, index);
   });
-  all('[data-mean]', element => {
-    const {mean, half} = page.changes[element.dataset.mean];
-    const sure = document.querySelector(`[data-sure="${element.dataset.mean}"]`).checked;
-    drawMap(element, page.charts.change, [{...at,
-      z: table(meanIndex(), i => sure && !(Math.abs(mean[i]) > half[i]) ? NaN : mean[i]),
-      customdata: plain(table(meanIndex(), i => half[i])),
-      hovertemplate: 'change %{z:+.4f} \u00b1 %{customdata:.4f}<br>row %{y}, column %{x}<extra></extra>'}]);
+  each('mean', (canvas, k) => {
+    const {mean, half} = page.changes[k], sure = document.querySelector(`[data-sure="${k}"]`).checked;
+    drawMap(canvas, {
+      ramp: changes, low: -1, high: 1, value: i => sure && !(Math.abs(mean[i]) > half[i]) ? NaN : mean[i],
+      label: i => [`change ${signed(mean[i])} \u00b1 ${half[i].toFixed(4)}`],
+    }, meanIndex());
   });
 }
+const place = () => {
+  const [height, width] = box();
+  return {x: page.cols[now.col], y: page.rows[now.row], width, height};
+};
 function drawBorders() {
   const maps = page.scans.map(scan => scan.maps[mapIndex()]);
   all('[data-side]', element => {
     const side = element.dataset.side;
-    const lines = maps.map((known, i) => ({type: 'scatter', mode: 'lines', name: page.scans[i].name,
-      line: {color: page.lines[i % page.lines.length], width: 1.8},
-      x: known.worst ? known.border_profiles[side].distance : [], hovertemplate: '%{y:.3f}',
-      y: known.worst ? known.border_profiles[side].score : []}));
-    chart(element, page.charts.profile, lines, {});
+    drawCurves(element, maps.map((known, i) => ({
+      name: page.scans[i].name, colour: page.lines[i % page.lines.length],
+      x: known.worst ? known.border_profiles[side].distance : [], y: known.worst ? known.border_profiles[side].score : [],
+    })), REACH);
   });
   all('[data-drop]', element => {
     const side = element.dataset.drop;
@@ -214,11 +197,16 @@ function drawBorders() {
     const phase = maps[element.dataset.phase].phase;
     element.closest('figure').hidden = !phase;
     if (!phase) return;
-    const {xaxis, yaxis} = page.charts.phase.layout, [vertical, horizontal] = phase.step;
-    const steps = (count, step) => Array.from({length: count}, (_, i) => Math.round(i * step * 100) / 100);
-    chart(element, page.charts.phase, [{x: steps(phase.values[0].length, horizontal),
-      y: steps(phase.values.length, vertical), z: phase.values}],
-      {xaxis: {...xaxis, nticks: 8}, yaxis: {...yaxis, nticks: 8}});
+    const [vertical, horizontal] = phase.step, {values} = phase;
+    const steps = (count, step) => Array.from({length: count + 1}, (_, i) => Math.round(i * step * 100) / 100);
+    const x = steps(values[0].length, horizontal), y = steps(values.length, vertical);
+    drawCells(element, {
+      x, y, width: x[x.length - 1], height: y[y.length - 1], ramp: page.colours.change, low: -.5, high: .5,
+      value: (row, col) => values[row][col] ?? NaN,
+      label: (row, col) => [`effect ${signed(values[row][col], 3)}`, `row phase ${y[row]} px, column phase ${x[col]} px`],
+    });
+    ticks(element, element.chart.width, element.chart.height);
+    scaleBar(element.closest('figure').querySelector('.scale'), element.chart);
     document.querySelector(`[data-grid="${element.dataset.phase}"]`).textContent =
       `${phase.name}, ${(100 * phase.share).toFixed(1)} % of the variance, best minus worst phase ${phase.amplitude.toFixed(3)}`;
   });
@@ -273,12 +261,8 @@ function moveTo(y, x) {
   say();
   if (waiting) return;
   waiting = true;
-  requestAnimationFrame(() => { waiting = false; drawScene(); all('.map', ring); });
-}
-function ring(element) {
-  const shapes = element.layout.shapes.map((shape, i, whole) => i < whole.length - 2 ? shape
-    : {...shape, xanchor: page.cols[now.col], yanchor: page.rows[now.row]});
-  Plotly.relayout(element, {shapes});
+  requestAnimationFrame(() => { waiting = false; drawScene(); all('.map', canvas => mark(canvas, place())); });
+  remember();
 }
 // The line of positions (index) that is `by` lines after the current one.
 const next = (axis, by) =>
@@ -301,6 +285,32 @@ function drag(event) {
 }
 canvas.addEventListener('pointerdown', drag);
 canvas.addEventListener('pointermove', drag);
+
+// Maps follow the mouse until a click holds the position, and a finger that moves sideways.
+let held = false;
+function pointed(canvas, event) {
+  const frame = canvas.getBoundingClientRect(), {chart} = canvas;
+  return [cellAt(chart.y, (event.clientY - frame.top) / frame.height * chart.height),
+    cellAt(chart.x, (event.clientX - frame.left) / frame.width * chart.width)];
+}
+all('.map, .phase', canvas => {
+  const onMap = canvas.matches('.map');
+  const follow = event => {
+    const [row, col] = pointed(canvas, event), {chart} = canvas;
+    const blank = isNaN(chart.value(row, col)) && !chart.hatched?.(row, col);
+    if (blank) hideTip(); else showTip(event, chart.label(row, col));
+    if (onMap && !(held && event.pointerType === 'mouse' && event.type === 'pointermove')) {
+      moveTo(page.rows[used.row[row]], page.cols[used.col[col]]);
+    }
+  };
+  canvas.addEventListener('pointermove', follow);
+  canvas.addEventListener('pointerdown', follow);
+  canvas.addEventListener('pointerleave', hideTip);
+  if (onMap) canvas.addEventListener('click', event => {
+    held = event.pointerType === 'mouse' && !held;
+    byId('held').hidden = !held;
+  });
+});
 all('[data-jump]', button => button.addEventListener('click', () => {
   const known = page.scans[0].maps[mapIndex()], {worst} = known;
   if (!worst) return;
@@ -311,12 +321,14 @@ all('[data-jump]', button => button.addEventListener('click', () => {
 
 // ---- choosing
 function show() {
+  hideTip();
   byId('size-out').textContent = `${Math.max(...box())} px`;
   findUsed();
   drawMaps();
   drawBorders();
   describe();
   moveTo(page.rows[now.row], page.cols[now.col]);
+  drawScene();  // now: its size sets the layout
 }
 for (const [name, choices] of [['background', page.scenes], ['object', page.objects]]) {
   byId(name).append(...choices.map(({name}, i) => new Option(name, i)));
@@ -328,6 +340,34 @@ all('.controls select, .controls input', control => control.addEventListener('in
   now[control.id] = Number(control.value);
   show();
 }));
+
+// ---- links to a place, '#scene=0&object=0&size=0&row=4&column=6'
+const lengths = {background: BACKGROUNDS, object: OBJECTS, size: SIZES};
+function fragment() {
+  return `#scene=${now.background}&object=${now.object}&size=${now.size}&row=${page.rows[now.row]}&column=${page.cols[now.col]}`;
+}
+// Written a moment after the last move: browsers limit how often an address may change.
+let remembering;
+function remember() {
+  if (!('ready' in byId('explorer').dataset)) return;
+  clearTimeout(remembering);
+  remembering = setTimeout(() => history.replaceState(null, '', fragment()), 300);
+}
+// Go to the place in the address; what it lacks, or is out of range, stays as it is.
+function visit() {
+  const asked = new URLSearchParams(location.hash.slice(1));
+  if (!asked.has('row')) return false;
+  for (const [name, count] of Object.entries(lengths)) {
+    const index = Number(asked.get(name === 'background' ? 'scene' : name) ?? NaN);
+    if (Number.isInteger(index) && index >= 0 && index < count) now[name] = index;
+    byId(name).value = now[name];
+  }
+  findUsed();
+  moveTo(Number(asked.get('row')) || 0, Number(asked.get('column')) || 0);
+  return true;
+}
+addEventListener('hashchange', () => { if (visit()) show(); });
+byId('link').addEventListener('click', event => copy(location.href.split('#')[0] + fragment(), event.currentTarget));
 all('[data-sure]', control => control.addEventListener('input', drawMaps));
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', show);
 let wide = innerWidth;  // on a phone the address bar often changes only the height
@@ -340,7 +380,7 @@ addEventListener('resize', () => {
 unpack().then(() => {
   byId('explorer').hidden = false;
   const {worst} = page.scans[0].maps[0];
-  if (worst) {
+  if (!visit() && worst) {
     now.row = page.rows.indexOf(worst.row);
     now.col = page.cols.indexOf(worst.col);
   }

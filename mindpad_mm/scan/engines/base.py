@@ -32,15 +32,19 @@ class Engine(ABC):
             Exact engines ignore it.
 
     Attributes:
+        score_floor: Detections of at least this score must be the detector's own, even those below the
+            best match. Default: 1, which leaves that to the best match.
         name: Name of the engine in the registry.
         spaces: Spaces that the engine supports.
         chunk_size: Positions per call of :meth:`detect` in a scan. A killed scan loses at most one
             such chunk per process.
+        complete: Whether :meth:`detect` gives all detections, also those far from the object.
     """
 
     name: ClassVar[str]
     spaces: ClassVar[tuple[str, ...]] = ('input',)
     chunk_size: ClassVar[int] = 64
+    complete: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class Engine(ABC):
         self.label = label
         self.iou_thr = iou_thr
         self.tolerance = tolerance
+        self.score_floor = 1.0
 
     @abstractmethod
     def detect(self, positions: np.ndarray) -> list[InstanceData]:
@@ -73,8 +78,8 @@ class Engine(ABC):
         Returns:
             For each position the detections after the detector's own post-processing: ``bboxes``
             (M, 4) ``x1, y1, x2, y2`` in pixels of the scene, ``scores`` (M,) in 0..1 and ``labels``
-            (M,). Detections that score lower than the best match may differ from the detector's,
-            because ties between equal scores may be broken differently there.
+            (M,). Detections that score lower than the best match and ``score_floor`` may differ from
+            the detector's, because ties between equal scores may be broken differently there.
         """
 
     def image(self, row: int, col: int) -> np.ndarray:

@@ -48,6 +48,7 @@ class FocusedEngine(IncrementalEngine):
 
     name = 'focused'
     chunk_size = 512
+    complete = False
     detector_class = FocusedDetector
     _detector: FocusedDetector
     places: ClassVar[int] = 64

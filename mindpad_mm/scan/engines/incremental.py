@@ -103,7 +103,8 @@ class IncrementalEngine(Engine):
 
         def score(image: int, found: InstanceData) -> float:
             """The score of the best match in an image. Detections with lower scores do not matter."""
-            return float(match_each([found], self.label, boxes[[image]], self.iou_thr).scores[0])
+            matches = match_each([found], self.label, boxes[[image]], self.iou_thr)
+            return min(float(matches.scores[0]), self.score_floor)
 
         with torch.inference_mode():
             patches = self._patches(corners)

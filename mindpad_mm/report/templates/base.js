@@ -1,0 +1,22 @@
+'use strict';
+// Buttons that copy: of code, and of tables as lines of tab-separated cells.
+async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {  // not allowed, e.g. in a frame
+    const area = document.body.appendChild(Object.assign(document.createElement('textarea'), {value: text}));
+    area.select();
+    document.execCommand('copy');
+    area.remove();
+  }
+  const label = button.dataset.label ??= button.textContent;
+  button.textContent = 'copied';
+  setTimeout(() => { button.textContent = label; }, 1500);
+}
+document.querySelectorAll('pre, table').forEach(element => {
+  const button = Object.assign(document.createElement('button'), {type: 'button', className: 'copy', textContent: 'copy'});
+  button.setAttribute('aria-label', element.tagName === 'PRE' ? 'Copy the code' : 'Copy the table');
+  button.addEventListener('click', () => copy(element.tagName === 'PRE' ? element.textContent
+    : [...element.rows].map(row => [...row.cells].map(cell => cell.textContent.trim().replace(/\s+/g, ' ')).join('\t')).join('\n'), button));
+  (element.closest('.scroll') ?? element).before(button);
+});

@@ -1,0 +1,191 @@
+"""Finished detectors as they are: swaps, padded inputs of several widths, and overlapping tiles."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mindpad_mm.border import BorderResult, border_loss, percent, with_interval
+from mindpad_mm.border.losses import Estimate
+from mindpad_mm.core.detector import DetectorFiles
+from mindpad_mm.core.files import save_json
+from mindpad_mm.core.tables import Table
+from studies.evaluation import cut_objects
+from studies.traffic_lights import MODES
+
+WIDTHS = (16, 32, 64)
+HOW = ('reflect', 'replicate', 'constant')
+# The claims of the reproducibility report about an SSD trained on COCO, swapped at evaluation time.
+CLAIMS = {'reflect': 'cures', 'circular': 'does little'}
+# A change of the score near the border that is smaller than this is little.
+_LITTLE = 0.02
+_KEPT = ('open', 'border_loss', 'context_loss', 'padding_loss', 'lost_objects', 'lost_in_control')
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A detector and the objects that it is measured with.
+
+    Attributes:
+        name: In the results.
+        files: The detector.
+        photos: Folder of photos.
+        crops: Crops of traffic lights to paste. Default: what the detector finds itself.
+        minutes: Of each measurement; there is one for each width.
+        modes: Swaps to try.
+        widths: Widths of the padded inputs, pixels.
+        how: Ways to pad the input.
+        sizes: Longer sides of the pasted lights, pixels of the network's input.
+    """
+
+    name: str
+    files: DetectorFiles
+    photos: Path
+    crops: Sequence[Path] = ()
+    minutes: float = 5
+    modes: Sequence[str] = MODES[1:]
+    widths: Sequence[int] = WIDTHS
+    how: Sequence[str] = HOW
+    sizes: Sequence[int] = (32,)
+
+    def measure(self, work_dir: Path) -> dict[str, Any]:
+        """Its border loss under every swap and padded input, as JSON types.
+
+        Args:
+            work_dir: Finished measurements in it are reused.
+        """
+        found: dict[str, Any] = {'variants': {}, 'seconds': 0.0}
+        pasted = cut_objects(self.crops, work_dir / 'objects') if self.crops else ()
+        for width in self.widths:
+            out = work_dir / self.name / str(width)
+            result = border_loss(
+                self.files,
+                [self.photos],
+                object=pasted,
+                padding=self.modes if width == self.widths[0] else (),
+                sizes=self.sizes,
+                input_padding=self.how,
+                input_padding_px=width,
+                minutes=self.minutes,
+                out=out,
+                resume=out.is_dir(),
+            )
+            assert result is not None  # there is one process
+            _add(found, result, width)
+        return found
+
+
+def _add(found: dict[str, Any], result: BorderResult, width: int) -> None:
+    settings = result.info.settings
+    window = result.info.photos[0]['window']
+    for variant in result.info.variants:
+        if variant.name in found['variants']:
+            continue
+        kept = result.statistics[variant.name]
+        near, beyond = (kept['by_side']['all'][key] for key in ('near', 'beyond'))
+        change = kept['differences'].get('near')
+        grown = (1 + 2 * width / window[0]) * (1 + 2 * width / window[1])
+        found['variants'][variant.name] = {
+            'pixels': round(grown, 2) if variant.kind == 'input padded' else 1.0,
+            'near': {name: near[name] for name in _KEPT},
+            'beyond': beyond['border_loss'],
+            'change': change and change['cut'],
+            'open_change': change and change['open'],
+        }
+    as_trained = result.statistics[result.info.variants[0].name]['by_side']
+    if 'by_distance' not in found:
+        found['by_distance'] = {
+            str(d): as_trained['all'][str(d)]['border_loss'] for d in settings['distances']
+        }
+        sides = {side: as_trained[side]['near']['padding_loss'] for side in settings['sides']}
+        found |= {'by_side': sides, 'window': window, 'facts': result.facts()}
+    found['seconds'] = round(found['seconds'] + result.info.seconds, 1)
+
+
+def collect(cases: Sequence[Case], work_dir: Path, file: Path) -> dict[str, Any]:
+    """Measure what the file lacks; kept after each case.
+
+    Returns:
+        What :meth:`Case.measure` gives, by the names of the cases, and of those measured before.
+    """
+    results: dict[str, Any] = json.loads(file.read_text('utf-8')) if file.is_file() else {}
+    for case in cases:
+        if case.name not in results:
+            results[case.name] = case.measure(work_dir)
+            save_json(file, results)
+    return results
+
+
+def claim_of(mode: str, change: Estimate) -> str:
+    """Whether the report's claim about a mode holds: reproduced, not reproduced or undecided."""
+    interval = change['interval']
+    if interval is None:
+        return 'undecided'
+    low, high = interval
+    if CLAIMS[mode] == 'cures':
+        return 'reproduced' if low > 0 else 'not reproduced' if high < _LITTLE else 'undecided'
+    little = low > -_LITTLE and high < _LITTLE
+    large = low > _LITTLE or high < -_LITTLE
+    return 'reproduced' if little else 'not reproduced' if large else 'undecided'
+
+
+def real_markdown(results: Mapping[str, Any]) -> str:
+    """Tables of all cases, claims first."""
+    parts = [_claims(results)]
+    for name, found in results.items():
+        rows = []
+        for variant, figures in found['variants'].items():
+            near = figures['near']
+            lost, control = (percent(near[k]['mean']) for k in ('lost_objects', 'lost_in_control'))
+            rows.append(
+                [
+                    variant,
+                    with_interval(near['open']),
+                    with_interval(near['context_loss']),
+                    with_interval(near['padding_loss']),
+                    f'{lost} ({control})',
+                    with_interval(figures['change']) if figures['change'] else '',
+                    with_interval(figures['open_change']) if figures['open_change'] else '',
+                    f'{figures["pixels"]:.2f}',
+                ]
+            )
+        columns = ['within 16 px', 'open', 'context loss', 'padding loss', 'lost (in control)',
+                   'near score, against as trained', 'open score', 'pixels']  # fmt: skip
+        minutes = found['seconds'] / 60
+        title = f'**{name}**: {found["facts"]}; {minutes:.0f} minutes in all.'
+        parts.append(Table(columns, rows, title).markdown())
+        parts.append(_overlap(found))
+    return '\n\n'.join(part.strip() for part in parts)
+
+
+def _overlap(found: Mapping[str, Any]) -> str:
+    """What tiles that overlap gain: every object is then at least so far from the border of one."""
+    window = found['window']
+    rows = []
+    for text, loss in found['by_distance'].items():
+        shared = 2 * int(text)
+        cost = 1.0
+        for length in window:
+            cost *= length / max(1, length - shared)
+        rows.append([f'{text} px', with_interval(loss), f'{cost:.2f}'])
+    return Table(
+        ['nearest border of the best tile', 'border loss there, as trained', 'tiles'],
+        rows,
+        'Tiles that overlap by an object and twice the distance; tiles needed, without overlap: 1',
+    ).markdown()
+
+
+def _claims(results: Mapping[str, Any]) -> str:
+    rows = []
+    for name, found in results.items():
+        for mode, claim in CLAIMS.items():
+            change = found['variants'].get(mode, {}).get('change')
+            if change:
+                rows.append(
+                    [f'{mode} at evaluation time {claim}', name, with_interval(change),
+                     claim_of(mode, change)]
+                )  # fmt: skip
+    return Table(['reported for an SSD on COCO', 'here', 'near score', ''], rows).markdown()
