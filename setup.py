@@ -77,7 +77,7 @@ setup(
         'Intended Audience :: Developers',
         'Intended Audience :: Science/Research',
         'License :: OSI Approved :: Apache Software License',
-        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 14)),
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in (10, 11)),
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
 )
