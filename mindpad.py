@@ -51,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(command: str, *args: Any, **kwargs: Any) -> None:
     """Import a module of :mod:`mindpad_mm.cli` and call its ``main``.
 
-    If a package is missing, or mmcv was built for another torch, one line is
-    printed and the exit status is 2. So it is for Ctrl-C while packages are imported, with status 130.
+    If a package is missing, or mmcv was built for another torch, one line is printed and the exit status
+    is 2. Ctrl-C while packages are imported is one line, too, with status 130.
 
     Args:
         command: Name of the module.

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -19,6 +16,7 @@ from nbclient import NotebookClient
 
 import mindpad
 from tests.border.toys import noise_photo
+from tests.processes import run_python
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
@@ -59,6 +57,10 @@ def test_every_command_on_a_page_has_the_options_that_it_is_given(page):
             pytest.fail(f'{page.name}: {command} {" ".join(arguments)}')
 
 
+def test_the_pages_show_every_command():
+    assert {command for page in PAGES for command, _ in commands_of(page)} == set(mindpad.COMMANDS)
+
+
 @pytest.fixture(scope='module')
 def folder(files, tmp_path_factory):
     """What the tutorials find in the current folder."""
@@ -84,15 +86,7 @@ import mindpad_mm
 from mmdet.apis import init_detector
 init_detector({path.name!r}, device='cpu', palette='random')
 """
-    done = subprocess.run(
-        [sys.executable, '-c', script],
-        cwd=folder,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run_python(script, folder)
 
 
 def test_the_notebook_runs_from_top_to_bottom(monkeypatch):

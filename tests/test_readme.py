@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -17,6 +14,7 @@ from torch import nn
 
 from mindpad_mm.testing.small import CLASSES
 from tests.border.toys import noise_photo
+from tests.processes import run_python
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,17 +36,7 @@ def run_example(page, call, files, folder, change=('', '')):
     # As a training by MMEngine leaves it.
     weights['meta'] = {'dataset_meta': {'classes': CLASSES}}
     torch.save(weights, folder / 'my_checkpoint.pth')
-    # A process of its own: the order of its imports is part of the example.
-    run = subprocess.run(
-        [sys.executable, '-c', example],
-        cwd=folder,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout
+    return run_python(example, folder)
 
 
 def test_the_scan_in_python_runs_as_its_page_says(files, tmp_path):

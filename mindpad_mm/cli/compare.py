@@ -13,11 +13,11 @@ from mindpad_mm.cli.options import add_settings, new_parser, settings_from
 from mindpad_mm.cli.running import add_cfg_options, add_verbose, start
 from mindpad_mm.cli.scan import add_pasted
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.settings.compare import CompareSettings
 from mindpad_mm.settings.scan import ScanSettings
 
 if TYPE_CHECKING:
     from mindpad_mm.evaluation.entries import Entry
-from mindpad_mm.settings.compare import CompareSettings
 
 EXAMPLES = """\
 a RUN is CONFIG:CHECKPOINT[:KEY=VALUE,...] or a finished work dir of MMEngine[:KEY=VALUE,...]. All

@@ -8,9 +8,11 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mindpad_mm.core.errors import UserError, one_line
 from mindpad_mm.core.names import PathLike
@@ -81,6 +83,12 @@ def save_text(path: Path, text: str) -> None:
     (``&#56575;``), as HTML shows them.
     """
     save_bytes(path, text.encode('utf-8', 'xmlcharrefreplace'))
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name as ``.npz``, atomically; equal arrays give equal bytes."""
+    with written_whole(path) as temporary, open(temporary, 'wb') as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
 
 def json_types(value: Any) -> Any:

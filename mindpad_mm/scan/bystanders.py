@@ -22,7 +22,7 @@ from typing import Any, TypedDict
 import numpy as np
 from mmengine.structures import InstanceData
 
-from mindpad_mm.core.files import written_whole
+from mindpad_mm.core.files import save_arrays
 from mindpad_mm.core.matching import paired_iou
 
 STATES = ('', 'touched', 'kept', 'changed', 'vanished')
@@ -75,8 +75,7 @@ class Bystanders:
 
     def save(self, folder: Path) -> None:
         """Write ``bystanders.npz``; equal arrays give equal bytes."""
-        with written_whole(folder / FILE) as temporary, open(temporary, 'wb') as stream:
-            np.savez_compressed(stream, **vars(self))
+        save_arrays(folder / FILE, vars(self))
 
     @classmethod
     def load(cls, folder: Path) -> Bystanders:

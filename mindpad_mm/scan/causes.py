@@ -32,7 +32,7 @@ from typing import Any, TypedDict
 import numpy as np
 from mmengine.structures import InstanceData
 
-from mindpad_mm.core.files import written_whole
+from mindpad_mm.core.files import save_arrays
 from mindpad_mm.core.matching import match_each, paired_iou
 
 CAUSES = ('', 'no box', 'low score', 'imprecise', 'wrong class', 'suppressed', 'unknown')
@@ -69,8 +69,7 @@ class Causes:
 
     def save(self, folder: Path) -> None:
         """Write ``causes.npz``; equal arrays give equal bytes."""
-        with written_whole(folder / FILE) as temporary, open(temporary, 'wb') as stream:
-            np.savez_compressed(stream, **vars(self))
+        save_arrays(folder / FILE, vars(self))
 
     @classmethod
     def load(cls, folder: Path) -> Causes:

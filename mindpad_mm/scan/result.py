@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mindpad_mm.core.errors import UserError, one_line
-from mindpad_mm.core.files import read_json, save_json, written_whole
+from mindpad_mm.core.files import read_json, save_arrays, save_json
 from mindpad_mm.core.images import read_image, write_png
 from mindpad_mm.core.names import PathLike
 from mindpad_mm.core.scenes import Part, paste
@@ -346,8 +346,7 @@ class ScanResult(ScanArrays):
                 write_png(folder / window.file, self.photo_pixels(number))
         names = ARRAYS if self.open_scores is None else ARRAYS + TWIN_ARRAYS
         arrays = {name: getattr(self, name) for name in names}
-        with written_whole(folder / 'scan.npz') as temporary, open(temporary, 'wb') as stream:
-            np.savez_compressed(stream, **arrays)
+        save_arrays(folder / 'scan.npz', arrays)
         if self.causes is not None:
             self.causes.save(folder)
         if self.bystanders is not None:

@@ -15,6 +15,7 @@ from mindpad_mm.evaluation.comparison import (
 )
 from mindpad_mm.evaluation.metrics import Metric
 from mindpad_mm.evaluation.regions import BorderBins, Zones
+from mindpad_mm.evaluation.verdict import border_key, verdict
 from mindpad_mm.report.comparison_page import (
     comparison_tables,
     metric_names,
@@ -137,3 +138,23 @@ def test_scan_statistics_of_several_sizes_stand_apart(comparison):
         ['mean score at 24 px', '0.250'],
         ['mean score at 40 px', '0.750'],
     ]
+
+
+@pytest.mark.parametrize(
+    ('value', 'interval', 'word'),
+    [
+        (0.05, (0.01, 0.09), 'better'),
+        (-0.05, (-0.09, -0.01), 'worse'),
+        (0.05, (-0.01, 0.09), 'undecided'),
+        (0.05, None, 'undecided: too few images or draws for an interval'),
+        (0.0, (0, 0), 'no difference'),
+    ],
+)
+def test_the_verdict_calls_a_difference_what_its_interval_says(comparison, value, interval, word):
+    reference, other = comparison.entries[:2]
+    for key in ('mAP', border_key(comparison)):
+        other.differences[key] = Metric(value, None, interval)
+    (sentence,) = verdict(dataclasses.replace(comparison, entries=[reference, other]))
+    assert sentence.count(f', {word}') == 2
+    measured = dataclasses.replace(comparison, entries=[reference, other]).measured()
+    assert measured[f'mAP@{other.name}'] == (value, interval)

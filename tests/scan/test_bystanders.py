@@ -5,9 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-import torch
 from mmdet.apis import inference_detector
-from mmengine.structures import InstanceData
 from torchvision.ops import box_iou
 
 from mindpad_mm.core.errors import UserError
@@ -15,25 +13,19 @@ from mindpad_mm.core.loading import load_detector
 from mindpad_mm.core.scenes import paste
 from mindpad_mm.scan import ScanResult, blindspot_scan, driver
 from mindpad_mm.scan.bystanders import FAR_AWAY, STATES, Bystanders, watch
+from tests.scan import small_scans
+from tests.scan.small_scans import boxes
 
 OPTIONS = {'sizes': [16, 24], 'stride': 9}
 
 
 def scan(files, out, **options):
-    detector = files / 'config.py', files / 'weights.pth'
-    given = {**OPTIONS, 'scene': files / 'photo.png', 'object': files / 'light.png', **options}
-    return blindspot_scan(detector, out=out, **given)
+    return small_scans.scan(files, out, **OPTIONS | options)
 
 
 @pytest.fixture(scope='module')
 def watched(files, tmp_path_factory):
     return scan(files, tmp_path_factory.mktemp('bystanders') / 'out', bystanders=True)
-
-
-def boxes(*rows):
-    """Detections from rows of ``x1, y1, x2, y2, score, label``."""
-    rows = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
-    return InstanceData(bboxes=rows[:, :4], scores=rows[:, 4], labels=rows[:, 5].long())
 
 
 NEAR, MOVED, FAR, UNDER = (

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from mmdet.apis import inference_detector
-from mmengine.structures import InstanceData
 
 from mindpad_mm.core.callable_detector import CallableDetector
 from mindpad_mm.core.detector import all_boxes
@@ -16,6 +15,8 @@ from mindpad_mm.core.scenes import detect_images, paste
 from mindpad_mm.scan import ScanResult, blindspot_scan, rerun
 from mindpad_mm.scan.causes import CAUSES, classify
 from mindpad_mm.testing.detectors import family_detector
+from tests.scan import small_scans
+from tests.scan.small_scans import boxes
 
 OPTIONS = {'sizes': [24, 40], 'stride': 11, 'iou_thr': 0.5, 'clean_thr': 0.9}
 OPENED = {
@@ -27,20 +28,12 @@ OPENED = {
 
 
 def scan(files, out, **options):
-    detector = files / 'config.py', files / 'weights.pth'
-    given = {**OPTIONS, 'scene': files / 'photo.png', 'object': files / 'light.png', **options}
-    return blindspot_scan(detector, out=out, **given)
+    return small_scans.scan(files, out, **OPTIONS | options)
 
 
 @pytest.fixture(scope='module')
 def explained(files, tmp_path_factory):
     return scan(files, tmp_path_factory.mktemp('causes') / 'out', causes=True)
-
-
-def boxes(*rows):
-    """Detections from rows of ``x1, y1, x2, y2, score, label``."""
-    rows = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
-    return InstanceData(bboxes=rows[:, :4], scores=rows[:, 4], labels=rows[:, 5].long())
 
 
 FIT, PART, AWAY = (10, 10, 30, 30), (10, 10, 20, 22), (60, 60, 80, 80)

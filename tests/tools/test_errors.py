@@ -23,6 +23,14 @@ def test_a_users_mistake_and_ctrl_c_are_one_line_and_a_status(raised, line, stat
     assert capsys.readouterr().err == line
 
 
+def test_ctrl_c_names_resume_where_the_command_has_it(capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--resume', action='store_true')
+    with pytest.raises(SystemExit), one_line_errors(parser):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == 'interrupted: the same command with --resume continues\n'
+
+
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), one_line_errors():
         raise ZeroDivisionError
