@@ -19,6 +19,10 @@ _HALF_END = 2.0**15
 _LARGEST, _LARGEST_STATISTIC = 1e8, 1e15
 
 
+class NotFinite(UserError):
+    """NaN or infinite values came out of a detector."""
+
+
 def unusual_buffers(model: nn.Module) -> frozenset[str]:
     """Names of the buffers of a new model that hold NaN or infinite values, such as attention masks."""
     return frozenset(
@@ -137,7 +141,7 @@ def finite_outputs(model: nn.Module) -> Iterator[None]:
         model: The detector.
 
     Raises:
-        UserError: A layer's output is NaN or infinite; it names the first such layer.
+        NotFinite: A layer's output is NaN or infinite; it names the first such layer.
     """
 
     def check(layer: str) -> Any:
@@ -145,11 +149,11 @@ def finite_outputs(model: nn.Module) -> Iterator[None]:
             if _all_finite(output):
                 return
             if not _all_finite(inputs):
-                raise UserError(
+                raise NotFinite(
                     f'the input of layer {layer} is not finite: check model.data_preprocessor in the '
                     f'config, and what comes before the layer'
                 )
-            raise UserError(
+            raise NotFinite(
                 f'the output of layer {layer} is not finite: its weights cannot be right for this '
                 f'input and precision'
             )

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.text import Text
 
 from mindpad_mm.core.detector import versions
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.weights import NotFinite, finite_outputs
 from mindpad_mm.diagnose.checks.registry import CHECKS
+from mindpad_mm.diagnose.inputs import photos_or_streets
 from mindpad_mm.diagnose.progress import showing
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.padding.hidden import hidden_padding
 from mindpad_mm.padding.modes import get_modes
+from mindpad_mm.padding.report import SkippedLayer
 from mindpad_mm.settings.diagnose import DiagnoseSettings
 
 _WIDTH = 160
@@ -107,6 +108,9 @@ def diagnose(
         settings: Which checks to run, and how. Default: all checks with their defaults.
         photos: (H, W, 3) uint8 BGR, any size. Default: drawn streets.
         info: Further entries for :attr:`Suite.info`.
+
+    Raises:
+        UserError: A check or mode does not exist, or a layer's output is NaN or infinite.
     """
     settings = settings or DiagnoseSettings()
     check_names(settings)
@@ -121,11 +125,9 @@ def diagnose(
             'versions': versions(),
         }
     )
-    with contextlib.suppress(UserError):  # a network that does not run: the checks say so
-        image = torch.zeros(1, 3, *subject.input_size, device=subject.device)
-        hidden = hidden_padding(subject.model, lambda: subject.dense(image))
-        if hidden:
-            suite.info['padding that no swap changes'] = [str(each) for each in hidden]
+    hidden = _first_run(subject, photos, settings.seed)
+    if hidden:
+        suite.info['padding that no swap changes'] = [str(each) for each in hidden]
     console = Console(stderr=True)
     with showing(console) as progress:
         for key in progress.track(keys, description='diagnosing'):
@@ -140,3 +142,20 @@ def diagnose(
             suite.seconds[key] = round(time.perf_counter() - started, 3)
             console.print(f'{key}: {suite.seconds[key]:.1f} s')
     return suite
+
+
+def _first_run(subject: Subject, photos: Sequence[np.ndarray], seed: int) -> Sequence[SkippedLayer]:
+    """What pads outside of layers in a run on one photo; empty if the network does not run.
+
+    Raises:
+        NotFinite: A layer's output is NaN or infinite.
+    """
+    photo = photos_or_streets(photos[:1], subject.input_size, 1, seed)[0]
+    try:
+        image = subject.preprocess([subject.fitted(photo)])
+        with finite_outputs(subject.model):
+            return hidden_padding(subject.model, lambda: subject.dense(image))
+    except NotFinite:
+        raise
+    except UserError:
+        return ()  # the checks say so

@@ -1,8 +1,8 @@
 """Find the lines of code that pad outside of any layer, by running a module once.
 
 Every operation of the run is seen, however it was called: ``F.pad`` in a ``forward``, a functional
-convolution with ``padding``, a hook, a concatenation with a border, code of a library. Padding that is
-written as an assignment to a slice of a larger map is not found.
+convolution with ``padding``, a hook, a concatenation with a border, a copy into a slice of a larger map,
+code of a library.
 """
 
 from __future__ import annotations
@@ -118,7 +118,10 @@ class _Watch:
         where = f'{line.f_code.co_filename}:{line.f_lineno}'
         reason = f'its code pads, by {name.split("::")[-1]} at {where}'
         kind = type(owner).__name__
-        self.found[self._names[owner], where] = SkippedLayer(self._names[owner], kind, reason)
+        # The first is the call in the code; circular F.pad copies slices in its turn.
+        self.found.setdefault(
+            (self._names[owner], where), SkippedLayer(self._names[owner], kind, reason)
+        )
 
 
 def _is_told(layer: PaddingLayer, frame: FrameType) -> bool:

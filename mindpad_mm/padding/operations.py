@@ -26,6 +26,8 @@ def pads(name: str, arguments: Mapping[str, Any]) -> bool:
         return False
     if name == 'aten::cat':
         return _lengthens(arguments['tensors'], arguments.get('dim', 0))
+    if name == 'aten::copy_':
+        return _fills_a_part(arguments['self'], arguments['src'])
     return any(_is_positive(arguments.get(width)) for width in _WIDTHS)
 
 
@@ -33,6 +35,20 @@ def _lengthens(tensors: Any, axis: Any) -> bool:
     """Whether feature maps (N, C, H, W) get longer by parts of other lengths, as padding by hand does."""
     maps = all(isinstance(each, torch.Tensor) and each.ndim == 4 for each in tensors)
     return maps and axis % 4 >= 2 and len({each.shape[axis] for each in tensors}) > 1
+
+
+def _fills_a_part(target: Any, source: Any) -> bool:
+    """Whether a feature map (N, C, H, W) is written into a longer one, which leaves a border."""
+    if not all(isinstance(each, torch.Tensor) and each.ndim == 4 for each in (target, source)):
+        return False
+    if target.shape != source.shape or target.numel() == 0:
+        return False
+    # A slice keeps the strides of the map that it is a part of: they tell that map's size.
+    images, channels, rows, cols = target.stride()
+    if 1 not in (channels, cols):
+        return False  # every second cell, as upsampling by zeros does
+    over_rows = min((each for each in (images, channels) if each >= rows), default=0)
+    return over_rows > rows * target.shape[2] or rows > cols * target.shape[3]
 
 
 def _is_positive(width: Any) -> bool:

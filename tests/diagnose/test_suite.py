@@ -111,6 +111,13 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
         make_folder(tmp_path / 'file')
 
 
+def test_a_network_whose_outputs_are_not_finite_is_not_diagnosed(subject, counting):
+    subject.model[2].weight.data.fill_(3e38)
+    with pytest.raises(UserError, match='output of layer 2 is not finite'):
+        diagnose(subject, DiagnoseSettings(checks=['counted']))
+    assert not subject.model[2]._forward_hooks
+
+
 def refuse(_subject, _settings, _photos):
     raise UserError('it has no\nlight')
 

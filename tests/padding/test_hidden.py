@@ -115,6 +115,27 @@ def unfolded(x):
     return (WEIGHT.flatten(1) @ columns).unflatten(2, x.shape[-2:])
 
 
+def written_into(larger, x, rows=slice(1, -1), cols=slice(1, -1)):
+    larger[:, :, rows, cols] = x
+    return larger
+
+
+def copied_into(larger, x):
+    larger.narrow(2, 1, 12).narrow(3, 1, 12).copy_(x)
+    return larger
+
+
+def with_channels_of(y, x):
+    y[:, 1:] = x[:, :-1]
+    return y
+
+
+def between_zeros(x):
+    y = x.new_zeros(1, 3, 24, 24)
+    y[:, :, ::2, ::2] = x
+    return y
+
+
 def own_forward(self, x):
     return F.conv2d(x, self.weight, self.bias, padding=1)
 
@@ -176,6 +197,21 @@ IN_CODE = {
     'reflection_pad2d': lambda x: F.conv2d(torch._C._nn.reflection_pad2d(x, [1] * 4), WEIGHT),
     'concatenated rows': lambda x: F.max_pool2d(
         torch.cat([torch.zeros(1, 3, 2, 12), x], 2), (3, 1), 1
+    ),
+    'slice of a larger map': lambda x: F.conv2d(written_into(x.new_zeros(1, 3, 14, 14), x), WEIGHT),
+    'slice in channels_last': lambda x: F.conv2d(
+        written_into(x.new_zeros(1, 3, 14, 14).to(memory_format=torch.channels_last), x), WEIGHT
+    ),
+    'slice of more rows': lambda x: F.max_pool2d(
+        written_into(x.new_zeros(1, 3, 14, 12), x, cols=slice(None)), (3, 1), 1
+    ),
+    'slice of more columns, expanded': lambda x: F.max_pool2d(
+        written_into(x.new_zeros(1, 3, 12, 14), x.mean(1, keepdim=True).expand_as(x), slice(None)),
+        (1, 3),
+        1,
+    ),
+    'copy into a narrowed map': lambda x: F.conv2d(
+        copied_into(x.new_zeros(1, 3, 14, 14), x), WEIGHT
     ),
     'a layer made in the forward': lambda x: nn.MaxPool2d(3, 1, 1)(x),
     'checkpointed': lambda x: checkpoint(
@@ -261,6 +297,9 @@ def test_circular_padding_in_code_is_named_too():
         lambda: nn.Sequential(padded(), nn.ConvTranspose2d(3, 3, 2, 2)),
         lambda: nn.Sequential(padded(), Code(lambda x: torch.cat([x, x, x[:, :1]], 1))),
         lambda: nn.Sequential(padded(), Code(lambda x: torch.cat([x, x], 3))),
+        lambda: nn.Sequential(padded(), Code(lambda x: with_channels_of(x.clone(), x))),
+        lambda: nn.Sequential(padded(), Code(lambda x: between_zeros(x))),
+        lambda: nn.Sequential(padded(), Code(lambda x: torch.empty_like(x).copy_(x))),
     ],
 )
 def test_nothing_is_named_where_nothing_else_pads(net):
