@@ -109,7 +109,7 @@ class ControlStudy:
                 continue
             for lights in (UNIFORM, cell.lights):
                 self.make_set(lights)
-            for epochs in EPOCHS:
+            for epochs in cell.epochs:
                 training = self.training(cell, epochs)
                 train_all([training])
                 begin = time.process_time()

@@ -127,18 +127,19 @@ def test_a_training_that_is_measured_is_not_repeated_and_a_weak_one_is_trained_l
     study, measured, monkeypatch
 ):
     trained = []
-    opens = iter([LEAST_OPEN - 0.1, LEAST_OPEN + 0.1, LEAST_OPEN + 0.1])
+    opens = iter([LEAST_OPEN - 0.1, LEAST_OPEN + 0.1, LEAST_OPEN + 0.1, LEAST_OPEN + 0.1])
     monkeypatch.setattr(border_control, 'train_all', lambda ts: trained.extend(ts))
     monkeypatch.setattr(border_control, 'open_score', lambda _result: next(opens))
     monkeypatch.setattr(ControlStudy, 'make_set', lambda *_: {})
     monkeypatch.setattr(ControlStudy, 'measure', lambda *_: measured)
     monkeypatch.setattr(ControlStudy, 'diagnosis', lambda *_: {})
-    cells = [Cell(UNIFORM, 'zeros', 0), Cell(UNIFORM, 'zeros', 1)]
+    cells = [Cell(CENTRE, 'zeros', 0), Cell(CENTRE, 'zeros', 1), Cell(UNIFORM, 'zeros', 0)]
     study.run(cells[:1])
     assert [t.epochs for t in trained] == list(EPOCHS)
     study.run(cells)
-    assert [t.seed for t in trained] == [0, 0, 1]
-    assert len(json.loads(study.out.read_text())['trainings']) == 2
+    assert [t.seed for t in trained] == [0, 0, 1, 0]
+    assert trained[-1].epochs == EPOCHS[1]
+    assert len(json.loads(study.out.read_text())['trainings']) == 3
 
 
 def test_no_training_is_started_after_the_time(study, monkeypatch):
