@@ -15,10 +15,11 @@ from torch import nn
 from torchvision.ops import nms
 
 from mindpad_mm.border.inputs import WindowInputs
-from mindpad_mm.border.photos import Photo
+from mindpad_mm.border.photos import Photo, Photos, listed
 from mindpad_mm.border.probes import Box, take
 from mindpad_mm.core.coco import read_coco
 from mindpad_mm.core.errors import UserError
+from mindpad_mm.core.images import check_pixels
 from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.scenes import paste
 from mindpad_mm.core.spelling import other_spellings
@@ -261,6 +262,25 @@ def _annotated_box(annotation: Mapping[str, Any], photo: Photo, path: Path) -> B
             f'`ann`: annotation {annotation.get("id")} of {str(path)!r} has a bbox that is not finite'
         )
     return box
+
+
+def objects_to_paste(given: Photos) -> list[ScanObject]:
+    """Read objects.
+
+    Args:
+        given: Files, folders, or uint8 arrays, BGRA, BGR (opaque) or grey.
+
+    Raises:
+        UserError: One cannot be read, or is no image.
+    """
+    objects = []
+    for each in listed(given):
+        if isinstance(each, np.ndarray):
+            check_pixels('object', each, channels=(1, 3, 4))
+            objects.append(ScanObject.from_pixels(each, 'array'))
+        else:
+            objects.append(ScanObject.from_file(each))
+    return objects
 
 
 def pasted_objects(

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import print_log
 from mmengine.runner import set_random_seed
 
+from mindpad_mm.border.budget import Budget
 from mindpad_mm.border.inputs import WindowInputs, fill_value, hidden_in, window_size
 from mindpad_mm.border.measure import (
     Subject,
     ordered_probes,
     run_probes,
-    seconds_per_probe,
     views_of,
 )
 from mindpad_mm.border.objects import (
@@ -30,9 +29,11 @@ from mindpad_mm.border.objects import (
     annotated_objects,
     chosen_objects,
     found_objects,
+    objects_to_paste,
     pasted_objects,
 )
-from mindpad_mm.border.photos import Photos, listed, load_photos, window_sizes
+from mindpad_mm.border.photos import Photos, load_photos, window_sizes
+from mindpad_mm.border.probes import Probe
 from mindpad_mm.border.result import BorderInfo, BorderResult
 from mindpad_mm.border.variants import (
     AS_TRAINED,
@@ -55,11 +56,9 @@ from mindpad_mm.core.detector import (
     weights_sha256,
 )
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.images import check_pixels
 from mindpad_mm.core.journal import Journal, alone_in, check_fingerprint, discard, prepare_folder
 from mindpad_mm.core.loading import config_faults
 from mindpad_mm.core.names import PathLike
-from mindpad_mm.core.objects import ScanObject
 from mindpad_mm.core.opened import Detector, OpenedDetector, device_of, opened
 from mindpad_mm.core.processes import failing_together, gathered, launched
 from mindpad_mm.core.progress import track
@@ -67,9 +66,6 @@ from mindpad_mm.core.settings import chosen_settings
 from mindpad_mm.padding.modes import get_modes
 from mindpad_mm.settings.border import BorderSettings
 
-# Objects are looked for in further photos until each would be scored this often: photos vary more than
-# the objects in them.
-_PROBES_A_PHOTO = 8
 _RESULT = 'border.json'
 _TRIED = 'tried because padding is to blame, on as many cuts as the time allowed'
 
@@ -171,12 +167,11 @@ class _Measurement:
     ) -> None:
         self.detector, self.device, self.settings = detector, device, settings
         self.model = detector.model
-        self._measured: dict[tuple[str, ...], float] = {}
         self.classes = detector_classes(self.model)
         for name in settings.labels:
             if name not in self.classes:
                 raise UserError(f'`labels`: the detector has no class {name!r}')
-        self.pasted = _pasted(pasted)
+        self.pasted = objects_to_paste(pasted)
         if self.pasted and settings.ann is not None:
             raise UserError('give `object` or `ann`, not both: objects are pasted or annotated')
         self.variants = variants_of(self.model, settings, checkpoints)
@@ -230,7 +225,7 @@ class _Measurement:
         """A result that was read from disk, with its photos and objects at hand again."""
         objects: Sequence[BorderObject]
         if self.pasted:
-            objects, _ = self._objects(None, 0)
+            objects, _ = self._objects(None, Budget(0, None))
         else:
             objects = [BorderObject.from_json(each) for each in done.info.objects]
         done.photos, done.objects = self.photos, objects
@@ -238,16 +233,15 @@ class _Measurement:
 
     def run(self, journal: Journal | None, fingerprint: dict[str, Any]) -> BorderResult | None:
         """Find objects, choose probes, score them; if padding is to blame, try the swaps as well."""
-        deadline = time.perf_counter() + self.settings.minutes * 60
+        budget = Budget(self.settings.minutes, journal)
         with config_faults('the detector in the config cannot predict'):
-            objects, searched = self._objects(journal, deadline)
+            objects, searched = self._objects(journal, budget)
         probes = ordered_probes(self.photos, objects, self.settings)
         if not probes:
             raise UserError(self._nothing_found(objects, searched))
         possible = len(probes)
-        subject = Subject(self.model, self.device, self.photos, objects, probes, self.settings)
-        left = deadline - time.perf_counter()
-        count = self._affordable(subject, self.variants, left, journal, 'probes')
+        subject = self._subject(objects, probes)
+        count = budget.affordable(subject, self.variants, budget.left, 'probes')
         subject = dataclasses.replace(subject, probes=probes[:count])
         scored = run_probes(subject, dict(enumerate(self.variants)), journal)
         result = (
@@ -262,7 +256,7 @@ class _Measurement:
         seconds = self.settings.minutes * 60
         more_time = f' (up to {self.settings.minutes:g} more minutes)' if seconds else ''
         print_log(f'Padding is to blame: trying swaps without retraining{more_time}.', 'current')
-        count = self._affordable(subject, extra, seconds, journal, 'probes of the swaps')
+        count = budget.affordable(subject, extra, seconds, 'probes of the swaps')
         fewer = dataclasses.replace(subject, probes=subject.probes[:count])
         first = len(self.variants)
         more = run_probes(fewer, dict(enumerate(extra, first)), journal)
@@ -274,17 +268,17 @@ class _Measurement:
         everything = [*self.variants, *extra]
         return self._result(subject, together, everything, possible, searched, fingerprint)
 
-    def _objects(self, journal: Journal | None, deadline: float) -> tuple[list[BorderObject], int]:
+    def _objects(self, journal: Journal | None, budget: Budget) -> tuple[list[BorderObject], int]:
         """The objects, and in how many photos they were looked for."""
         if self.pasted:
             label = find_label(self.settings.label, self.classes)
             return pasted_objects(self.photos, self.pasted, label, self.settings), len(self.photos)
         if self.settings.ann is not None:
             return annotated_objects(self.photos, self.classes, self.settings), len(self.photos)
-        found = self._found(journal, deadline) if get_rank() == 0 else ([], 0)
+        found = self._found(journal, budget) if get_rank() == 0 else ([], 0)
         return gathered(found)[0]
 
-    def _found(self, journal: Journal | None, deadline: float) -> tuple[list[BorderObject], int]:
+    def _found(self, journal: Journal | None, budget: Budget) -> tuple[list[BorderObject], int]:
         kept = None if journal is None else journal.read_value('objects')
         if kept is not None:
             return [BorderObject.from_json(each) for each in kept['objects']], kept['photos']
@@ -309,53 +303,18 @@ class _Measurement:
                     found += found_objects(model, window, number, photo, self.settings)
                 objects += chosen_objects(found, number, self.settings)
                 searched += 1
-                if self._have_enough(objects, deadline):
+                if not budget.minutes:
+                    continue
+                probes = ordered_probes(self.photos, objects, self.settings)
+                if budget.is_filled_by(self._subject(objects, probes), self.variants):
                     break
         if journal is not None:
             plain = [each.to_json() for each in objects]
             journal.write_value('objects', {'objects': plain, 'photos': searched})
         return objects, searched
 
-    def _have_enough(self, objects: Sequence[BorderObject], deadline: float) -> bool:
-        """Whether scoring these objects will take the rest of the time."""
-        if not self.settings.minutes:
-            return False
-        if time.perf_counter() >= deadline:
-            return True
-        probes = ordered_probes(self.photos, objects, self.settings)
-        if not probes:
-            return False
-        subject = Subject(self.model, self.device, self.photos, objects, probes, self.settings)
-        each = self._seconds(subject, self.variants) / get_world_size()
-        wanted = _PROBES_A_PHOTO * len({probe.photo for probe in probes})
-        return min(wanted, len(probes)) * each >= deadline - time.perf_counter()
-
-    def _seconds(self, subject: Subject, variants: Sequence[Variant]) -> float:
-        """Seconds that a probe takes under some variants; measured once."""
-        names = tuple(variant.name for variant in variants)
-        if names not in self._measured:
-            self._measured[names] = seconds_per_probe(subject, variants)
-        return self._measured[names]
-
-    def _affordable(
-        self,
-        subject: Subject,
-        variants: Sequence[Variant],
-        seconds: float,
-        journal: Journal | None,
-        name: str,
-    ) -> int:
-        """How many probes can be scored in the time; at least one."""
-        count = len(subject.probes)
-        if self.settings.minutes and get_rank() == 0:
-            kept = None if journal is None else journal.read_value(name)
-            if kept is None:
-                each = self._seconds(subject, variants) / get_world_size()
-                kept = max(1, min(count, int(seconds / each)))
-                if journal is not None:
-                    journal.write_value(name, kept)
-            count = kept
-        return gathered(count)[0]
+    def _subject(self, objects: Sequence[BorderObject], probes: Sequence[Probe]) -> Subject:
+        return Subject(self.model, self.device, self.photos, objects, probes, self.settings)
 
     def _swaps_to_try(self) -> list[Variant]:
         """The swaps that were not asked for; none where there is nothing to swap."""
@@ -442,14 +401,3 @@ class _Measurement:
             fingerprint=fingerprint,
         )
         return BorderResult(info, subject.probes, scored[0], self.photos, subject.objects)
-
-
-def _pasted(given: Photos) -> list[ScanObject]:
-    objects = []
-    for each in listed(given):
-        if isinstance(each, np.ndarray):
-            check_pixels('object', each, channels=(1, 3, 4))
-            objects.append(ScanObject.from_pixels(each, 'array'))
-        else:
-            objects.append(ScanObject.from_file(each))
-    return objects

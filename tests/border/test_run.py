@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mmdet.apis import inference_detector, init_detector
 
+import mindpad_mm.border.budget
 import mindpad_mm.border.run
 from mindpad_mm import CallableDetector, border_loss
 from mindpad_mm.border import BorderResult
@@ -141,7 +142,7 @@ def test_a_killed_measurement_resumes_to_the_same_bytes(
 def test_minutes_limit_the_work_and_the_first_probes_are_spread_over_photos(
     files, photos, monkeypatch
 ):
-    monkeypatch.setattr(mindpad_mm.border.run, 'seconds_per_probe', lambda *_: 2.0)
+    monkeypatch.setattr(mindpad_mm.border.budget, 'seconds_per_probe', lambda *_: 2.0)
     detector = (files / 'config.py', files / 'weights.pth')
     result = border_loss(detector, photos, **{**FAST, 'minutes': 1})
     assert 15 < len(result.probes) < result.info.possible_probes
@@ -269,7 +270,7 @@ def test_if_padding_is_to_blame_every_swap_is_tried_on_as_many_probes_as_the_tim
         asked.append([variant.name for variant in variants])
         return 0.1 if len(asked) == 1 else 6.0
 
-    monkeypatch.setattr(mindpad_mm.border.run, 'seconds_per_probe', seconds)
+    monkeypatch.setattr(mindpad_mm.border.budget, 'seconds_per_probe', seconds)
     monkeypatch.setattr(mindpad_mm.border.run, 'blame_of', lambda _: True)
     detector = (files / 'config.py', files / 'weights.pth')
     result = border_loss(detector, photos, **{**FAST, 'minutes': 1, 'padding': 'reflect'})
