@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mindpad_mm.scan.engines.full import FullEngine
@@ -24,6 +25,14 @@ ATTENTION = Family(
 POSITIONS = np.array([[0, 8], [30, 20], [60, 70]])
 
 
+def torch_counts() -> bool:
+    """Whether torch counts convolutions in inference mode; torch 2.1 does not."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        torch.nn.Conv2d(1, 1, 1)(torch.rand(1, 1, 2, 2))
+    return counter.get_total_flops() > 0
+
+
+@pytest.mark.skipif(not torch_counts(), reason='this torch counts nothing in inference mode')
 @pytest.mark.parametrize(('name', 'size'), [('attention', 96), ('SSDLite', 192)])
 def test_it_equals_the_share_that_torch_counts(name, size, monkeypatch):
     """Both have no kernel that the incremental engine runs with fewer products than a convolution."""
