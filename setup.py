@@ -22,6 +22,7 @@ setup(
         'mindpad_mm': [
             'zoo/MODEL_CARD.md',
             'zoo/ssdlite256_*.pth',
+            'zoo/ssd128-*.pth',
             'report/templates/*',
             # Links to configs/ and tools/, where MIM expects them.
             '.mim/configs/**/*.py',

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Scan and test the shipped checkpoints."""
+"""Measure a detector that is blind at its borders, its cure, and one that has nothing to cure."""
 
 import sys
 from pathlib import Path

@@ -132,12 +132,14 @@ def _change(gain: Estimate) -> str:
         return f'changes nothing decided ({with_interval(gain)})'
     if interval[0] > 0:
         return f'gains {with_interval(gain)}'
-    cost: Estimate = {
-        **gain,
-        'mean': -(gain['mean'] or 0),
-        'interval': [-interval[1], -interval[0]],
-    }
-    return f'costs {with_interval(cost)}'
+    return f'costs {with_interval(_negated(gain))}'
+
+
+def _negated(change: Estimate) -> Estimate:
+    """A change as a cost."""
+    interval = change['interval']
+    ends = None if interval is None else [-interval[1], -interval[0]]
+    return {**change, 'mean': -(change['mean'] or 0), 'interval': ends}
 
 
 def _advice(
@@ -178,6 +180,7 @@ def _advice_on_blame(
     blame: Blame, swaps: Sequence[VariantInfo], cures: Sequence[VariantInfo], changes: Changes
 ) -> Iterator[str]:
     costs = f'padding costs {with_interval(blame.loss)} {blame.where}'
+    promising = [each for each in swaps if not _surely_no_cure(changes[each][NEAR], blame)]
     if cures:
         change = changes[cures[0]][NEAR]
         of = number(change['first_padding_loss']['mean'])
@@ -187,8 +190,18 @@ def _advice_on_blame(
         )
     elif not swaps:
         yield f'Padding is to blame: {costs}. No swap was tried.'
-    elif all(_surely_no_cure(changes[each][NEAR], blame) for each in swaps):
+    elif not promising:
         yield f'Do not swap: {costs}, but no swap wins that back without retraining.'
+    elif helping := [each for each in promising if _wins_back(changes[each], blame)]:
+        best = max(helping, key=lambda each: changes[each][NEAR]['cut']['mean'] or 0)
+        price = _price(changes[best])
+        assert price is not None  # else it is a cure
+        where, harm = price
+        yield (
+            f'Padding is to blame: {costs}. A swap to {best.name} gains '
+            f'{number(changes[best][NEAR]["cut"]["mean"])} near the border, but costs '
+            f'{with_interval(_negated(harm))} {where}: swap if more of your objects stand near borders.'
+        )
     else:
         yield (
             f'Do not swap yet: {costs}, but no swap is shown to win that back. More photos or minutes '
@@ -198,13 +211,31 @@ def _advice_on_blame(
 
 def _cures(change: Mapping[str, Mapping[str, Estimate]], blame: Blame | None) -> bool:
     """Whether a swap decidedly wins back enough near the border, and loses nothing elsewhere."""
+    return _wins_back(change, blame) and _price(change) is None
+
+
+def _wins_back(change: Mapping[str, Mapping[str, Estimate]], blame: Blame | None) -> bool:
     gain = change[NEAR]['cut']
-    if not above(gain) or (gain['mean'] or 0) < _least_gain(blame):
-        return False
-    if (change[NEAR]['open']['mean'] or 0) < -MATTERS:
-        return False
-    drops = [each['cut'] for each in change.values()]
-    return not any(below(each) and (each['mean'] or 0) <= -MATTERS for each in drops)
+    return above(gain) and (gain['mean'] or 0) >= _least_gain(blame)
+
+
+def _price(change: Mapping[str, Mapping[str, Estimate]]) -> tuple[str, Estimate] | None:
+    """What a swap costs elsewhere, and where; None if it costs nothing that matters.
+
+    Far from every border, a mean below -0.02 counts. Beyond the near distances the loss must be decided
+    as well. At one distance its whole interval must be below -0.02: one of several may be below 0 by
+    chance.
+    """
+    far = change[NEAR]['open']
+    if (far['mean'] or 0) < -MATTERS:
+        return 'far from every border', far
+    beyond = change[BEYOND]['cut']
+    if below(beyond) and (beyond['mean'] or 0) <= -MATTERS:
+        return 'farther off', beyond
+    distances = {key: each['cut'] for key, each in change.items() if key.isdigit()}
+    worst = min(distances, key=lambda key: distances[key]['mean'] or 0)
+    harm = distances[worst]
+    return (f'at {worst} px', harm) if below(harm, -MATTERS) else None
 
 
 def _surely_no_cure(change: Mapping[str, Estimate], blame: Blame) -> bool:

@@ -9,7 +9,12 @@ from mindpad_mm.core.errors import UserError
 _FOLDER = Path(__file__).parent
 _CONFIGS = _FOLDER.parent / '.mim' / 'configs'
 # Family -> folder of its configs.
-FAMILIES = {'ssdlite256': 'traffic_light', 'ssd128': 'study'}
+FAMILIES = {
+    'ssdlite256': 'traffic_light',
+    'ssd128-centre': 'traffic_light',
+    'ssd128-everywhere': 'traffic_light',
+    'ssd128': 'study',
+}
 
 
 def modes(family: str = 'ssdlite256') -> list[str]:

@@ -77,7 +77,22 @@ def test_a_swap_that_loses_elsewhere_is_no_cure():
         values[1, [probe.distance == 32 for probe in probes], 0] -= 0.3
 
     text = told((0.8, 0.5, 0.8), ('reflect', 'swapped', (0.8, 0.7, 0.8)), change=further_in)
-    assert 'swap to reflect' not in text
+    assert 'swap to reflect, which' not in text
+    # What it wins back is not kept silent, nor what that costs.
+    assert 'Padding is to blame: padding costs .30' in text
+    assert 'A swap to reflect gains .20 near the border, but costs .30' in text
+    assert 'farther off: swap if more of your objects stand near borders.' in text
+
+
+def test_a_loss_at_one_distance_that_chance_may_explain_is_no_price():
+    def unsteady(values, probes):
+        at = [index for index, probe in enumerate(probes) if probe.distance == 16]
+        shift = np.random.default_rng(3).normal(-0.03, 0.05, 20)
+        values[1, at, 0] = 0.5 + shift[[probes[index].photo for index in at]]
+        values[0, at, 0] = 0.5
+
+    text = told((0.8, 0.3, 0.8), ('circular', 'swapped', (0.8, 0.8, 0.8)), change=unsteady)
+    assert 'swap to circular, which gains' in text
 
 
 def test_a_swap_scored_in_few_photos_decides_nothing():

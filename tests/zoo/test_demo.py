@@ -1,51 +1,73 @@
-"""The table of `make demo` has the numbers of the scans and of MMDetection's metric."""
+"""What `make demo` says has the numbers of the border losses, the scans and MMDetection's metric."""
 
 import json
 
 import pytest
+from PIL import Image
 
-from mindpad_mm import zoo
+from mindpad_mm.border import BorderResult
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.scan import ScanResult
 from mindpad_mm.zoo import demo as demo_module
-from mindpad_mm.zoo.demo import run_demo
+from mindpad_mm.zoo.demo import CURE, DETECTORS, run_demo
 
 
 @pytest.fixture(scope='module')
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp('demo')
-    return out, run_demo(out, stride=56, num_images=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo_module, '_STREETS', 2)
+        yield out, run_demo(out, stride=56, num_images=8)
 
 
-def test_every_checkpoint_has_a_row_with_its_scan_and_its_map(demo, capsys):
+def test_every_detector_has_a_row_with_its_border_loss_its_scan_and_its_map(demo):
     out, rows = demo
-    assert [row['padding'] for row in rows] == zoo.modes()
+    assert [row['detector'] for row in rows] == [detector.title for detector in DETECTORS]
     assert json.loads((out / 'demo.json').read_text()) == rows
-    for row in rows:
-        scan = ScanResult.load(out / f'scan_{row["padding"]}')
-        assert row['mean score'] == scan.info.statistics['maps'][0]['mean']
+    for detector, row in zip(DETECTORS, rows):
+        border = BorderResult.load(out / f'border_{detector.border}')
+        found = border.statistics[detector.variant]['by_side']['all']
+        assert row['padding loss'] == found['near']['padding_loss']
+        assert row['lost at the border'] == found['0']['lost_objects']
+        scan = ScanResult.load(out / f'scan_{detector.key}')
+        assert row['blind fraction'] == scan.info.statistics['maps'][0]['blind_fraction']
         assert 0 <= row['mAP'] <= row['AP.50'] <= 1
         assert (scan.folder / 'report.html').is_file()
-        assert (scan.folder / 'heatmap.png').is_file()
     compared = (out / 'report.html').read_text(encoding='utf-8')
-    assert all(f'{mode} minus {zoo.modes()[0]}' in compared for mode in zoo.modes()[1:])
+    assert all(
+        f'{detector.title} minus {DETECTORS[0].title}' in compared for detector in DETECTORS[1:]
+    )
+    with Image.open(out / 'demo.png') as picture:
+        assert picture.width > 3 * picture.height
+
+
+def test_the_cure_is_the_blind_detector_with_one_config_line_changed(demo):
+    _, rows = demo
+    blind, cured, sighted = DETECTORS
+    assert blind.files.checkpoint == cured.files.checkpoint != sighted.files.checkpoint
+    assert dict(cured.cfg_options) == {'model.padding_cfg.mode': CURE}
+    assert rows[1]['padding loss']['mean'] < rows[0]['padding loss']['mean'] - 0.1
+    assert rows[0]['padding loss']['mean'] > rows[2]['padding loss']['mean'] + 0.1
 
 
 def test_running_again_uses_what_is_there_and_prints_the_same(demo, capsys):
     out, rows = demo
-    before = (out / 'scan_zeros' / 'scan.npz').stat().st_mtime_ns
+    files = [out / 'scan_blind' / 'scan.npz', out / 'border_blind' / 'border.json']
+    before = [file.stat().st_mtime_ns for file in files]
     assert run_demo(out, stride=56, num_images=8) == rows
-    assert (out / 'scan_zeros' / 'scan.npz').stat().st_mtime_ns == before
+    assert [file.stat().st_mtime_ns for file in files] == before
     printed = capsys.readouterr().out
-    assert all(mode in printed for mode in zoo.modes())
+    assert all(detector.title in ' '.join(printed.split()) for detector in DETECTORS)
+    assert 'demo.png' in printed
     assert 'report.html' in printed
 
 
 @pytest.fixture
 def sizes(monkeypatch, tmp_path):
-    """Run the demo without scans and tests; return the number of images of its set."""
-    monkeypatch.setattr(zoo, 'modes', lambda: [])
+    """Run the demo without detectors; return the number of images of its set."""
+    monkeypatch.setattr(demo_module, 'DETECTORS', ())
     monkeypatch.setattr(demo_module, 'write_page', lambda *args: None)
+    monkeypatch.setattr(demo_module, 'draw_demo', lambda *args: b'')
 
     def run(num_images: int) -> int:
         run_demo(tmp_path, 64, num_images)
