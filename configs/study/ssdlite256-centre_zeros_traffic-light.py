@@ -1,4 +1,4 @@
-# The shipped detector for images of 256 px, trained on the same lights moved 32 px or more off every border.
+# The shipped detector for images of 256 px, trained on the same lights 32 px or more off every border.
 _base_ = '../traffic_light/ssdlite256_zeros_traffic-light.py'
 
 data_root = 'data/traffic_lights_centre/'

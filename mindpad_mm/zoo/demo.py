@@ -147,9 +147,7 @@ def _scan(detector: DemoDetector, folder: Path, stride: int) -> ScanResult:
 def _test(detector: DemoDetector, folder: Path, options: Mapping[str, Any]) -> dict[str, float]:
     files = detector.files
     with contextlib.redirect_stdout(io.StringIO()):  # the tables of pycocotools
-        return evaluate(
-            files.config, files.checkpoint, folder, {**options, **detector.cfg_options}
-        )
+        return evaluate(files.config, files.checkpoint, folder, {**options, **detector.cfg_options})
 
 
 def _test_set(folder: Path, num_images: int) -> dict[str, Any]:
