@@ -24,6 +24,7 @@ COMMANDS = {
     'compare': 'compare detectors on one test set, with confidence intervals',
     'report': 'write the HTML page of a finished scan, or of several side by side',
     'lights': 'make a traffic-light detection set in COCO format',
+    'demo': 'scan and test the shipped detectors: what a map looks like',
 }
 
 

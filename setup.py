@@ -5,6 +5,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION: dict = {}
 exec((ROOT / 'mindpad_mm' / 'version.py').read_text(), VERSION)
+STUDY_MODES = ('zeros', 'reflect', 'symmetric', 'replicate', 'circular', 'partial')
 
 setup(
     name='mindpad-mm',
@@ -21,8 +22,7 @@ setup(
     package_data={
         'mindpad_mm': [
             'zoo/MODEL_CARD.md',
-            'zoo/ssdlite256_*.pth',
-            'zoo/ssd128-*.pth',
+            'zoo/*.pth',
             'report/templates/*',
             # Links to configs/ and tools/, where MIM expects them.
             '.mim/configs/**/*.py',
@@ -31,6 +31,10 @@ setup(
             'py.typed',
             'incremental/README.md',
         ]
+    },
+    # 10 MB that only the studies use.
+    exclude_package_data={
+        'mindpad_mm': [f'zoo/ssd128_{mode}_traffic-light.pth' for mode in STUDY_MODES]
     },
     entry_points={'console_scripts': ['mindpad = mindpad:main']},
     install_requires=[
@@ -78,7 +82,7 @@ setup(
         'Intended Audience :: Developers',
         'Intended Audience :: Science/Research',
         'License :: OSI Approved :: Apache Software License',
-        *(f'Programming Language :: Python :: 3.{minor}' for minor in (10, 11)),
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in (10, 11, 12)),
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
 )

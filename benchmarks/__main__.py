@@ -53,8 +53,10 @@ def main() -> None:
     effort = Effort.least() if args.quick else Effort(race=args.repeats)
     metrics = []
     for group in args.only:
-        metrics += GROUPS[group](effort)
-        print(metrics_table(metrics[-1:]), flush=True)
+        measured = GROUPS[group](effort)
+        metrics += measured
+        if measured:
+            print(metrics_table(measured[-1:]), flush=True)
         found = {'versions': versions(), 'figures': [metric.to_json() for metric in metrics]}
         save_json(args.json, found)
     print(metrics_table(metrics, 'goals and metrics'))

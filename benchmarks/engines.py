@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from benchmarks.goals import Metric
+from benchmarks.real import real_detector
 from benchmarks.teach import teach_ssd
 from benchmarks.timing import CLOCKS, Turns, in_turns
 from mindpad_mm.core.detector import lowered_thresholds
@@ -24,6 +25,7 @@ from mindpad_mm.scan.engines import ENGINES, Engine, FullEngine
 from mindpad_mm.scan.engines.full import AUTO_BATCH_SIZES
 from mindpad_mm.scan.positions import position_boxes, scene_positions
 from mindpad_mm.testing.detectors import (
+    FAMILIES,
     family_config,
     family_detector,
     family_label,
@@ -56,14 +58,16 @@ class EngineDifference(NamedTuple):
 
 
 class Race:
-    """Time engines alternately on the same detector, on chunks of a stride-1 scan.
+    """Time engines alternately on the same detector, on chunks of a scan.
 
     Args:
-        family: A key of :data:`mindpad_mm.testing.detectors.FAMILIES`.
+        family: A key of :data:`mindpad_mm.testing.detectors.FAMILIES`, or a name in
+            :mod:`benchmarks.real`.
         engines: Names of registered engines; ``full`` is always included.
         repeats: Number of turns.
         loop: Also time a loop over ``mmdet.apis.inference_detector``.
         taught: Fit the detector to the object first, see :func:`teach_ssd`; it must be an SSD.
+        stride: Pixels between positions.
 
     Attributes:
         turns: Times per position.
@@ -79,15 +83,18 @@ class Race:
         repeats: int,
         loop: bool = False,
         taught: bool = False,
+        stride: int = 1,
     ) -> None:
-        model, scene = family_detector(family)
-        trained = family.startswith('zoo')
+        if family in FAMILIES:
+            (model, scene), self.label = family_detector(family), family_label(family)
+        else:
+            model, scene, self.label = real_detector(family)
+        trained = family not in FAMILIES or FAMILIES[family].trained
         self.pixels = ScanObject.drawn(0).resized(32) if trained else random_object()
         self.scene = scene
-        self.label = family_label(family)
         if taught:
             teach_ssd(model, scene, self.pixels, self.label)
-        self.positions = scene_positions(scene.photo, self.pixels.shape[:2], stride=1)
+        self.positions = scene_positions(scene.photo, self.pixels.shape[:2], stride)
         rng = np.random.default_rng(0)
         self._starts = rng.integers(0, len(self.positions) - _largest_chunk(engines), repeats + 1)
         self._detections: dict[str, list[tuple[np.ndarray, list[InstanceData]]]] = {}
@@ -97,7 +104,7 @@ class Race:
         }
         self.batch_sizes = {}
         for name, engine in contestants.items():
-            self.batch_sizes[name] = _best_batch_size(engine, self.positions[self._starts[0] :])
+            self.batch_sizes[name] = best_batch_size(engine, self.positions[self._starts[0] :])
             engine.detect(self._chunk(engine, 0))
         runs = {name: self._run(name, engine) for name, engine in contestants.items()}
         if loop:
@@ -183,7 +190,7 @@ class Race:
         return Metric(name, goal, False, [compared.difference], '', note)
 
 
-def _best_batch_size(engine: Engine, positions: np.ndarray) -> int:
+def best_batch_size(engine: Engine, positions: np.ndarray) -> int:
     """The batch size with the least CPU time; it is set on the engine.
 
     All sizes are timed. A scan stops at the first size that is not faster, which can miss the best.

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from benchmarks import commands, padding
 from benchmarks.engines import LOOP, Race
 from benchmarks.goals import Metric
+from benchmarks.real import is_there
 from mindpad_mm.scan.engines import ENGINES
 
 _FORWARD_GOAL, _TRAIN_GOAL = 1.05, 1.08
 _TRAIN_BATCH = 4
+# Of scans of small detectors, as of a scan by default.
+_STRIDE = 4
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def _ssd300(effort: Effort) -> list[Metric]:
     fast = [name for name in ('incremental', 'focused') if name in ENGINES.module_dict]
     race = Race('SSD300', fast, effort.race, loop=True, taught=True)
     metrics = [
-        race.speed_up('SSD300, 32x16 object: incremental / full', 'incremental', 'full', 6),
+        race.speed_up('SSD300, 32x16 object: incremental / full', 'incremental', 'full', 9),
         race.speed_up(f'SSD300: incremental / {LOOP} one by one', 'incremental', LOOP, 12),
         race.of_macs('SSD300', 0.8),
     ]
@@ -52,12 +55,27 @@ def _ssd300(effort: Effort) -> list[Metric]:
     return metrics
 
 
-def _small(family: str, title: str) -> Callable[[Effort], list[Metric]]:
+def _small(family: str, title: str, goal: float) -> Callable[[Effort], list[Metric]]:
     def measure(effort: Effort) -> list[Metric]:
-        race = Race(family, ['incremental'], effort.race)
+        race = Race(family, ['incremental'], effort.race, stride=_STRIDE)
         return [
-            race.speed_up(f'{title}: incremental / full', 'incremental', 'full', 3),
+            race.speed_up(f'{title}: incremental / full', 'incremental', 'full', goal),
             race.of_macs(title, 0.8),
+        ]
+
+    return measure
+
+
+def _real(name: str, title: str, exact: float, focused: float) -> Callable[[Effort], list[Metric]]:
+    def measure(effort: Effort) -> list[Metric]:
+        if not is_there(name):
+            return []
+        race = Race(name, ['incremental', 'focused'], effort.race, stride=_STRIDE)
+        return [
+            race.speed_up(f'{title}: incremental / full', 'incremental', 'full', exact),
+            race.speed_up(f'{title}: focused / full', 'focused', 'full', focused),
+            race.of_macs(title, 0.9),
+            race.score_difference(f'{title}: largest score difference', 'incremental', 1e-4),
         ]
 
     return measure
@@ -100,8 +118,10 @@ def _memory(effort: Effort) -> list[Metric]:
 
 GROUPS: dict[str, Callable[[Effort], list[Metric]]] = {
     'ssd300': _ssd300,
-    'ssdlite': _small('SSDLite', 'SSDLite-320'),
-    'zoo': _small('zoo reflect', "the zoo's model"),
+    'ssdlite': _small('SSDLite', 'SSDLite-320', 4),
+    'zoo': _small('zoo reflect', "the zoo's model", 5),
+    'yolox': _real('yolox_nano_coco', 'YOLOX-nano', 1.5, 5),
+    'coco_ssd': _real('ssd_mobilenet_v1_coco', 'COCO SSD-MobileNetV1', 2.6, 8),
     'forward': _padding(train=False, layout='channels_last'),
     'train': _padding(train=True, layout='nchw'),
     'memory': _memory,

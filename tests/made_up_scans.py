@@ -7,6 +7,7 @@ import pytest
 
 from mindpad_mm.core.images import write_png
 from mindpad_mm.core.scenes import Part
+from mindpad_mm.scan import CAUSES, Bystanders, Causes
 from mindpad_mm.scan.positions import common_grid, photo_grid
 from mindpad_mm.testing.scans import finished_scan
 
@@ -53,10 +54,11 @@ def make_scan(tmp_path_factory):
     One scene is smaller, and its photo has a padded frame: 4 px at the top, 6 at the left, 2 at the
     bottom and right.
 
-    The same ``inputs`` give the same scenes and objects, the same ``scores`` the same scores.
+    The same ``inputs`` give the same scenes and objects, the same ``scores`` the same scores. With
+    ``extras`` it has causes and other boxes.
     """
 
-    def make(name, scores=0, inputs=0, label='traffic light'):
+    def make(name, scores=0, inputs=0, label='traffic light', extras=False):
         folder = tmp_path_factory.mktemp(name)
         scenes, boxes, stride = [(48, 80), (48, 80), (46, 72)], [[(10, 6), (16, 10)]] * 2, 2
         photos = [Part(0, 0, 48, 80), Part(0, 0, 48, 80), Part(4, 6, 40, 64)]
@@ -103,8 +105,30 @@ def make_scan(tmp_path_factory):
             sizes=[10, 16],
             periods=[[8, 8]],
         )
+        if extras:
+            _add_extras(result, rng)
         # Drawing the real one takes seconds, and heatmaps have tests of their own.
         write_png(folder / 'heatmap.png', np.zeros((200, 600, 3), np.uint8))
         return result
 
     return make
+
+
+def _add_extras(result, rng):
+    """Causes at a third of the places, and three other boxes in the first scene, two in the others."""
+    shape = result.scores.shape
+    known = ~np.isnan(result.scores) & ~result.flags
+    codes = rng.integers(1, len(CAUSES) - 1, shape) * (rng.uniform(0, 1, shape) < 0.3) * known
+    raw = [np.where(codes > 0, rng.uniform(0, 1, shape), np.nan).astype(np.float32) for _ in 'ab']
+    result.add_causes(Causes(codes.astype(np.uint8), *raw))
+    boxes = rng.uniform(0, 40, (3, 3, 4)).astype(np.float32)
+    boxes[..., 2:] += boxes[..., :2]
+    labels = np.array([[0, 1, 1], [1, 0, -1], [1, 0, -1]], np.int16)
+    boxes[labels < 0] = np.nan
+    states = rng.choice([1, 2, 2, 2, 3, 4], (*shape, 3)).astype(np.uint8)
+    states[~known] = 0
+    states[1:, ..., 2] = 0
+    scores = np.where(labels < 0, np.nan, rng.uniform(0.3, 1, labels.shape)).astype(np.float32)
+    appeared = rng.choice([0, 0, 0, 1, 2], (*shape, 2)).astype(np.uint16) * known[..., None]
+    result.bystanders = Bystanders(states, appeared.astype(np.uint16), boxes, scores, labels)
+    result.count_bystanders(['car', 'bus'])

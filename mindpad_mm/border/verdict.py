@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mindpad_mm.border.losses import BEYOND, NEAR, Estimate, VariantStatistics
+from mindpad_mm.border.losses import BEYOND, LEAST_PHOTOS, NEAR, Estimate, VariantStatistics
 from mindpad_mm.border.variants import CHECKPOINT, INPUT_PADDING, SWAP, VariantInfo
 
 # Losses of confidence below this matter to nobody, however surely they are not 0.
@@ -78,8 +78,10 @@ def verdict(
     if loss['interval'] is None:
         photos = f'{loss["photos"]} photo{"s" * (loss["photos"] != 1)}'
         return [
-            f'{where} loses {number(loss["mean"])} {of}.',
-            f'{photos}: too few for intervals, so nothing is decided.',
+            f'{where} {"loses" if (loss["mean"] or 0) > 0 else "shows no loss:"} '
+            f'{number(loss["mean"])} {of}.',
+            f'Nothing is decided: objects of {photos} were scored, and intervals need at least '
+            f'{LEAST_PHOTOS}. Give more photos.',
         ]
     padding, context = (with_interval(near[key]) for key in ('padding_loss', 'context_loss'))
     if above(loss):

@@ -10,7 +10,7 @@ from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.cli.options import new_parser
 from mindpad_mm.cli.running import start
 
-EXAMPLES = 'example:\n  python %(prog)s --out outputs/demo'
+EXAMPLES = 'example:\n  %(prog)s --out outputs/demo'
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'tools/demo.py') -> None:

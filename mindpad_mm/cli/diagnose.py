@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -84,14 +85,26 @@ def run(args: argparse.Namespace, settings: DiagnoseSettings) -> None:
     from mindpad_mm.diagnose.suite import check_names
     from mindpad_mm.report.diagnosis_page import make_folder
 
+    command = border_command(args)
     args.cfg_options = read_cfg_options(args.cfg_options)
     check_names(settings)
     out = make_folder(args.out)
     with alone_in(out):
-        _run(args, settings, out)
+        _run(args, settings, out, command)
 
 
-def _run(args: argparse.Namespace, settings: DiagnoseSettings, out: Path) -> None:
+def border_command(args: argparse.Namespace) -> str:
+    """The command that measures the border loss of the same detector on the same photos."""
+    words = ['mindpad', 'border', args.config, args.checkpoint or 'CHECKPOINT']
+    words += ['--photos', *(args.photos or ['photos/'])]
+    if args.cfg_options:
+        words += ['--cfg-options', *args.cfg_options]
+    if args.device != 'cpu':
+        words += ['--device', args.device]
+    return shlex.join(words)
+
+
+def _run(args: argparse.Namespace, settings: DiagnoseSettings, out: Path, command: str) -> None:
     from mindpad_mm.core.images import list_images, read_image
     from mindpad_mm.diagnose.subject import Subject
     from mindpad_mm.diagnose.suite import diagnose
@@ -110,11 +123,11 @@ def _run(args: argparse.Namespace, settings: DiagnoseSettings, out: Path) -> Non
         info['photos'] = f'{len(photos)} of {len(files)}: {" ".join(args.photos)}'
     if args.checkpoint is None:
         info['note'] = 'No checkpoint was given: the weights are random.'
-    suite = diagnose(subject, settings, photos, info)
+    suite = diagnose(
+        subject, settings, photos, info, random=args.checkpoint is None, command=command
+    )
     suite.insist_on([])
     report_diagnosis(suite, out)
     suite.print(verbose=args.verbose)
-    if 'note' in info:
-        print(info['note'])
-    print(f'written to {args.out}: report.html, diagnosis.json, a PNG for each check')
+    print(f'\n{out / "report.html"}')
     suite.insist_on(settings.required)

@@ -79,8 +79,7 @@ def run(args: argparse.Namespace, settings: ScanSettings) -> None:
     from mindpad_mm.core.detector import DetectorFiles
     from mindpad_mm.core.loading import read_cfg_options
     from mindpad_mm.report import report_scan
-    from mindpad_mm.scan import blindspot_scan
-    from mindpad_mm.scan.exports import write_exports
+    from mindpad_mm.scan import blindspot_scan, write_exports
 
     options = read_cfg_options(args.cfg_options)
     result = blindspot_scan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -63,6 +63,18 @@ class ProgressBar(Progress):
         super().advance(task_id, advance)
         self._print_line(task_id)
 
+    def track(  # type: ignore[override]  # fewer parameters
+        self, sequence: Collection[T], *, description: str
+    ) -> Iterator[T]:
+        """Yield the items of a sequence and count them.
+
+        rich's own counts in a thread, which does nothing while the bar is not drawn.
+        """
+        task = self.add_task(description, total=len(sequence))
+        for item in sequence:
+            yield item
+            self.advance(task)
+
     def _print_line(self, task_id: TaskID) -> None:
         if not self._prints_lines:
             return
@@ -81,7 +93,7 @@ class ProgressBar(Progress):
         self.console.print(line, soft_wrap=True, highlight=False)
 
 
-def track(items: Iterable[T], what: str, transient: bool = False) -> Iterator[T]:
+def track(items: Collection[T], what: str, transient: bool = False) -> Iterator[T]:
     """Yield the items and show the progress.
 
     Args:
@@ -90,7 +102,4 @@ def track(items: Iterable[T], what: str, transient: bool = False) -> Iterator[T]
         transient: Whether the bar disappears when it is full.
     """
     with ProgressBar(transient=transient) as bar:
-        task = bar.add_task(escape(what), total=len(items))  # type: ignore[arg-type]
-        for item in items:
-            yield item
-            bar.advance(task)
+        yield from bar.track(items, description=escape(what))

@@ -16,10 +16,12 @@ class Diagnosis(abc.ABC):
     Attributes:
         check: Key in ``diagnosis.json`` and stem of the PNG file.
         title: Heading.
+        worth: How the figures relate to padding loss, the confidence that padding costs near borders.
     """
 
     check: ClassVar[str]
     title: ClassVar[str]
+    worth: ClassVar[str] = 'These figures have not been compared with padding loss.'
 
     @abc.abstractmethod
     def table(self) -> Table:
@@ -35,4 +37,8 @@ class Diagnosis(abc.ABC):
 
     @abc.abstractmethod
     def advice(self) -> str:
-        """A few sentences with the findings and a recommendation."""
+        """The findings in a few sentences."""
+
+    def finding(self) -> str:
+        """The finding in a sentence of the verdict on all checks; empty: it has no part in that."""
+        return ''

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +20,11 @@ from mindpad_mm.diagnose.inputs import photos_or_streets
 from mindpad_mm.diagnose.progress import showing
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
+from mindpad_mm.diagnose.verdict import MEASURE, Verdict, verdict
 from mindpad_mm.padding.hidden import hidden_padding
 from mindpad_mm.padding.modes import get_modes
 from mindpad_mm.padding.report import SkippedLayer
 from mindpad_mm.settings.diagnose import DiagnoseSettings
-
-_WIDTH = 160
 
 
 @dataclass
@@ -36,37 +36,44 @@ class Suite:
         refused: By the keys of checks that are not possible for this network, the reason in one line.
         seconds: Wall time of each check.
         info: Name of the network, input size, photos, seed, versions.
+        verdict: What the checks say together, and what to do next.
     """
 
     diagnoses: dict[str, Diagnosis] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
+    verdict: Verdict = field(default_factory=Verdict)
 
     def to_json(self) -> dict[str, Any]:
-        """One key for each check, and ``info``; for a check that is not possible, the reason."""
+        """``verdict``, one key for each check, and ``info``; for a check not possible, the reason."""
         found = {key: diagnosis.to_json() for key, diagnosis in self.diagnoses.items()}
         refused = {key: {'not_possible': reason} for key, reason in self.refused.items()}
-        return {**found, **refused, 'info': {**self.info, 'seconds': self.seconds}}
+        info = {**self.info, 'seconds': self.seconds}
+        return {'verdict': self.verdict.to_json(), **found, **refused, 'info': info}
 
     def print(self, console: Console | None = None, verbose: bool = False) -> None:
-        """Print the advice of each check, and the reasons of those not possible.
+        """Print the verdict, and a sentence on each check.
 
         Args:
             console: Where to. Default: stdout.
-            verbose: Whether to print the tables as well.
+            verbose: Whether to print the tables and all that each check found as well.
         """
         if console is None:
-            console = Console()
-            if not console.is_terminal:
-                console = Console(width=_WIDTH)
+            console = Console(soft_wrap=True, highlight=False)
+        for diagnosis in self.diagnoses.values() if verbose else ():
+            console.print(Text(diagnosis.title, 'bold'))
+            console.print(diagnosis.table().rich(), soft_wrap=False)
+            console.print(Text(f'{diagnosis.advice()} {diagnosis.worth}'), end='\n\n')
+        for sentence in (*self.verdict.findings, *self.verdict.advice):
+            console.print(Text(sentence))
+        if self.verdict.command:
+            console.print(Text(f'\n  {self.verdict.command}'))
+        console.print()
         for diagnosis in self.diagnoses.values():
-            console.rule(Text(diagnosis.title, 'bold'))
-            if verbose:
-                console.print(diagnosis.table().rich())
-            console.print(Text(diagnosis.advice()), end='\n\n')
+            console.print(Text(f'{diagnosis.title}: {first_sentence(diagnosis.advice())}'))
         for key, reason in self.refused.items():
-            console.print(Text(f'{key}: not possible: {reason}'), soft_wrap=True, end='\n\n')
+            console.print(Text(f'{key}: not possible: {reason}'))
 
     def insist_on(self, keys: Sequence[str]) -> None:
         """Require that these checks were possible, and at least one check at all.
@@ -77,6 +84,11 @@ class Suite:
         missed = [key for key in self.refused if key in keys or not self.diagnoses]
         if missed:
             raise UserError(f'{missed[0]}: not possible: {self.refused[missed[0]]}')
+
+
+def first_sentence(text: str) -> str:
+    """A text up to the end of its first sentence."""
+    return re.split(r'(?<=[.!?])\s', text, maxsplit=1)[0]
 
 
 def check_names(settings: DiagnoseSettings) -> None:
@@ -97,6 +109,9 @@ def diagnose(
     settings: DiagnoseSettings | None = None,
     photos: Sequence[np.ndarray] = (),
     info: Mapping[str, Any] | None = None,
+    *,
+    random: bool = False,
+    command: str = MEASURE,
 ) -> Suite:
     """Run checks on a network.
 
@@ -108,6 +123,8 @@ def diagnose(
         settings: Which checks to run, and how. Default: all checks with their defaults.
         photos: (H, W, 3) uint8 BGR, any size. Default: drawn streets.
         info: Further entries for :attr:`Suite.info`.
+        random: Whether the weights are random, for the verdict.
+        command: The command that measures the network's border loss, for the verdict.
 
     Raises:
         UserError: A check or mode does not exist, or a layer's output is NaN or infinite.
@@ -141,6 +158,7 @@ def diagnose(
                 continue
             suite.seconds[key] = round(time.perf_counter() - started, 3)
             console.print(f'{key}: {suite.seconds[key]:.1f} s')
+    suite.verdict = verdict(subject.model, suite.diagnoses.values(), random, command)
     return suite
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from mindpad_mm.incremental.graph import Cells
 from mindpad_mm.incremental.incremental_detector import IncrementalDetector, whole_maps_for_mmcv_ops
+from mindpad_mm.incremental.postprocess import ScoreFloor
 from mindpad_mm.incremental.single_stage import (
     Outputs,
     PriorGrid,
@@ -185,11 +187,15 @@ class FocusedDetector(IncrementalDetector):
         return cost
 
     def detect_focused(
-        self, patches: Tensor, corners: np.ndarray, data_samples: list[DetDataSample]
+        self,
+        patches: Tensor,
+        corners: np.ndarray,
+        data_samples: list[DetDataSample],
+        score_floor: ScoreFloor = lambda image, detections: math.inf,
     ) -> list[InstanceData]:
         """Final detections of one batch, computed in the focus only.
 
-        Ties are broken in any order. Args and errors are those of :meth:`detect`.
+        Args and errors are those of :meth:`detect`, but by default ties are broken in any order.
 
         Raises:
             RuntimeError: There is no focus: :meth:`find_focus` did not run, or returned None.
@@ -207,7 +213,9 @@ class FocusedDetector(IncrementalDetector):
                 outputs = self._run_network(patches, corners)
             finally:
                 graph.demand = None
-            return self._single_stage.detections(restricted(outputs, cells), data_samples)
+            return self._single_stage.detections(
+                restricted(outputs, cells), data_samples, score_floor
+            )
 
     @functools.cached_property
     def _single_stage(self) -> SingleStage:

@@ -57,8 +57,8 @@ class IncrementalDetector:
             corners: (B, 2) int (row, col) of each patch's top-left pixel in the network's input.
             data_samples: B samples, as the data preprocessor gives them for the clean image.
             score_floor: From the index of an image in the batch and its detections to a score in
-                0..1. Ties below this score are broken in any order. The default keeps the detector's
-                own order of all detections.
+                0..1. Ties below this score are broken in any order, and detections below it may be
+                missing. The default keeps all detections in the detector's own order.
 
         Returns:
             The detections of B images, after the detector's own post-processing.

@@ -158,6 +158,35 @@ class LazyLevel(torch.Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             return torch.vmap(self._apply)(self.windowed.patch[images.start : images.stop])
 
+    def all_rows(self) -> Tensor:
+        """All rows of all images, (B, N, ...). The caller must not write to them."""
+        with torch._C.DisableTorchFunctionSubclass():
+            return self._merged(self.clean_rows(), self.window_rows(range(len(self.windowed))))
+
+    def best_columns(self) -> tuple[Tensor, Tensor]:
+        """The largest value of each row of all images, (B, N), and its column."""
+        clean = self.windowed.clean
+        with torch._C.DisableTorchFunctionSubclass():
+            known = self.windowed.graph.cached(
+                clean, (*self.key, 'best'), lambda: self.clean_rows().max(-1)
+            )
+            new = self.window_rows(range(len(self.windowed))).max(-1)
+            best, column = (self._merged(*each) for each in zip(known, new))
+            return best, column
+
+    def _merged(self, clean: Tensor, new: Tensor) -> Tensor:
+        """Values of all rows (B, N, ...), given those of the clean run and of the windows."""
+        batch = len(self.windowed)
+        if not self.windowed.is_dirty:
+            return clean.expand(batch, *clean.shape)
+        if self.windowed.is_whole:
+            return new
+        merged = clean.repeat(batch, *[1] * clean.dim())
+        image = torch.arange(batch, device=clean.device)[:, None]
+        row = torch.arange(new.shape[1], device=clean.device)
+        merged[image, self.level_rows(image, row)] = new
+        return merged
+
     def level_rows(self, image: Tensor | int, row: Tensor) -> Tensor:
         """Indices in the level of rows of windows.
 
@@ -194,16 +223,28 @@ class LazyLevel(torch.Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             counts = [len(each) for each in rows]
             image = torch.arange(len(rows)).repeat_interleave(torch.tensor(counts))
-            image, row = image.to(self.device), torch.cat(rows)
-            images = range(first, first + len(rows))
+            return self.take_at(image.to(self.device) + first, torch.cat(rows)).split(counts)
+
+    def take_at(self, image: Tensor, row: Tensor) -> Tensor:
+        """Rows of the same level in any images, as a plain tensor.
+
+        Args:
+            image: (N,) int64 index of each row's image in the batch, ascending.
+            row: (N,) int64 row indices.
+        """
+        with torch._C.DisableTorchFunctionSubclass():
+            if not len(image):
+                return self.clean_rows()[row]
+            first = int(image[0])
+            images = range(first, int(image[-1]) + 1)
             if self.windowed.is_whole:
-                return self.window_rows(images)[image, row].split(counts)
+                return self.window_rows(images)[image - first, row]
             taken = self.clean_rows()[row]
             if self.windowed.is_dirty:
                 row = row.where(row >= 0, row + len(self))
-                inside, place = self._rows_in_windows(row, first + image)
-                taken[inside] = self.window_rows(images)[image[inside], place]
-            return taken.split(counts)
+                inside, place = self._rows_in_windows(row, image)
+                taken[inside] = self.window_rows(images)[image[inside] - first, place]
+            return taken
 
     def _rows_in_windows(self, row: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Which of (N,) rows of the level lie in their image's window, and their indices there."""

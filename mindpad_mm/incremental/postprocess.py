@@ -9,27 +9,27 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from mmdet.models.dense_heads import base_dense_head
+from mmdet.models.dense_heads import YOLOXHead, base_dense_head
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
-from mmdet.structures.bbox import bbox_overlaps
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mindpad_mm.compat.mmcv_ops import nms_is_stable
 from mindpad_mm.core.torch_functions import replace
 from mindpad_mm.incremental.levels import LazyLevel
+from mindpad_mm.incremental.ties import Ties
 from mindpad_mm.incremental.topk import TopScores, top_scores
+from mindpad_mm.incremental.whole_batch import (
+    BatchPrediction,
+    ScoreFloor,
+    predicts_as_usual,
+    uses_plain_nms,
+)
 from mindpad_mm.incremental.windowed import WindowedTensor
+from mindpad_mm.incremental.yolox import YoloxPrediction
 
 # In ``mmcv.ops``, ``nms`` is both a module and a function.
 mmcv_nms = importlib.import_module('mmcv.ops.nms')
 
-ScoreFloor = Callable[[int, InstanceData], float]
-"""From the index of an image in the batch and its detections to the score below which the order of
-equal scores does not matter."""
-
-# If more boxes than this have the same score, they are assumed to overlap.
-_MOST_EQUAL = 64
 # NMS starts with this multiple of the number of boxes that the previous image needed.
 _MARGIN = 1.05
 
@@ -45,34 +45,44 @@ def fast_postprocess(model: nn.Module, score_floor: ScoreFloor) -> Iterator[None
     Args:
         model: A detector. If its head does not use ``BaseDenseHead``'s post-processing, nothing is
             changed.
-        score_floor: Ties below this score are ignored: they cannot change detections of higher
-            scores.
+        score_floor: Ties below this score are ignored, and detections below it may be missing: they
+            cannot change detections of higher scores.
     """
     head = getattr(model, 'bbox_head', None)
     if not isinstance(head, BaseDenseHead):
         yield
         return
-    plain_nms = _uses_plain_nms(head)
-    ties = _Ties(head.test_cfg.max_per_img if plain_nms else 0)
+    plain_nms = uses_plain_nms(head)
+    ties = Ties(head.test_cfg.max_per_img if plain_nms else 0)
     topk = _BatchedTopk(ties, plain_nms)
     own_nms = mmcv_nms.nms
     nms = _PrefixNms(ties) if plain_nms else own_nms
     predict, images = head._predict_by_feat_single, itertools.count()
+
+    def predict_with_own_nms(*args: Any, **kwargs: Any) -> Any:
+        with _replaced(mmcv_nms, 'nms', own_nms):
+            return predict(*args, **kwargs)
 
     def predict_single(*args: Any, **kwargs: Any) -> Any:
         ties.clear()
         with _replaced(base_dense_head, 'filter_scores_and_topk', topk):
             result = predict(*args, **kwargs)
         if ties.matter(score_floor(next(images), result)):
-            # If NMS runs once for each class, mmcv sorts the kept boxes of all classes again, and
-            # needs all of them.
-            again = nms if nms_is_stable() and len(ties.candidates) == 1 else own_nms
-            with _replaced(mmcv_nms, 'nms', again):
-                result = predict(*args, **kwargs)
+            # If NMS runs once for each class, mmcv sorts the kept boxes of all classes again, and needs
+            # all of them.
+            quick = nms_is_stable() and len(ties.candidates) == 1
+            result = (predict if quick else predict_with_own_nms)(*args, **kwargs)
         return result
 
-    patched = _replaced(head, '_predict_by_feat_single', predict_single)
-    with patched, _replaced(mmcv_nms, 'nms', nms):
+    with contextlib.ExitStack() as stack:
+        own = head.predict_by_feat
+        if predicts_as_usual(head):
+            of_batch = BatchPrediction(head, score_floor, own_nms, own, predict_with_own_nms)
+            stack.enter_context(_replaced(head, 'predict_by_feat', of_batch))
+        elif isinstance(head, YOLOXHead):
+            stack.enter_context(_replaced(head, 'predict_by_feat', YoloxPrediction(head, own)))
+        stack.enter_context(_replaced(head, '_predict_by_feat_single', predict_single))
+        stack.enter_context(_replaced(mmcv_nms, 'nms', nms))
         yield
 
 
@@ -91,68 +101,6 @@ def _replaced(target: Any, name: str, value: Any) -> Iterator[None]:
             setattr(target, name, own)
 
 
-def _uses_plain_nms(head: BaseDenseHead) -> bool:
-    """Whether a head passes its boxes to mmcv's ``nms`` and keeps only the first ``max_per_img``."""
-    if type(head)._bbox_post_process is not BaseDenseHead._bbox_post_process:
-        return False
-    nms = head.test_cfg.get('nms') or {}
-    return (
-        head.test_cfg.get('max_per_img', -1) > 0
-        and nms.get('type', 'nms') == 'nms'
-        # Any other option changes which boxes are kept, or how many.
-        and {'iou_threshold'} <= set(nms) <= {'type', 'iou_threshold', 'class_agnostic'}
-    )
-
-
-class _Ties:
-    """The ties of one image: equal scores whose order can change its detections.
-
-    Args:
-        count: How many of the boxes that NMS keeps become detections.
-
-    Attributes:
-        scores: Scores whose tie at the cut decides which row is taken.
-        candidates: The input of each NMS call: boxes (N, 4), scores (N,), best first, and the IoU
-            threshold. With many boxes there is one call for each class.
-        kept: The scores that each NMS call kept, best first, at most ``count`` + 1.
-    """
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.clear()
-
-    def clear(self) -> None:
-        """Start another image."""
-        self.scores: list[float] = []
-        self.candidates: list[tuple[Tensor, Tensor, float]] = []
-        self.kept: list[Tensor] = []
-
-    def matter(self, floor: float) -> bool:
-        """Whether any tie of a score of at least ``floor`` can change the detections."""
-        left_out: list[float] = []
-        if self.kept:
-            kept = torch.cat(self.kept).sort(descending=True).values.tolist()
-            # Scores below the last detection that is taken do not matter either.
-            floor = max([floor, *kept[self.count - 1 : self.count]])
-            left_out = kept[self.count : self.count + 1]
-        if any(score >= floor for score in [*self.scores, *left_out]):
-            return True
-        return any(self._equal_overlap(*each, floor) for each in self.candidates)
-
-    @staticmethod
-    def _equal_overlap(boxes: Tensor, scores: Tensor, threshold: float, floor: float) -> bool:
-        """Whether a box can suppress another of the same score of at least ``floor``."""
-        scores = scores[: int((scores >= floor).sum())]
-        for apart in range(1, _MOST_EQUAL + 1):
-            first = (scores[apart:] == scores[:-apart]).nonzero()[:, 0]
-            if not len(first):
-                return False
-            overlaps = bbox_overlaps(boxes[first], boxes[first + apart], is_aligned=True)
-            if (overlaps >= threshold).any():
-                return True
-        return True
-
-
 class _BatchedTopk:
     """MMDetection's ``filter_scores_and_topk``, computed for the whole batch at its first image.
 
@@ -164,7 +112,7 @@ class _BatchedTopk:
             here.
     """
 
-    def __init__(self, ties: _Ties, nms_finds_ties: bool) -> None:
+    def __init__(self, ties: Ties, nms_finds_ties: bool) -> None:
         self.ties, self.nms_finds_ties = ties, nms_finds_ties
         self._found: dict[tuple, tuple[WindowedTensor, list[TopScores]]] = {}
         self._taken: dict[tuple, tuple[WindowedTensor, dict[int, Tensor]]] = {}
@@ -181,7 +129,9 @@ class _BatchedTopk:
         key = (id(scores.windowed), scores.key, score_thr, topk)
         if key not in self._found:
             # Holding a reference to the windows keeps their id from being reused.
-            self._found[key] = scores.windowed, top_scores(scores, score_thr, topk)
+            found = top_scores(scores, score_thr, topk)
+            of_images = [found.of_image(image) for image in range(len(scores.windowed))]
+            self._found[key] = scores.windowed, of_images
         of_batch = self._found[key][1]
         top = of_batch[scores.image]
         if top.cut_is_tied:
@@ -219,7 +169,7 @@ class _PrefixNms:
             kept scores.
     """
 
-    def __init__(self, ties: _Ties) -> None:
+    def __init__(self, ties: Ties) -> None:
         self.ties = ties
         self.nms = mmcv_nms.nms
         # One more result shows whether the last detection is tied with a box that is left out.

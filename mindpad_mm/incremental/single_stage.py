@@ -17,7 +17,7 @@ from torch.nn.modules.utils import _pair
 
 from mindpad_mm.incremental.graph import Cells, Demand, Operation, OperationGraph
 from mindpad_mm.incremental.levels import as_lazy_levels
-from mindpad_mm.incremental.postprocess import fast_postprocess
+from mindpad_mm.incremental.postprocess import ScoreFloor, fast_postprocess
 from mindpad_mm.incremental.windowed import WindowedTensor
 
 Outputs = tuple[tuple[Tensor, ...], ...]
@@ -120,9 +120,14 @@ class SingleStage:
             grids.append(PriorGrid((height, width), (y, x), (stride_y, stride_x)))
         return tuple(grids)
 
-    def detections(self, outputs: Outputs, samples: list[DetDataSample]) -> list[InstanceData]:
-        """The detector's own post-processing of head outputs; ties are broken in any order."""
-        with fast_postprocess(self.model, score_floor=lambda *_: math.inf):
+    def detections(
+        self,
+        outputs: Outputs,
+        samples: list[DetDataSample],
+        score_floor: ScoreFloor = lambda image, detections: math.inf,
+    ) -> list[InstanceData]:
+        """The detector's own post-processing; by default, ties are broken in any order."""
+        with fast_postprocess(self.model, score_floor):
             return self.head.predict_by_feat(
                 *map(list, as_lazy_levels(outputs)),
                 batch_img_metas=[sample.metainfo for sample in samples],

@@ -5,7 +5,6 @@ Most of them come from the clean run, whose scores are sorted once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -32,14 +31,30 @@ class TopScores(NamedTuple):
     columns: Tensor
     cut_is_tied: bool
 
-    @classmethod
-    def of(cls, scores: Tensor, rows: Tensor, columns: Tensor, count: int) -> TopScores:
-        """The first ``count`` of sorted scores, best first."""
-        tied = len(scores) > count and bool(scores[count - 1] == scores[count])
-        return cls(scores[:count], rows[:count], columns[:count], tied)
+
+class BatchTop(NamedTuple):
+    """The top scores of each image of a batch, in any order.
+
+    Attributes:
+        scores: (B, K); minus infinity where an image has fewer.
+        rows, columns: (B, K) int64, their places in the score matrix: prior and class.
+        cut: (B,) the lowest score that was taken if it equals one that was left out, else minus infinity.
+    """
+
+    scores: Tensor
+    rows: Tensor
+    columns: Tensor
+    cut: Tensor
+
+    def of_image(self, image: int) -> TopScores:
+        """The top scores of one image, best first."""
+        scores, order = self.scores[image].sort(descending=True)
+        order = order[: int((scores > -torch.inf).sum())]
+        rows, columns = self.rows[image][order], self.columns[image][order]
+        return TopScores(scores[: len(order)], rows, columns, bool(self.cut[image] > -torch.inf))
 
 
-def top_scores(scores: LazyLevel, threshold: float, count: int) -> list[TopScores]:
+def top_scores(scores: LazyLevel, threshold: float, count: int) -> BatchTop:
     """The ``count`` best scores above a threshold, for each image.
 
     Args:
@@ -48,49 +63,75 @@ def top_scores(scores: LazyLevel, threshold: float, count: int) -> list[TopScore
             ``count`` is positive.
 
     Returns:
-        The top scores of each image of the batch; ties in any order.
+        The top scores of the batch; of scores that tie at the cut, any.
     """
     windowed = scores.windowed
     batch = len(windowed)
-    if not windowed.is_dirty:
-        return [TopScores.of(*_clean_top(scores, threshold, count + 1), count)] * batch
-    kept = [] if windowed.is_whole else _clean_kept(scores, threshold, count + 1)
-    step = max(1, _AT_ONCE // windowed.patch[0].numel())
-    parts = [range(batch)[first : first + step] for first in range(0, batch, step)]
-    return [top for part in parts for top in _top_of(scores, part, kept, threshold, count)]
+    found, rows, columns = _clean_outside(scores, threshold, count + 1)
+    if windowed.is_dirty:
+        changed = _changed(scores, threshold, count, found)
+        found, rows, columns = (torch.cat(each, 1) for each in zip((found, rows, columns), changed))
+    cut = found.new_full((batch,), -torch.inf)
+    if found.shape[1] <= count:
+        return BatchTop(found, rows, columns, cut)
+    order = best(found, count + 1)
+    found, rows, columns = (each.gather(1, order) for each in (found, rows, columns))
+    last, left_out = found[:, count - 1], found[:, count]
+    cut = last.where(last == left_out, cut)
+    return BatchTop(found[:, :count], rows[:, :count], columns[:, :count], cut)
 
 
-def _top_of(
-    scores: LazyLevel, images: range, kept: list[tuple[Tensor, ...]], threshold: float, count: int
-) -> Iterator[TopScores]:
-    """The best scores of some images.
+def best(values: Tensor, count: int) -> Tensor:
+    """(B, count) indices of the best values (B, N), best first."""
+    # Older versions of torch have no topk for float16 on a CPU.
+    wide = values.to(torch.promote_types(values.dtype, torch.float32))
+    return wide.topk(count, sorted=True).indices
+
+
+def _changed(
+    scores: LazyLevel, threshold: float, count: int, kept: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores in the windows that may be among the best, with rows and columns, each (B, K).
 
     Args:
-        kept: For each image of the batch the best clean scores outside its window; empty if the
-            windows cover the whole map.
+        kept: (B, L) the best clean scores outside the windows, best first; L is 0 if the windows cover
+            the whole map.
     """
-    new = scores.window_rows(images)
-    if kept:
-        kept = kept[images.start : images.stop]
-        bounds = [float(each[0][count - 1]) if len(each[0]) >= count else -np.inf for each in kept]
-    else:
-        nothing = new.new_empty(0), *torch.empty(2, 0, dtype=torch.int64, device=new.device)
-        kept, bounds = [nothing] * len(images), _lower_bounds(new, count)
-    # Scores below the bound of their image cannot be among the best.
-    bounds = new.new_tensor(bounds)[:, None, None]
-    image, row, column = ((new > threshold) & (new >= bounds)).nonzero().unbind(1)
-    found = new[image, row, column]
-    place = scores.level_rows(images.start + image, row)
-    sizes = torch.bincount(image, minlength=len(images)).tolist()
-    changed = zip(*(part.split(sizes) for part in (found, place, column)))
-    return (_merged(*parts, count) for parts in zip(kept, changed))
+    windowed = scores.windowed
+    batch = len(windowed)
+    bounds = _bounds(kept, count)
+    step = max(1, _AT_ONCE // windowed.patch[0].numel())
+    parts = []
+    for first in range(0, batch, step):
+        images = range(batch)[first : first + step]
+        new = scores.window_rows(images)
+        bound = bounds[first : first + step]
+        if windowed.is_whole:
+            bound = new.new_tensor(_lower_bounds(new, count))
+        # Scores below the bound of their image cannot be among the best.
+        candidates = (new > threshold) & (new >= bound[:, None, None])
+        image, row, column = candidates.nonzero().unbind(1)
+        place = scores.level_rows(first + image, row)
+        parts.append((first + image, new[image, row, column], place, column))
+    image, found, place, column = map(torch.cat, zip(*parts))
+    sizes = torch.bincount(image, minlength=batch)
+    at = torch.arange(len(image), device=image.device) - (sizes.cumsum(0) - sizes)[image]
+    shape = batch, int(sizes.max())
+
+    def padded(values: Tensor, fill: float) -> Tensor:
+        return values.new_full(shape, fill).index_put_((image, at), values)
+
+    return padded(found, -torch.inf), padded(place, 0), padded(column, 0)
 
 
-def _merged(unchanged: tuple[Tensor, ...], changed: tuple[Tensor, ...], count: int) -> TopScores:
-    found, rows, columns = map(torch.cat, zip(unchanged, changed))
-    found, order = found.sort(descending=True)
-    order = order[: count + 1]
-    return TopScores.of(found[: count + 1], rows[order], columns[order], count)
+def _bounds(kept: Tensor, count: int) -> Tensor:
+    """(B,) the ``count``-th best of scores (B, L) that are sorted; minus infinity if there are fewer."""
+    nothing = kept.new_full((len(kept),), -torch.inf)
+    if kept.shape[1] < count:
+        return nothing
+    known = (kept > -torch.inf).cumsum(1)
+    index = (known < count).sum(1).clamp(max=kept.shape[1] - 1)
+    return kept.gather(1, index[:, None])[:, 0].where(known[:, -1] >= count, nothing)
 
 
 def _lower_bounds(scores: Tensor, count: int) -> list[float]:
@@ -108,17 +149,30 @@ def _lower_bounds(scores: Tensor, count: int) -> list[float]:
     return np.partition(best.cpu().numpy(), rows - count, axis=1)[:, rows - count].tolist()
 
 
-def _clean_kept(scores: LazyLevel, threshold: float, count: int) -> list[tuple[Tensor, ...]]:
-    """For each image the ``count`` best scores of the clean run that lie outside its window."""
-    length = 2 * count
+def _clean_outside(
+    scores: LazyLevel, threshold: float, count: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best scores of the clean run outside the windows, best first, with rows and columns.
+
+    Each is (B, L), with minus infinity for scores in the window; at least ``count`` of each image are
+    outside, if there are so many.
+    """
+    windowed, length = scores.windowed, 2 * count
+    batch = len(windowed)
+    if not windowed.is_dirty:
+        found, rows, columns = _clean_top(scores, threshold, count)
+        return found.expand(batch, -1), rows.expand(batch, -1), columns.expand(batch, -1)
+    if windowed.is_whole:
+        nothing = torch.empty(2, batch, 0, dtype=torch.int64, device=windowed.device)
+        return windowed.clean.new_empty(batch, 0), *nothing
     while True:
-        clean = _clean_top(scores, threshold, length)
-        outside = scores.outside(clean[1])
-        if len(clean[0]) < length or bool((outside.sum(1) >= count).all()):
+        found, rows, columns = _clean_top(scores, threshold, length)
+        outside = scores.outside(rows)
+        if len(found) < length or bool((outside.sum(1) >= count).all()):
             break
         length *= 2
-    kept = [each.nonzero()[:count, 0] for each in outside]
-    return [tuple(part[each] for part in clean) for each in kept]
+    found = found.expand(batch, -1).masked_fill(~outside, -torch.inf)
+    return found, rows.expand(batch, -1), columns.expand(batch, -1)
 
 
 def _clean_top(scores: LazyLevel, threshold: float, count: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import cv2
 import numpy as np
 
 from mindpad_mm.report.colours import CHANGES, LINES, MARK, SCORES, ramp
+from mindpad_mm.report.extras import cause_key, causes_data, others_data
+from mindpad_mm.report.packing import fixed_point, packed
 from mindpad_mm.scan import (
     SIDES,
     GridPhase,
@@ -24,9 +25,6 @@ from mindpad_mm.scan import (
     position_boxes,
 )
 
-# Scores and IoUs are stored as uint16 with 4 decimals; 65535 if the box does not fit the scene.
-_STEPS = 10_000
-_OUTSIDE = 65_535
 # Detected boxes are stored as offsets from the pasted box in tenths of pixels.
 _NO_BOX = -(2**31)
 _DRAWN = ('worst', 'worst_row', 'worst_col', 'edge_drop', 'border_profiles')
@@ -68,6 +66,7 @@ def page_data(results: Sequence[ScanResult], names: Sequence[str]) -> dict[str, 
         'scans': [_scan(result, name) for result, name in zip(results, names)],
         'changes': [_change(first, other) for other in results[1:]],
         'colours': {'score': ramp(SCORES), 'change': ramp(CHANGES)},
+        'causes': cause_key(),
         'mark': MARK,
         'lines': LINES,
     }
@@ -76,11 +75,13 @@ def page_data(results: Sequence[ScanResult], names: Sequence[str]) -> dict[str, 
 def _scan(result: ScanResult, name: str) -> dict[str, Any]:
     return {
         'name': name,
-        'scores': _packed(_fixed_point(result.scores)),
-        'ious': _packed(_fixed_point(result.ious)),
-        'boxes': _packed(_offsets(result)),
-        'flags': _packed(result.flags.astype(np.uint8)),
-        'losses': _packed(result.losses().astype(np.float32)) if result.info.windows else None,
+        'scores': packed(fixed_point(result.scores)),
+        'ious': packed(fixed_point(result.ious)),
+        'boxes': packed(_offsets(result)),
+        'flags': packed(result.flags.astype(np.uint8)),
+        'losses': packed(result.losses().astype(np.float32)) if result.info.windows else None,
+        'causes': causes_data(result),
+        'others': others_data(result),
         'maps': [_map(result, index) for index in result.indices()],
     }
 
@@ -176,13 +177,7 @@ def _padding_words(result: ScanResult, background: int) -> list[str]:
 
 def _change(first: ScanResult, other: ScanResult) -> dict[str, Any]:
     change = paired_difference(first, other)
-    return {'mean': _packed(change.mean), 'half': _packed(change.half)}
-
-
-def _fixed_point(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isnan(values), _OUTSIDE, np.rint(values.astype(np.float64) * _STEPS)).astype(
-        np.uint16
-    )
+    return {'mean': packed(change.mean), 'half': packed(change.half)}
 
 
 def _offsets(result: ScanResult) -> np.ndarray:
@@ -195,12 +190,6 @@ def _offsets(result: ScanResult) -> np.ndarray:
         offsets[:, obj, size] = found - pasted.reshape(found.shape[1:])
     offsets = np.moveaxis(np.rint(10 * offsets), -1, 0)
     return np.nan_to_num(offsets, nan=_NO_BOX).astype(np.int32)
-
-
-def _packed(values: np.ndarray) -> str:
-    """Little-endian bytes for a JavaScript typed array, deflated, in base64."""
-    data = values.astype(values.dtype.newbyteorder('<')).tobytes()
-    return base64.b64encode(zlib.compress(data, 9)).decode()
 
 
 def _png(pixels: np.ndarray) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,10 @@ from typing import Any
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.files import save_bytes, save_json
 from mindpad_mm.core.names import PathLike
+from mindpad_mm.core.tables import write_csv
 from mindpad_mm.diagnose.result import Diagnosis
-from mindpad_mm.diagnose.suite import Suite
+from mindpad_mm.diagnose.suite import Suite, first_sentence
+from mindpad_mm.diagnose.verdict import Verdict
 from mindpad_mm.report.paths import without_folders
 from mindpad_mm.report.pictures import Picture, picture
 from mindpad_mm.report.render import write_html
@@ -35,7 +36,7 @@ def make_folder(out: PathLike) -> Path:
 
 
 def report_diagnosis(suite: Suite, out: PathLike) -> None:
-    """Write ``diagnosis.json``, a PNG for each check and ``report.html``.
+    """Write ``diagnosis.json``, a PNG and a CSV file for each check, and ``report.html``.
 
     Args:
         suite: The results of the checks.
@@ -49,10 +50,14 @@ def report_diagnosis(suite: Suite, out: PathLike) -> None:
     save_json(out / 'diagnosis.json', suite.to_json())
     for key, each in pictures.items():
         save_bytes(out / f'{key}.png', each.png)
+        table = suite.diagnoses[key].table()
+        write_csv(out / f'{key}.csv', table.columns, table.rows)
     seconds = {key: f'{value:.1f} s' for key, value in suite.seconds.items()}
     info = {**suite.info, 'wall time': seconds}
     diagnoses = [*suite.diagnoses.values()]
-    write_diagnosis_page(diagnoses, info, out / 'report.html', pictures, suite.refused)
+    write_diagnosis_page(
+        diagnoses, info, out / 'report.html', pictures, suite.refused, suite.verdict
+    )
 
 
 def write_diagnosis_page(
@@ -61,6 +66,7 @@ def write_diagnosis_page(
     path: PathLike,
     pictures: Mapping[str, Picture] | None = None,
     refused: Mapping[str, str] | None = None,
+    verdict: Verdict | None = None,
 ) -> None:
     """Write a self-contained HTML file that shows every check.
 
@@ -71,6 +77,7 @@ def write_diagnosis_page(
         path: The HTML file.
         pictures: Pictures by the keys of the checks; default: drawn here.
         refused: Keys of checks that were not possible, with the reason. Default: none.
+        verdict: What the checks say together. Default: nothing.
 
     Raises:
         UserError: The file cannot be written.
@@ -83,6 +90,8 @@ def write_diagnosis_page(
         name=Path(info.get('name') or info.get('config') or 'a network').name,
         checks=[_check(diagnosis, pictures[diagnosis.check]) for diagnosis in diagnoses],
         refused=without_folders(refused or {}),
+        verdict=verdict or Verdict(),
+        command=without_folders(verdict.command) if verdict else '',
         info=without_folders(info),
     )
 
@@ -93,7 +102,8 @@ def _check(diagnosis: Diagnosis, drawn: Picture) -> dict[str, Any]:
         'key': diagnosis.check,
         'title': diagnosis.title,
         'advice': advice,
-        'first_sentence': re.split(r'(?<=[.!?])\s', advice, maxsplit=1)[0],
+        'first_sentence': first_sentence(advice),
+        'worth': diagnosis.worth,
         'picture': drawn,
         'alt': f'Picture of the check "{diagnosis.title}"; its numbers are in the table below.',
         'table': diagnosis.table(),

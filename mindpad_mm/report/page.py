@@ -16,6 +16,7 @@ from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.files import written_whole
 from mindpad_mm.core.names import PathLike
 from mindpad_mm.report.data import page_data, period_text, strip_place
+from mindpad_mm.report.extras import WINDOWS_NOTE, extra_tables
 from mindpad_mm.report.paths import shown_path, without_folders
 from mindpad_mm.report.render import write_html
 from mindpad_mm.scan import (
@@ -134,6 +135,12 @@ def write_page(
         period=period_text,
         strip_place=strip_place,
         data=page_data(results, names),
+        causes=all(result.causes is not None for result in results),
+        others=all(result.bystanders is not None for result in results),
+        extra_tables=[
+            (name, table) for name, result in zip(names, results) for table in extra_tables(result)
+        ],
+        windows_note=WINDOWS_NOTE,
         heads=[*names, *(f'change, {name}' for name in names[1:])],
         shown=without_folders,
     )
@@ -152,10 +159,10 @@ def _default_names(results: Sequence[ScanResult]) -> list[str]:
 
 
 def _summary(result: ScanResult) -> list[str]:
-    """The sentences of the summary, with the names of the scenes' files alone."""
+    """The sentences of the summary, with the names of files alone."""
     text = result.summary()
-    for scene in result.info.backgrounds:
-        text = text.replace(scene.source, Path(scene.source).name)
+    for each in (*result.info.backgrounds, *result.info.objects):
+        text = text.replace(each.source, Path(each.source).name)
     return text.splitlines()
 
 

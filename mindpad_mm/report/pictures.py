@@ -1,53 +1,66 @@
-"""Figures as pictures of a page: for light and dark pages, and for narrow ones."""
+"""Figures as pictures of a page: SVG files for light and dark pages, and for narrow ones."""
 
 from __future__ import annotations
 
 import base64
 import io
+import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import Collection
-from matplotlib.colors import to_rgba, to_rgba_array
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.text import Text
 from PIL import Image
+
+from mindpad_mm.core.style import ACCENT
 
 _DOTS_PER_INCH = 110
 # Characters in a line of a narrow figure's title.
 _NARROW_LINE = 50
 # Ink and ground of dark pages, as in base.css.
-_INK, _GROUND = to_rgba('#e6e8ea')[:3], to_rgba('#1c2024')[:3]
+_INK, _GROUND = to_rgb('#e6e8ea'), to_rgb('#1c2024')
+# Images up to this many pixels a side are enlarged by the reader's browser.
+_SMALL = 300
+# A colour that needs to be lighter on dark pages, as there.
+_LIGHTER = {ACCENT: '#ff5ca8'}
 # Colours with less chroma than this are ink, ground, or between them.
 _GREY = 0.08
+_COLOUR = re.compile('#[0-9a-f]{6}')
+_DIGITS = re.compile(r'(\d\.\d\d)\d+')
+_FONT = re.compile(r"'DejaVu Sans'[^;]*")
+# Group of what keeps its colours.
+_KEPT = 'kept'
+_SVG = 'http://www.w3.org/2000/svg'
+_LINK = 'http://www.w3.org/1999/xlink'
+ElementTree.register_namespace('', _SVG)
+ElementTree.register_namespace('xlink', _LINK)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as PNG files.
+    """A figure as files.
 
     Attributes:
-        png: The file as it is saved beside the page.
-        light: For light pages, in base64, as all that follow.
-        dark: For dark pages.
+        png: The PNG file as it is saved beside the page.
+        svg: For pages: an SVG file in base64, which follows the page's light or dark scheme.
         width: Pixels.
         height: Pixels.
-        narrow: For phones, light and dark. Default: none.
+        narrow: The SVG file for phones, in base64. Default: none.
     """
 
     png: bytes
-    light: str
-    dark: str
+    svg: str
     width: int
     height: int
-    narrow: tuple[str, str] | None = None
+    narrow: str | None = None
 
 
 def picture(draw: Callable[[], Figure], stacked: bool = False) -> Picture:
@@ -60,13 +73,13 @@ def picture(draw: Callable[[], Figure], stacked: bool = False) -> Picture:
     figure = draw()
     png = _png(figure)
     # With a given size, the layout of the page does not change while the picture loads.
-    width, height = Image.open(io.BytesIO(png)).size
+    width, height = (round(each * _DOTS_PER_INCH) for each in figure.get_size_inches())
     narrow = None
     if stacked:
         column = draw()
         stack(column)
-        narrow = (_small(_png(column)), _small(_darkened(column)))
-    return Picture(png, _small(png), _small(_darkened(figure)), width, height, narrow)
+        narrow = _encoded(column)
+    return Picture(png, _encoded(figure), width, height, narrow)
 
 
 def _png(figure: Figure) -> bytes:
@@ -77,9 +90,8 @@ def _png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def _darkened(figure: Figure) -> bytes:
-    darken(figure)
-    return _png(figure)
+def _encoded(figure: Figure) -> str:
+    return base64.b64encode(svg(figure).encode()).decode()
 
 
 def stack(figure: Figure) -> None:
@@ -95,11 +107,46 @@ def stack(figure: Figure) -> None:
     figure.set_size_inches(max(4.2, width / len(axes)), 0.8 * height * len(axes))
 
 
-def darken(figure: Figure) -> None:
-    """Exchange ink and ground: greys are inverted, colours stay, and images with what stands on them."""
+def svg(figure: Figure) -> str:
+    """A figure as an SVG file whose ink and ground follow the reader's light or dark scheme.
+
+    Greys are exchanged, and the accent is lighter on dark pages; other colours stay, and so do images
+    with what stands on them. Equal figures give equal files.
+    """
+    _prepare(figure)
+    file = io.StringIO()
+    options = {'svg.fonttype': 'none', 'svg.hashsalt': 'mindpad', 'path.simplify_threshold': 0.3}
+    with matplotlib.rc_context(options):
+        nothing = dict.fromkeys(('Date', 'Creator', 'Format', 'Type'))
+        figure.savefig(file, format='svg', dpi=_DOTS_PER_INCH, metadata=nothing)
+    root = ElementTree.fromstring(file.getvalue())
+    exchanged = {'#000000': 0}
+    for element in _styled(root):
+        element.set(
+            'style', _COLOUR.sub(lambda at: _variable(at, exchanged), element.get('style', ''))
+        )
+    for element in root.iter():
+        _shorten(element)
+    for image in root.iter(f'{{{_SVG}}}image'):
+        data = image.get(f'{{{_LINK}}}href', '').partition(',')[2]
+        image.set(f'{{{_LINK}}}href', f'data:image/png;base64,{_small(base64.b64decode(data))}')
+    style = ElementTree.Element(f'{{{_SVG}}}style')
+    style.text = _style(exchanged)
+    root.insert(0, style)
+    return re.sub(r'>\s+<', '><', ElementTree.tostring(root, 'unicode'))
+
+
+def _prepare(figure: Figure) -> None:
+    """Mark what keeps its colours, and let images be stored in their own pixels."""
+    for axes in figure.axes:
+        for image in axes.images:
+            if max(image.get_size()) <= _SMALL:
+                image.set_interpolation('none')
     for artist in figure.findobj(include_self=True):
-        if not _on_image(artist):
-            _invert(artist)
+        if isinstance(artist, QuadMesh):  # colour bars
+            artist.set_rasterized(True)
+        if _on_image(artist):
+            artist.set_gid(_KEPT)
 
 
 def _on_image(artist: Artist) -> bool:
@@ -110,41 +157,60 @@ def _on_image(artist: Artist) -> bool:
     return any(artist is each for each in (*axes.texts, *axes.lines))
 
 
-def _invert(artist: Artist) -> None:
-    if isinstance(artist, Text):
-        artist.set_color(_inverted(artist.get_color()))
-    elif isinstance(artist, Line2D):
-        artist.set_color(_inverted(artist.get_color()))
-        artist.set_markerfacecolor(_inverted(artist.get_markerfacecolor()))
-        artist.set_markeredgecolor(_inverted(artist.get_markeredgecolor()))
-    elif isinstance(artist, Patch):
-        face, edge = artist.get_facecolor(), artist.get_edgecolor()
-        artist.set_facecolor(_inverted(face))
-        artist.set_edgecolor(_inverted(edge))
-    elif isinstance(artist, Collection) and artist.get_array() is None:
-        for get, put in (
-            (artist.get_facecolor, artist.set_facecolor),
-            (artist.get_edgecolor, artist.set_edgecolor),
-        ):
-            colours = to_rgba_array(get())
-            put([_inverted(tuple(colour)) for colour in colours] or 'none')
+def _styled(element: ElementTree.Element) -> Iterator[ElementTree.Element]:
+    """The styled elements below one that do not keep their colours."""
+    for child in element:
+        if child.get('id') != _KEPT:
+            if 'style' in child.attrib:
+                yield child
+            yield from _styled(child)
 
 
-def _inverted(colour: object) -> object:
-    if isinstance(colour, str) and colour in ('none', 'auto'):
+def _variable(found: re.Match[str], exchanged: dict[str, int]) -> str:
+    colour = found.group()
+    rgb = to_rgb(colour)
+    if max(rgb) - min(rgb) > _GREY and colour not in _LIGHTER:
         return colour
-    *rgb, alpha = to_rgba(colour)  # type: ignore[arg-type]
-    if max(rgb) - min(rgb) > _GREY:
-        return colour
-    ink, ground = np.array(_INK), np.array(_GROUND)
-    return (*(ink + (ground - ink) * np.mean(rgb)), alpha)
+    return f'var(--k{exchanged.setdefault(colour, len(exchanged))})'
+
+
+def _shorten(element: ElementTree.Element) -> None:
+    """Write numbers with two decimals, and the reader's own font; leave turns by 0 degrees out."""
+    for name, value in element.attrib.items():
+        if not name.endswith('href'):
+            element.set(name, _DIGITS.sub(r'\1', _FONT.sub('sans-serif', value)))
+    if element.get('transform', '').startswith('rotate(-0 '):
+        del element.attrib['transform']
 
 
 def _small(png: bytes) -> str:
-    """A PNG of at most 256 colours in base64."""
+    """An image in base64, of at most 256 colours if it is opaque."""
     file = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
-        image.convert('RGB').quantize(256, dither=Image.Dither.NONE).save(
-            file, 'PNG', optimize=True
-        )
+        pixels = np.asarray(image.convert('RGBA'))
+        if pixels[..., 3].min() < 255:
+            return base64.b64encode(png).decode()
+        colours, index = np.unique(pixels[..., :3].reshape(-1, 3), axis=0, return_inverse=True)
+        if len(colours) <= 256:  # as of a colour map: exact
+            small = Image.fromarray(index.reshape(pixels.shape[:2]).astype(np.uint8), 'P')
+            small.putpalette(colours.astype(np.uint8).tobytes())
+        else:
+            small = image.convert('RGB').quantize(256, dither=Image.Dither.NONE)
+        small.save(file, 'PNG', optimize=True)
     return base64.b64encode(file.getvalue()).decode()
+
+
+def _style(exchanged: dict[str, int]) -> str:
+    def variables(to_colour: Callable[[str], str]) -> str:
+        return ''.join(f'--k{number}:{to_colour(colour)};' for colour, number in exchanged.items())
+
+    dark = f'@media (prefers-color-scheme: dark){{:root{{{variables(_inverted)}}}}}'
+    # Text has no colour of its own where it is black.
+    text = f'text{{fill:var(--k0)}}#{_KEPT} text{{fill:#000}}'
+    return f':root{{{variables(str)}}}{text}{dark}'
+
+
+def _inverted(colour: str) -> str:
+    """The colour of dark pages for a grey, or the accent, of light ones."""
+    ink, ground = np.array(_INK), np.array(_GROUND)
+    return _LIGHTER.get(colour) or to_hex(ink + (ground - ink) * np.mean(to_rgb(colour)))

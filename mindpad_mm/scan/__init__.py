@@ -1,10 +1,14 @@
 """Blind-spot scans: a detector's score for an object at every position of a scene."""
 
 from mindpad_mm.core.names import LAUNCHERS
+from mindpad_mm.scan.bystanders import STATES, Bystanders, BystanderStatistics
+from mindpad_mm.scan.causes import CAUSE_WORDS, CAUSES, CauseCounts, Causes
 from mindpad_mm.scan.engines import ENGINES, Engine
+from mindpad_mm.scan.exports import export_worst, worst_places, write_exports, write_statistics
 from mindpad_mm.scan.info import ScanInfo
 from mindpad_mm.scan.paired import check_paired, paired_difference
 from mindpad_mm.scan.phase import GridPhase
+from mindpad_mm.scan.plot_extras import CAUSE_COLOURS
 from mindpad_mm.scan.positions import position_boxes
 from mindpad_mm.scan.result import ScanResult
 from mindpad_mm.scan.run import blindspot_scan, scan_statistics
@@ -26,10 +30,18 @@ from mindpad_mm.scan.statistics import (
 from mindpad_mm.settings.scan import ScanSettings
 
 __all__ = [
+    'CAUSES',
+    'CAUSE_COLOURS',
+    'CAUSE_WORDS',
     'ENGINES',
     'LAUNCHERS',
     'SIDES',
+    'STATES',
     'BackgroundMean',
+    'BystanderStatistics',
+    'Bystanders',
+    'CauseCounts',
+    'Causes',
     'Engine',
     'GridPhase',
     'LossStatistics',
@@ -42,6 +54,7 @@ __all__ = [
     'blindspot_scan',
     'check_paired',
     'difference_interval',
+    'export_worst',
     'is_unit',
     'map_phase',
     'over_backgrounds',
@@ -51,4 +64,7 @@ __all__ = [
     'scan_statistics',
     'sized_name',
     'sizes_of',
+    'worst_places',
+    'write_exports',
+    'write_statistics',
 ]

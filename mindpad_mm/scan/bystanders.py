@@ -37,12 +37,14 @@ _SAME_IOU = 0.5
 class BystanderStatistics(TypedDict):
     """Bystanders of one map.
 
-    ``boxes`` is their number, ``any_fraction`` the share of positions at which at least one changed,
-    vanished or appeared. ``lost_near`` and ``lost_far`` are the shares of those nearer to the object than
-    ``far_px`` pixels, and of the others, that changed or vanished; None if there are none.
+    ``boxes`` is their number, ``classes`` the name of each one's class, ``any_fraction`` the share of
+    positions at which at least one changed, vanished or appeared. ``lost_near`` and ``lost_far`` are the
+    shares of those nearer to the object than ``far_px`` pixels, and of the others, that changed or
+    vanished; None if there are none.
     """
 
     boxes: int
+    classes: list[str]
     positions: int
     any_fraction: float
     changed: int
@@ -88,7 +90,11 @@ class Bystanders:
         return (self.states[index] >= CHANGED).sum(-1) + self.appeared[index][..., 0]
 
     def statistics(
-        self, index: tuple[int, ...], known: np.ndarray, targets: np.ndarray
+        self,
+        index: tuple[int, ...],
+        known: np.ndarray,
+        targets: np.ndarray,
+        classes: Sequence[str],
     ) -> BystanderStatistics:
         """The bystanders of a map.
 
@@ -96,9 +102,11 @@ class Bystanders:
             index: Indices (background, object, size) of the map.
             known: (R, C) bool, where the map has positions.
             targets: (R, C, 4) the pasted box there, ``x1, y1, x2, y2``.
+            classes: Names of the detector's classes.
         """
         states, appeared = self.states[index][known], self.appeared[index][known]
-        present = self.labels[index[0]] >= 0
+        labels = self.labels[index[0]]
+        present = labels >= 0
         away = gaps(self.boxes[index[0]], targets[known][:, None])
         lost, watched = states >= CHANGED, states >= KEPT
         shares: list[float | None] = []
@@ -108,6 +116,7 @@ class Bystanders:
             shares.append(round(float(lost[part].mean()), 6) if numbers[-1] else None)
         return {
             'boxes': int(present.sum()),
+            'classes': [classes[label] for label in labels[present].tolist()],
             'positions': len(states),
             'any_fraction': round(float((lost.any(1) | (appeared[:, 0] > 0)).mean()), 6),
             'changed': int((states == CHANGED).sum()),

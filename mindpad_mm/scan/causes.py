@@ -24,19 +24,29 @@ Detectors without suppression have no ``suppressed`` places.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 from mmengine.structures import InstanceData
+from typing_extensions import NotRequired
 
 from mindpad_mm.core.files import save_arrays
 from mindpad_mm.core.matching import match_each, paired_iou
 
 CAUSES = ('', 'no box', 'low score', 'imprecise', 'wrong class', 'suppressed', 'unknown')
 """Names of the causes; the index is the value in :attr:`Causes.causes`. 0: the place is not blind."""
+CAUSE_WORDS = {
+    'no box': 'no box fits the object, of any class and score',
+    'low score': 'boxes fit the object, all with low scores: the background won',
+    'imprecise': 'a box of the class is there, but it overlaps the object too little for a match',
+    'wrong class': 'a box of another class fits the object',
+    'suppressed': 'a box would match, but non-maximum suppression removed it',
+    'unknown': 'the final boxes do not tell, and there are no others',
+}
+"""Each cause in words."""
 NO_BOX, LOW_SCORE, IMPRECISE, WRONG_CLASS, SUPPRESSED, UNKNOWN = range(1, len(CAUSES))
 FILE = 'causes.npz'
 # What TIDE takes for the overlap with background.
@@ -46,10 +56,15 @@ _NOWHERE_LIMIT = 0.3
 
 
 class CauseCounts(TypedDict):
-    """Blind places of one map: their ``limit``, a score, and how many have each cause."""
+    """Blind places of one map: their ``limit``, a score, and how many have each cause.
+
+    ``at_border`` counts those of a window that are not blind in the shifted one, where the border is
+    far. Only windows have it.
+    """
 
     limit: float
     counts: dict[str, int]
+    at_border: NotRequired[dict[str, int]]
 
 
 @dataclass
@@ -81,11 +96,27 @@ class Causes:
         """The cause at (background, object, size, row, col); empty if the place is not blind."""
         return CAUSES[int(self.causes[place])]
 
-    def counts(self, index: tuple[int, ...], limit: float) -> CauseCounts:
-        """How many places of a map have each cause, those without any left out."""
-        numbers = np.bincount(self.causes[index].ravel(), minlength=len(CAUSES))
-        named = zip(CAUSES[1:], numbers[1:].tolist())
-        return {'limit': limit, 'counts': {name: count for name, count in named if count}}
+    def counts(
+        self, index: tuple[int, ...], limit: float, open_scores: np.ndarray | None = None
+    ) -> CauseCounts:
+        """How many places of a map have each cause, those without any left out.
+
+        Args:
+            index: Indices (background, object, size) of the map.
+            limit: Score below which places are blind, 0..1.
+            open_scores: (R, C) scores with the border far; NaN where there are none. Default: none.
+        """
+        causes = self.causes[index]
+        found: CauseCounts = {'limit': limit, 'counts': _numbers(causes)}
+        if open_scores is not None:
+            found['at_border'] = _numbers(causes[open_scores >= limit])
+        return found
+
+
+def _numbers(causes: np.ndarray) -> dict[str, int]:
+    """How often each cause is there, by its name."""
+    numbers = np.bincount(causes.ravel(), minlength=len(CAUSES)).tolist()
+    return {name: count for name, count in zip(CAUSES[1:], numbers[1:]) if count}
 
 
 def blind_limit(statistics: Any) -> float:
@@ -166,13 +197,23 @@ def causes_words(maps: Sequence[Any]) -> str:
     Args:
         maps: Statistics of the maps; those with ``causes`` count.
     """
-    found = [each['causes']['counts'] for each in maps if 'causes' in each]
+    found: list[CauseCounts] = [each['causes'] for each in maps if 'causes' in each]
     if not found:
         return ''
-    totals = {name: sum(each.get(name, 0) for each in found) for name in CAUSES[1:]}
-    total = sum(totals.values())
+    total, shares = _shares([each['counts'] for each in found])
     if not total:
         return 'No place is blind.'
+    words = f'Causes at the {total} blind places: {shares}.'
+    windows = [each['at_border'] for each in found if 'at_border' in each]
+    if windows:
+        total, shares = _shares(windows)
+        words += f' Not blind with the border far: {total} of them{shares and f" ({shares})"}.'
+    return words
+
+
+def _shares(counts: Sequence[Mapping[str, int]]) -> tuple[int, str]:
+    """How many places have a cause, and each cause's share of them, the most frequent first."""
+    totals = {name: sum(each.get(name, 0) for each in counts) for name in CAUSES[1:]}
+    total = sum(totals.values())
     order = sorted((name for name in totals if totals[name]), key=lambda name: -totals[name])
-    shares = ', '.join(f'{name} {100 * totals[name] / total:.0f} %' for name in order)
-    return f'Causes at the {total} blind places: {shares}.'
+    return total, ', '.join(f'{name} {100 * totals[name] / total:.0f} %' for name in order)

@@ -32,7 +32,7 @@ class ScanTask:
         sizes: Lengths of the objects' longer side, pixels of the scene; None: their natural size.
         label: Index of the objects' class.
         settings: Settings of the scan.
-        engine: Name of the engine.
+        engine: Name of the engine, or ``'auto'``, see :mod:`mindpad_mm.scan.choice`.
         cuts: Where the scenes were cut out of photos; empty without windows.
         twins: The shifted windows.
     """

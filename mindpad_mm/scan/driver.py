@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import get_rank, get_world_size
+from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from torch import nn
@@ -24,6 +26,7 @@ from mindpad_mm.core.scenes import detect_first
 from mindpad_mm.padding.mmdet import tell_hidden_padding
 from mindpad_mm.scan.arrays import ScanArrays
 from mindpad_mm.scan.bystanders import LEAST_SCORE, counting, watch
+from mindpad_mm.scan.choice import Choice, Chooser, Kind, kind_of, summary
 from mindpad_mm.scan.chunks import (
     BOXES_AT_ONCE,
     Chunk,
@@ -34,12 +37,10 @@ from mindpad_mm.scan.chunks import (
 )
 from mindpad_mm.scan.cutouts import WindowInfo
 from mindpad_mm.scan.engines import Engine, find_engine
-from mindpad_mm.scan.engines.full import AUTO_BATCH_SIZES, fastest_batch_size
 from mindpad_mm.scan.info import BackgroundInfo, ObjectInfo, ScanRun
 from mindpad_mm.scan.quick import inside_stride
 from mindpad_mm.scan.twins import TwinMap, add_twins, twin_maps
 from mindpad_mm.scan.watch import collect_bystanders
-from mindpad_mm.settings.scan import AUTO
 
 
 def run_scan(
@@ -89,12 +90,12 @@ def run_scan(
             tell_hidden_padding(model, lambda: detect_first(model, scenes[0]))
 
     watched = gathered(clean)[0] if task.settings.bystanders else None
-    runner = _ChunkRunner(model, engine_class, task, watched)
+    runner = _ChunkRunner(model, task, watched)
     results = {} if journal is None else _read_journal(journal, chunks, watched)
     done = set().union(*gathered(set(results)))
     todo = [number for number in range(len(chunks)) if number not in done]
-    if task.settings.batch_size == AUTO:
-        runner.batch_size = gathered(_auto_batch_size(runner, journal, chunks, todo))[0]
+    chooser = Chooser(task, runner.build)
+    runner.choices = gathered(_choices(chooser, journal, [*maps, *shifted]))[0]
     share = todo[get_rank() :: get_world_size()]
     with _ScanProgress(chunks, share, done) as advance:
         for number in share:
@@ -127,9 +128,9 @@ def run_scan(
         objects=objects,
         sizes=list(task.sizes),
         inside_stride=inside_stride(task.settings.stride, task.settings.quick),
-        engine=engine_class.name,
+        engine=' and '.join(sorted({choice.engine for choice in runner.choices.values()})),
         engine_notes=sorted(notes, key=_by_map),
-        batch_size=int(runner.batch_size),
+        batch_size=runner.choices[kind_of(maps[0])].batch_size,
         processes=get_world_size(),
         threads=torch.get_num_threads(),
         positions=sum(map(len, maps)),
@@ -145,19 +146,18 @@ def _by_map(note: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 class _ChunkRunner:
-    """Runs chunks on an engine. Each map gets a new engine."""
+    """Runs chunks on an engine. Each map gets a new engine.
+
+    Attributes:
+        choices: What runs each kind of map.
+    """
 
     def __init__(
-        self,
-        model: nn.Module,
-        engine_class: type[Engine],
-        task: ScanTask,
-        watched: Sequence[InstanceData] | None,
+        self, model: nn.Module, task: ScanTask, watched: Sequence[InstanceData] | None
     ) -> None:
-        self.batch_size = task.settings.batch_size
+        self.choices: Mapping[Kind, Choice] = {}
         self._watched = watched
         self._model = model
-        self._engine_class = engine_class
         self._task = task
         self._current: tuple[ScanMap, Engine] | None = None
         self._notes: list[dict[str, Any]] = []
@@ -165,8 +165,11 @@ class _ChunkRunner:
     def run(self, chunk: Chunk) -> ChunkResult:
         """Run a chunk. The seconds do not include the start of the engine."""
         if self._current is None or self._current[0] is not chunk.map:
-            engine = self._build(chunk.map)
-            engine.batch_size = int(self.batch_size)
+            self._collect_notes()
+            choice = self.choices[kind_of(chunk.map)]
+            engine = self.build(find_engine(choice.engine, self._task.space), chunk.map)
+            engine.batch_size = choice.batch_size
+            self._current = chunk.map, engine
             engine.detect(chunk.map.positions(0, engine.batch_size))
         else:
             engine = self._current[1]
@@ -180,22 +183,15 @@ class _ChunkRunner:
             bystanders = watch(detections, self._watched[chunk.map.index[0]], targets)
         return ChunkResult(matches, time.perf_counter() - begin, bystanders)
 
-    def measure(self, scan_map: ScanMap) -> int:
-        """The batch size at which a map runs fastest."""
-        engine = self._build(scan_map)
-        measured = fastest_batch_size(engine, scan_map.positions(0, max(AUTO_BATCH_SIZES)))
-        self._current = None  # the scan of the map gets a new engine
-        return measured
-
     def notes(self) -> list[dict[str, Any]]:
         """Notes of all engines, each with the background, object and size of its map."""
         self._collect_notes()
         return self._notes
 
-    def _build(self, scan_map: ScanMap) -> Engine:
-        self._collect_notes()
+    def build(self, engine_class: type[Engine], scan_map: ScanMap) -> Engine:
+        """Make an engine for a map."""
         task = self._task
-        engine = self._engine_class(
+        engine = engine_class(
             self._model,
             scan_map.scene,
             scan_map.pixels,
@@ -205,7 +201,6 @@ class _ChunkRunner:
         )
         if self._watched is not None:
             engine.score_floor = LEAST_SCORE
-        self._current = scan_map, engine
         return engine
 
     def _collect_notes(self) -> None:
@@ -217,25 +212,29 @@ class _ChunkRunner:
             where: dict[str, Any] = {'background': background, 'object': obj, 'size': longer}
             if isinstance(scan_map, TwinMap):
                 where['shift'] = list(scan_map.shift)
-            notes = engine.notes()
+            notes = {**engine.notes(), **self.choices[kind_of(scan_map)].notes()}
             if notes:
                 self._notes.append({**where, **notes})
         self._current = None
 
 
-def _auto_batch_size(
-    runner: _ChunkRunner, journal: Journal | None, chunks: Sequence[Chunk], todo: Sequence[int]
-) -> int | None:
-    """The batch size that rank 0 measures, or that an earlier run measured; None on other ranks."""
+def _choices(
+    chooser: Chooser, journal: Journal | None, maps: Sequence[ScanMap]
+) -> dict[Kind, Choice] | None:
+    """What rank 0 chooses, or an earlier run chose, for each kind of map; None on other ranks."""
     if get_rank() > 0:
         return None
-    known = None if journal is None else journal.read_value('batch_size')
+    known = None if journal is None or not chooser.measures else journal.read_value('engines')
     if known is not None:
-        return known
-    measured = runner.measure(chunks[todo[0]].map)
-    if journal is not None:
-        journal.write_value('batch_size', measured)
-    return measured
+        return {tuple(kind): Choice(**choice) for kind, choice in known}
+    choices = chooser.choose(maps)
+    if chooser.measures:
+        if journal is not None:
+            kept = [[kind, dataclasses.asdict(choice)] for kind, choice in choices.items()]
+            journal.write_value('engines', kept)
+        if any(choice.speeds for choice in choices.values()):
+            print_log(summary(choices.values()), 'current')
+    return choices
 
 
 def _read_journal(

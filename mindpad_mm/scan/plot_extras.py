@@ -14,12 +14,11 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from mindpad_mm.core.scenes import Part
-from mindpad_mm.core.style import ACCENT, LINES
-from mindpad_mm.core.style import COLOURS as SCALE
+from mindpad_mm.core.style import ACCENT, COLOURS, LINES
 from mindpad_mm.scan.causes import CAUSES
 from mindpad_mm.scan.score_map import ScoreMap
 
-COLOURS = (*LINES[:5], LINES[6])
+CAUSE_COLOURS = (*LINES[:5], LINES[6])
 """Colour of each cause but the first, ``''``."""
 _WIDTH = 5.0
 
@@ -42,7 +41,7 @@ def draw_causes(
     """
     title = 'Why the object is not found, by its position'
     figure, axes = stacked(title, [score_map.photo for _, score_map in maps])
-    colours = ListedColormap(['none', *COLOURS])
+    colours = ListedColormap(['none', *CAUSE_COLOURS])
     for each, (name, score_map), cells, scene in zip(axes, maps, causes, scenes):
         draw_scene(each, scene, score_map.photo, name)
         known = np.ix_(*(np.isin(a, b) for a, b in zip(lines, (score_map.rows, score_map.cols))))
@@ -54,7 +53,7 @@ def draw_causes(
     numbers = np.bincount(np.concatenate([each.ravel() for each in causes]), minlength=len(CAUSES))
     handles = [
         Patch(color=colour, label=f'{name}: {count}')
-        for name, colour, count in zip(CAUSES[1:], COLOURS, numbers[1:].tolist())
+        for name, colour, count in zip(CAUSES[1:], CAUSE_COLOURS, numbers[1:].tolist())
         if count
     ]
     if handles:
@@ -87,7 +86,7 @@ def draw_bystanders(
         edges = [cell_edges(line) for line in (score_map.rows, score_map.cols)]
         values = np.ma.masked_equal(cells[known], 0)
         image = each.pcolormesh(
-            *edges[::-1], values, cmap=SCALE, vmin=0, vmax=max(most, 1), alpha=0.8
+            *edges[::-1], values, cmap=COLOURS, vmin=0, vmax=max(most, 1), alpha=0.8
         )
         for left, top, right, bottom in others[~np.isnan(others[:, 0])]:
             corner = left, top

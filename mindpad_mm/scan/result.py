@@ -32,6 +32,7 @@ from mindpad_mm.scan.arrays import (
     loss_map_of,
     score_map_of,
 )
+from mindpad_mm.scan.bound import bound_words
 from mindpad_mm.scan.bystanders import Bystanders, bystander_words
 from mindpad_mm.scan.causes import Causes, blind_limit, causes_words
 from mindpad_mm.scan.info import ScanInfo
@@ -84,10 +85,17 @@ class ScanResult(ScanArrays):
         self.causes = causes
         for index in self.indices():
             known = self.statistics(*index)
-            known['causes'] = causes.counts(index, blind_limit(known))
+            far = None
+            if self.open_scores is not None and self.open_flags is not None:
+                far = np.where(self.open_flags[index], np.nan, self.open_scores[index])
+            known['causes'] = causes.counts(index, blind_limit(known), far)
 
-    def count_bystanders(self) -> None:
-        """Add the counts of bystanders, if there are any, to the statistics of the maps."""
+    def count_bystanders(self, classes: Sequence[str]) -> None:
+        """Add the counts of bystanders, if there are any, to the statistics of the maps.
+
+        Args:
+            classes: Names of the detector's classes.
+        """
         if self.bystanders is None:
             return
         places = np.stack(np.meshgrid(self.rows, self.cols, indexing='ij'), -1)
@@ -96,7 +104,7 @@ class ScanResult(ScanArrays):
             targets = position_boxes(places.reshape(-1, 2), (box[0], box[1]))
             known = ~np.isnan(self.scores[index])
             self.statistics(*index)['bystanders'] = self.bystanders.statistics(
-                index, known, targets.reshape(*known.shape, 4)
+                index, known, targets.reshape(*known.shape, 4), classes
             )
 
     def indices(self) -> Iterator[tuple[int, ...]]:
@@ -173,7 +181,10 @@ class ScanResult(ScanArrays):
             return (
                 f'{info.label!r}: all of {where} are flagged, the clean scene has detections there.'
             )
-        lines = [f'{info.label!r} at {where}.']
+        pasted = info.objects[0].source
+        if len(info.objects) > 1:
+            pasted += f' and {_count(len(info.objects) - 1, "other")}'
+        lines = [f'{info.label!r} at {where}; pasted: {pasted}.']
         sizes = sizes_of(info.statistics['maps'])
         for size in sizes:
             mean, blind = (
@@ -194,7 +205,8 @@ class ScanResult(ScanArrays):
             f'Lowest score {worst["score"]:.3f}: size {max(info.objects[index[1]].boxes[index[2]])} px, '
             f'{info.backgrounds[index[0]].source}, row {worst["row"]}, column {worst["col"]}.'
         )
-        lines += filter(None, [causes_words(of_maps), bystander_words(of_maps)])
+        checked = bound_words(info.engine_notes, info.tolerance)
+        lines += filter(None, [causes_words(of_maps), bystander_words(of_maps), checked])
         for size in sizes:
             border, inside = (
                 overall.get(sized_name(f'loss.{name}', size, sizes))

@@ -142,7 +142,7 @@ def blindspot_scan(
         result = None
         if scanned is not None:
             result = _result(*scanned, subject, task, device, fingerprint)
-            result.count_bystanders()
+            result.count_bystanders(detector_classes(subject.model))
         if settings.causes:
             places = None if result is None else blind_places(result, result.info.statistics)
             shape = () if result is None else result.scores.shape
@@ -179,7 +179,7 @@ def _task(
         sizes=sizes_of(objects, settings),
         label=label_of(objects, settings.label, classes),
         settings=settings,
-        engine=find_engine(engine, settings.space).name,
+        engine=engine,
     )
     check_sizes(task)
     return with_twins(task, cuts, subject.make_scene) if cuts else task

@@ -59,7 +59,8 @@ class ScanSettings:
         iou_thr: Smallest IoU of a matching detection with the pasted box, in (0, 1]. Default: 0.5.
         clean_thr: Positions are flagged if the clean scene has a matching detection with at least this
             score. Default: 0.001.
-        engine: Name of a registered engine. ``'auto'`` (default): the fastest exact one.
+        engine: Name of a registered engine. ``'auto'`` (default): the fastest exact one, by measurement,
+            so the last bits of scores can differ between runs.
         batch_size: Positions per forward pass. Default: 8. ``'auto'``: the fastest is measured, so the
             last bits of scores can differ between runs.
         tolerance: Largest difference in score that an approximate engine may have at its checks.

@@ -169,9 +169,10 @@ def test_without_a_loss_there_is_nothing_to_do():
 
 def test_few_photos_decide_nothing():
     text = told((0.8, 0.3, 0.8), photos=3)
-    assert '3 photos: too few' in text
+    assert 'Nothing is decided: objects of 3 photos were scored' in text
+    assert 'Give more photos.' in text
     assert 'swap' not in text
-    assert '1 photo: too few' in told((0.8, 0.3, 0.8), photos=1)
+    assert 'objects of 1 photo were scored' in told((0.8, 0.3, 0.8), photos=1)
 
 
 @pytest.mark.parametrize(

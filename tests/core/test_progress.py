@@ -23,6 +23,13 @@ def test_a_log_gets_a_line_every_half_minute_with_the_time_left(clock, capsys):
     assert [line.split(': ')[2].split(' ')[0] for line in lines] == ['3', '6', '9']
 
 
+def test_a_bar_that_counts_a_sequence_prints_lines_too(clock, capsys):
+    with progress.ProgressBar() as bar:
+        for _ in bar.track(range(10), description='causes'):
+            clock[0] += 31
+    assert capsys.readouterr().err.splitlines()[0] == 'causes: 1 of 10'
+
+
 def test_short_work_and_other_ranks_print_nothing(clock, capsys):
     list(progress.track(range(1000), 'short'))
     with progress.ProgressBar(disable=True) as bar:

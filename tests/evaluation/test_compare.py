@@ -234,7 +234,7 @@ def test_files_say_what_was_found(comparison, capsys):
         assert 'blind' in text
     sentence = f'{entry["name"]} against zeros on '
     assert all(sentence in text for text in (markdown, page, printed))
-    assert 'src="data:image/png;base64,' in page
+    assert 'src="data:image/svg+xml;base64,' in page
     assert not re.search(r'(?:src|href)="http', page)
     assert (comparison.folder / 'scans.html').is_file()
 

@@ -57,6 +57,7 @@ def assert_same(model, scene, positions, pixels=None, batch_size=4):
     full = FullEngine(model, scene, pixels, 1)
     engine = IncrementalEngine(model, scene, pixels, batch_size, label, iou_thr)
     positions = positions[engine.order(positions)]
+    engine.score_floor = 0.0  # all detections are compared
     with head_outputs(model) as expected:
         wanted = full.detect(positions)
     with head_outputs(model) as outputs:
@@ -75,6 +76,14 @@ def assert_same(model, scene, positions, pixels=None, batch_size=4):
         alone += int(apart.all(0).sum() + apart.all(1).sum())
     # Rounding may keep or suppress a few of thousands of boxes.
     assert alone <= sum(map(len, wanted)) // 500
+    # By default detections that cannot be the best match may be left out.
+    engine.score_floor = 1.0
+    few = slice(0, batch_size)
+    np.testing.assert_allclose(
+        match_each(engine.detect(positions[few]), label, boxes[few], iou_thr)[0],
+        scores[few],
+        atol=1e-4,
+    )
     return engine
 
 

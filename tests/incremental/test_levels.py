@@ -14,6 +14,7 @@ from mindpad_mm.incremental import postprocess
 from mindpad_mm.incremental.graph import OperationGraph
 from mindpad_mm.incremental.levels import LazyLevel
 from mindpad_mm.incremental.single_stage import restricted
+from mindpad_mm.incremental.ties import Ties
 from mindpad_mm.incremental.windowed import WindowedTensor
 
 
@@ -201,7 +202,7 @@ def test_rows_of_several_images_equal_those_of_the_plain_tensors(level, skipped,
 
 def test_post_processing_may_write_to_the_rows_it_gets():
     scores, deltas = partly_dirty(), partly_dirty()
-    best = postprocess._BatchedTopk(postprocess._Ties(5), nms_finds_ties=True)
+    best = postprocess._BatchedTopk(Ties(5), nms_finds_ties=True)
 
     def ask():
         level = LazyLevel.of(scores)[1].permute(1, 2, 0).reshape(-1, 3).sigmoid()

@@ -64,6 +64,11 @@ def scored_levels(draw, tied):
     return windowed, scores
 
 
+def of_images(level, threshold, count):
+    found = top_scores(level, threshold, count)
+    return [found.of_image(image) for image in range(len(level.windowed))]
+
+
 thresholds_and_counts = st.sampled_from([-1, 0, 0.1, 0.5, 0.9]), st.integers(1, 60)
 
 
@@ -72,7 +77,7 @@ thresholds_and_counts = st.sampled_from([-1, 0, 0.1, 0.5, 0.9]), st.integers(1, 
 def test_the_top_scores_of_every_image_equal_mmdetections(level, threshold, count, at_once):
     windowed, scores = level
     with mock.patch.object(topk_module, '_AT_ONCE', at_once):
-        bests = top_scores(scores(LazyLevel.of(windowed)[0]), threshold, count)
+        bests = of_images(scores(LazyLevel.of(windowed)[0]), threshold, count)
     assert len(bests) == len(windowed)
     for best, maps in zip(bests, windowed.dense()):
         values, labels, rows, _ = filter_scores_and_topk(scores(maps), threshold, count)
@@ -90,7 +95,7 @@ def places(rows, columns):
 def test_tied_scores_equal_mmdetections_and_a_tie_at_the_cut_is_reported(level, threshold, count):
     windowed, scores = level
     for best, maps in zip(
-        top_scores(scores(LazyLevel.of(windowed)[0]), threshold, count), windowed.dense()
+        of_images(scores(LazyLevel.of(windowed)[0]), threshold, count), windowed.dense()
     ):
         plain = scores(maps)
         one_more = filter_scores_and_topk(plain, threshold, count + 1)[0]
@@ -112,7 +117,7 @@ def test_scores_of_any_dtype_are_not_rounded(dtype, window):
     )
     windowed = pasted(clean, patch)
     rows = LazyLevel.of(windowed)[0].permute(1, 2, 0).reshape(-1, 2)
-    for best, maps in zip(top_scores(rows, -1, 20), windowed.dense()):
+    for best, maps in zip(of_images(rows, -1, 20), windowed.dense()):
         plain = maps.permute(1, 2, 0).reshape(-1, 2)
         assert torch.equal(best.scores, filter_scores_and_topk(plain, -1, 20)[0])
         assert torch.equal(best.scores, plain[best.rows, best.columns])
@@ -126,7 +131,7 @@ def test_nan_scores_do_not_hide_others():
     scores = [
         x[0].permute(1, 2, 0).reshape(-1, 2).sigmoid() for x in (LazyLevel.of(windowed), patch)
     ]
-    (best,) = top_scores(scores[0], 0.1, 20)
+    (best,) = of_images(scores[0], 0.1, 20)
     values, labels, rows, _ = filter_scores_and_topk(scores[1], 0.1, 20)
     assert torch.equal(best.scores, values)
     assert places(best.rows, best.columns) == places(rows, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import shutil
@@ -136,6 +137,15 @@ class Browser:
         """Press and release a key. Modifiers: 8 for Shift."""
         for kind in ('keyDown', 'keyUp'):
             self.send('Input.dispatchKeyEvent', type=kind, key=name, code=name, modifiers=modifiers)
+
+    def scheme(self, name: str) -> None:
+        """Show pages in a scheme, ``'light'`` or ``'dark'``."""
+        features = [{'name': 'prefers-color-scheme', 'value': name}]
+        self.send('Emulation.setEmulatedMedia', features=features)
+
+    def screenshot(self) -> bytes:
+        """The visible part of the page, as a PNG file."""
+        return base64.b64decode(self.send('Page.captureScreenshot', format='png')['data'])
 
     def close(self) -> None:
         """Close the browser."""

@@ -45,8 +45,25 @@ def test_detected_boxes_are_those_of_the_scan_to_a_tenth_of_a_pixel(make_scan):
         np.testing.assert_allclose(edges, wanted, rtol=0, atol=0.0501)
 
 
+def test_causes_and_other_boxes_are_those_of_the_scan(make_scan):
+    scan = make_scan('one', extras=True)
+    (carried,) = page_data([scan], ['one'])['scans']
+    codes = unpacked(carried['causes']['codes'], '<u1', scan.scores.shape)
+    np.testing.assert_array_equal(codes, scan.causes.causes)
+    others, kept = carried['others'], scan.bystanders
+    np.testing.assert_array_equal(unpacked(others['states'], '<u1', kept.states.shape), kept.states)
+    appeared = unpacked(others['appeared'], '<u2', scan.scores.shape)
+    np.testing.assert_array_equal(appeared, kept.appeared[..., 0])
+    for scene, boxes in enumerate(others['boxes']):
+        assert [each['name'] for each in boxes] == [['car', 'bus', 'bus'], ['bus', 'car']][
+            scene > 0
+        ]
+        wanted = kept.boxes[scene][: len(boxes)]
+        np.testing.assert_allclose([each['box'] for each in boxes], wanted, rtol=0, atol=0.0501)
+
+
 def test_everything_is_json_without_nan(make_scan):
-    data = page_data([make_scan('one'), make_scan('two', scores=1)], ['one', 'two'])
+    data = page_data([make_scan('one', extras=True), make_scan('two', scores=1)], ['one', 'two'])
     json.dumps(data, allow_nan=False)
 
 

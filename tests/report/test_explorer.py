@@ -7,24 +7,13 @@ import re
 import numpy as np
 import pytest
 from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 from scipy import stats
 
 from mindpad_mm.report.page import write_page
-
-websocket = pytest.importorskip('websocket', reason='websocket-client is not installed')
-from tests.report.devtools import Browser, find_chromium  # noqa: E402  needs websocket
+from mindpad_mm.scan import CAUSE_COLOURS, CAUSE_WORDS, CAUSES
 
 SHIFT = 8
-
-
-@pytest.fixture(scope='module')
-def browser(tmp_path_factory):
-    program = find_chromium()
-    if program is None:
-        pytest.skip('no Chromium or Chrome on this machine')
-    browser = Browser(program, tmp_path_factory.mktemp('profile'))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope='module')
@@ -103,6 +92,11 @@ def colour_at(browser, selector, x, y):
     }}))""")
 
 
+def look_at(browser, view):
+    """Choose what the map shows."""
+    browser.run(f'document.querySelector(\'[name="view"][value="{view}"]\').click()')
+
+
 def readout(browser):
     return browser.run('document.getElementById("readout").textContent')
 
@@ -125,7 +119,7 @@ def unflagged(scan, background=0, obj=0, size=0):
 def test_hovering_reads_the_score_and_the_iou_that_the_file_holds(browser, scan):
     arrays = stored(scan)
     row, col = unflagged(scan)
-    point_at(browser, '[data-score="0"]', scan, row, col)
+    point_at(browser, '[data-map="0"]', scan, row, col)
     score, iou = (arrays[name][0, 0, 0, row, col] for name in ('scores', 'ious'))
     (line,) = said(browser, scan, row, col)
     told, box = line.split(', found at ')
@@ -145,7 +139,7 @@ def test_hovering_reads_the_score_and_the_iou_that_the_file_holds(browser, scan)
 
 def test_the_object_is_pasted_where_one_points(browser, scan):
     row, col = unflagged(scan)
-    point_at(browser, '[data-score="0"]', scan, row, col)
+    point_at(browser, '[data-map="0"]', scan, row, col)
     said(browser, scan, row, col)
     y, x = scan.rows[row] + 5, scan.cols[col]
     inside, outside = browser.run(f"""new Promise(done => requestAnimationFrame(() => {{
@@ -159,7 +153,7 @@ def test_the_object_is_pasted_where_one_points(browser, scan):
 
 def test_arrow_keys_move_the_object_and_stop_at_the_edge(browser, scan):
     scores = stored(scan)['scores'][0, 0, 0]
-    browser.run('document.querySelector(\'[data-score="0"]\').focus()')
+    browser.run('document.querySelector(\'[data-map="0"]\').focus()')
     for _ in range(5):
         browser.key('ArrowLeft', SHIFT)
         browser.key('ArrowUp', SHIFT)
@@ -188,9 +182,9 @@ def test_selectors_choose_scene_object_and_size(browser, scan):
     assert readout(browser).startswith('Row 28, column 60\n')
     browser.run('moveTo(0, 0)')
     assert readout(browser).startswith('Row 4, column 6\n')
-    assert colour_at(browser, '[data-score="0"]', 2, 2)[3] == pytest.approx(0.35 * 255, abs=2)
+    assert colour_at(browser, '[data-map="0"]', 2, 2)[3] == pytest.approx(0.35 * 255, abs=2)
     choose(browser, 'background', 0)
-    assert colour_at(browser, '[data-score="0"]', 2, 2)[3] == 255
+    assert colour_at(browser, '[data-map="0"]', 2, 2)[3] == 255
 
 
 def test_flagged_positions_are_marked(browser, scan):
@@ -203,7 +197,7 @@ def test_flagged_cells_are_hatched_and_no_colour_of_a_score(browser, scan):
     """Lines on the card's own ground: most pixels of the cell stay clear."""
     row, col = np.argwhere(scan.flags[0, 0, 0, :-1, :-1])[0]
     clear = browser.run(f"""(() => {{
-        const canvas = document.querySelector('[data-score="0"]'), scale = canvas.width / 80;
+        const canvas = document.querySelector('[data-map="0"]'), scale = canvas.width / 80;
         const at = [{scan.cols[col]}, {scan.rows[row]}, 2, 2].map(each => Math.round(each * scale));
         const {{data}} = canvas.base.getContext('2d').getImageData(...at);
         return [...data].filter((_, i) => i % 4 === 3).map(alpha => alpha === 0);
@@ -211,13 +205,11 @@ def test_flagged_cells_are_hatched_and_no_colour_of_a_score(browser, scan):
     assert 0.3 < np.mean(clear) < 1
 
 
-@pytest.mark.parametrize('selector', ['[data-score="0"]', '[data-change="0"]'])
+@pytest.mark.parametrize('selector', ['[data-map="0"]', '[data-change="0"]'])
 def test_colours_are_those_of_matplotlib(browser, scans, pages, selector):
     open_page(browser, pages[1])
     first, other = (stored(scan)['scores'][0, 0, 0].astype(float) for scan in scans)
-    name, values, low = (
-        ('cividis', first, 0) if 'score' in selector else ('RdBu', other - first, -1)
-    )
+    name, values, low = ('cividis', first, 0) if 'map' in selector else ('RdBu', other - first, -1)
     colours = colormaps[name]((values - low) / (1 - low), bytes=True)
     free = np.argwhere(~(scans[0].flags | scans[1].flags)[0, 0, 0])
     for row, col in free[::37]:
@@ -231,7 +223,7 @@ def test_map_and_scene_are_of_one_size_and_on_one_line(browser, pages):
         browser.run(
             f'(r => [r.y, r.width, r.height])(document.querySelector("{each}").getBoundingClientRect())'
         )
-        for each in ('#scene', '[data-score]')
+        for each in ('#scene', '[data-map]')
     )
     assert scene == pytest.approx(scores, abs=0.6)
 
@@ -244,14 +236,14 @@ def test_dragging_takes_the_object_along_and_a_click_holds_it(browser, scan):
     for kind in ('mousePressed', 'mouseMoved', 'mouseReleased'):
         browser.mouse(x, y, kind, button='left', buttons=1, clickCount=1)
     said(browser, scan, round(9 - 5 / 2 + 0.5), round(20 - 3 / 2 + 0.5))
-    x, y = point_at(browser, '[data-score="0"]', scan, 3, 9)
+    x, y = point_at(browser, '[data-map="0"]', scan, 3, 9)
     for kind in ('mousePressed', 'mouseReleased'):
         browser.mouse(x, y, kind, button='left', clickCount=1)
-    point_at(browser, '[data-score="0"]', scan, 6, 12)
+    point_at(browser, '[data-map="0"]', scan, 6, 12)
     said(browser, scan, 3, 9)
     for kind in ('mousePressed', 'mouseReleased'):
         browser.mouse(x, y, kind, button='left', clickCount=1)
-    point_at(browser, '[data-score="0"]', scan, 6, 12)
+    point_at(browser, '[data-map="0"]', scan, 6, 12)
     said(browser, scan, 6, 12)
 
 
@@ -333,10 +325,112 @@ def test_uncertain_changes_can_be_hidden(browser, scans, pages):
 def test_colours_mean_the_same_on_every_map_and_weakest_strips_are_marked(browser, scan):
     choose(browser, 'background', 1)
     drawn = browser.run("""(({low, high, strips}) => [low, high, strips.row, strips.col])(
-        document.querySelector('[data-score="0"]').chart)""")
+        document.querySelector('[data-map="0"]').chart)""")
     figures = scan.info.statistics['maps'][4]
     strips = [figures[name]['position'] for name in ('worst_row', 'worst_col')]
     assert drawn == [0, 1, *strips]
+
+
+@pytest.fixture(scope='module')
+def explained(make_scan, tmp_path_factory):
+    """A scan with causes and other boxes, and its page."""
+    scan = make_scan('a detector of a long name that tells its size', scores=3, extras=True)
+    for number, scene in enumerate(scan.info.backgrounds):
+        scene.source = f'a long name of a street with houses, number {number}.jpg'
+    page = scan.folder / 'page.html'
+    write_page([scan], page)
+    return scan, page
+
+
+def test_a_scan_without_causes_offers_no_other_view(browser, scan):
+    assert browser.run('document.getElementById("views").offsetHeight') == 0
+
+
+def test_pointing_at_a_blind_place_says_its_cause_in_words(browser, explained):
+    scan, page = explained
+    open_page(browser, page)
+    look_at(browser, 'cause')
+    codes = scan.causes.causes[0, 0, 0]
+    for code in np.unique(codes[codes > 0]):
+        row, col = np.argwhere(codes[:-1, :-1] == code)[1]
+        point_at(browser, '[data-map="0"]', scan, row, col)
+        said(browser, scan, row, col)
+        words = f'{CAUSES[code]}: {CAUSE_WORDS[CAUSES[code]]}'
+        tip = browser.run('document.getElementById("tip").textContent')
+        score, iou = (
+            getattr(scan.causes, name)[0, 0, 0, row, col] for name in ('raw_scores', 'raw_ious')
+        )
+        assert words in tip
+        assert words in readout(browser)
+        assert f'best score of the class {score:.4f}, best IoU of any box {iou:.3f}' in tip
+        assert browser.run('document.querySelector("[data-scan]").textContent') == CAUSES[code]
+        drawn = colour_at(browser, '[data-map="0"]', scan.cols[col] + 1, scan.rows[row] + 1)
+        wanted = np.multiply(to_rgb(CAUSE_COLOURS[code - 1]), 255)
+        np.testing.assert_allclose(drawn[:3], wanted, atol=2)
+
+
+def test_the_key_counts_the_places_of_each_cause(browser, explained):
+    scan, page = explained
+    open_page(browser, page)
+    look_at(browser, 'cause')
+    key = browser.run(
+        '[...document.querySelectorAll(".scored .scale .label")].map(e => e.textContent)'
+    )
+    counts = np.bincount(scan.causes.causes[0, 0, 0].ravel(), minlength=len(CAUSES))
+    wanted = [f'{name}: {count}' for name, count in zip(CAUSES, counts) if name and count]
+    assert key == ['not blind', *wanted]
+
+
+def test_pointing_says_which_other_boxes_change(browser, explained):
+    scan, page = explained
+    open_page(browser, page)
+    look_at(browser, 'others')
+    others = scan.bystanders
+    names = ['car', 'bus', 'bus']
+    events = others.events((0, 0, 0))
+    quiet = np.argwhere((events == 0) & ~np.isnan(scan.scores[0, 0, 0]))[0]
+    for row, col in (*np.argwhere(events[:-1, :-1] > 1)[:4], quiet):
+        point_at(browser, '[data-map="0"]', scan, row, col)
+        said(browser, scan, row, col)
+        states = others.states[0, 0, 0, row, col]
+        wanted = [
+            f'{name} ({score:.2f}) {"vanishes" if state == 4 else "changes class"}'
+            for name, score, state in zip(names, others.scores[0], states)
+            if state >= 3
+        ]
+        new = others.appeared[0, 0, 0, row, col, 0]
+        wanted += [f'{new} new box{"es appear" if new > 1 else " appears"}'] if new else []
+        tip = browser.run('document.getElementById("tip").textContent').split('\n')
+        assert tip[:-1] == (wanted or ['no other box changes'])
+        shown = browser.run('document.querySelector("[data-scan]").textContent')
+        assert shown == str(events[row, col])
+
+
+def test_address_keeps_the_view(browser, explained):
+    _, page = explained
+    open_page(browser, page)
+    look_at(browser, 'cause')
+    browser.wait_for('location.hash.includes("view=cause")')
+    address = browser.run('location.href')
+    browser.send('Page.navigate', url='about:blank')
+    browser.send('Page.navigate', url=address)
+    browser.wait_for('document.getElementById("explorer")?.dataset.ready === ""')
+    assert browser.run('document.querySelector("[name=view]:checked").value') == 'cause'
+    assert 'why the object is not found' in browser.run(
+        'document.querySelector(".scored figcaption").textContent'
+    )
+
+
+@pytest.mark.parametrize('view', ['score', 'cause', 'others'])
+def test_every_view_begins_in_the_first_screen_of_a_phone(browser, explained, view):
+    _, page = explained
+    open_page(browser, page, width=390, height=844, mobile=True)
+    look_at(browser, view)
+    top, bottom = browser.run(
+        '(r => [r.top, r.bottom])(document.querySelector("[data-map]").getBoundingClientRect())'
+    )
+    assert 0 < top < bottom < 844
+    assert browser.run('document.documentElement.scrollWidth') <= 390
 
 
 @pytest.mark.parametrize('width', [390, 768, 1440])
@@ -352,7 +446,7 @@ def test_page_fits_its_window(browser, pages, width):
 def test_map_begins_in_the_first_screen_of_a_phone(browser, pages):
     open_page(browser, pages[0], width=390, height=844, mobile=True)
     top, bottom = browser.run(
-        '(r => [r.top, r.bottom])(document.querySelector("[data-score]").getBoundingClientRect())'
+        '(r => [r.top, r.bottom])(document.querySelector("[data-map]").getBoundingClientRect())'
     )
     assert 0 < top < bottom < 844
 

@@ -147,7 +147,8 @@ def test_what_is_far_from_the_object_is_the_baseline():
         clean.scores.numpy()[None],
         clean.labels.numpy()[None],
     )
-    known = everything.statistics((0, 0, 0), np.ones((1, 1), bool), targets[None])
+    known = everything.statistics((0, 0, 0), np.ones((1, 1), bool), targets[None], ['car', 'bus'])
+    assert known['classes'] == ['car', 'car']
     assert (known['lost_near'], known['lost_far']) == (1, 0)
     assert (known['watched_near'], known['watched_far']) == (1, 1)
 

@@ -13,7 +13,7 @@ from mindpad_mm.core.detector import all_boxes
 from mindpad_mm.core.loading import load_detector
 from mindpad_mm.core.scenes import detect_images, paste
 from mindpad_mm.scan import ScanResult, blindspot_scan, rerun
-from mindpad_mm.scan.causes import CAUSES, classify
+from mindpad_mm.scan.causes import CAUSES, Causes, causes_words, classify
 from mindpad_mm.testing.detectors import family_detector
 from tests.scan import small_scans
 from tests.scan.small_scans import boxes
@@ -145,6 +145,20 @@ def test_every_blind_place_has_a_cause_and_no_other(explained):
         known_there = ~np.isnan(explained.scores[index]) & ~explained.flags[index]
         share = blind.sum() / known_there.sum()
         assert known['blind_fraction'] == pytest.approx(share, abs=1e-4)
+
+
+def test_places_that_are_not_blind_with_the_border_far_are_counted_by_cause():
+    codes = np.array([[0, 1, 2], [2, 2, 5]], np.uint8)
+    causes = Causes(codes[None, None, None], *np.zeros((2, 1, 1, 1, 2, 3), np.float32))
+    far = np.array([[0.9, 0.1, 0.5], [0.3, np.nan, 0.29]])
+    found = causes.counts((0, 0, 0), 0.3, far)
+    assert found['counts'] == {'no box': 1, 'low score': 3, 'suppressed': 1}
+    assert found['at_border'] == {'low score': 2}
+    assert causes_words([{'causes': found}]) == (
+        'Causes at the 5 blind places: low score 60 %, no box 20 %, suppressed 20 %. '
+        'Not blind with the border far: 2 of them (low score 100 %).'
+    )
+    assert 'at_border' not in causes.counts((0, 0, 0), 0.3)
 
 
 def test_a_scan_without_causes_keeps_its_bytes(files, explained, tmp_path):

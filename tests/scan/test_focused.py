@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
+from scipy.stats import binom
 
 from mindpad_mm.core.loading import load_detector
 from mindpad_mm.core.matching import match_each
@@ -17,6 +18,7 @@ from mindpad_mm.incremental import focused
 from mindpad_mm.incremental.focused import Focus, search_focus
 from mindpad_mm.incremental.single_stage import PriorGrid
 from mindpad_mm.padding import swap_padding
+from mindpad_mm.scan.bound import bound_words, off_at_most
 from mindpad_mm.scan.engines import FocusedEngine, FullEngine, IncrementalEngine, find_engine
 from mindpad_mm.scan.positions import position_boxes
 from mindpad_mm.testing.detectors import family_detector, random_object, settle
@@ -52,6 +54,7 @@ def test_a_trained_detectors_scores_are_within_the_tolerance_everywhere(zoo, few
     assert notes['macs_saved'] > 0.9
     assert len(notes['focus']) < 5
     assert notes['checks'] == 1
+    assert notes['checks_off'] == 0
     assert notes['largest_difference'] <= 1e-3
 
 
@@ -76,6 +79,8 @@ def test_a_chunk_whose_check_fails_gets_the_exact_engines_bits(zoo, few_places, 
     notes = engine.notes()
     assert notes['left_to_exact'] == len(positions)
     assert notes['largest_difference'] > 1e-3
+    assert notes['checks_off'] == notes['checks']
+    assert notes['off_at_most'] == 1
     alone = FocusedEngine(*zoo, 4, tolerance=1.0)
     assert not np.array_equal(scores(alone, positions), exact)
     assert alone.notes()['left_to_exact'] == 0
@@ -191,3 +196,28 @@ def test_coarse_levels_that_do_not_matter_are_left_out():
     assert search_focus(grids, is_accurate).reaches == {0: 2, 1: 1}
     assert search_focus(grids, lambda focus: False) is None
     assert search_focus(grids, lambda focus: True).reaches == {0: 1}
+
+
+@pytest.mark.parametrize('checks', [1, 10, 59, 300])
+def test_the_limit_holds_what_the_binomial_distribution_says(checks):
+    for off in {0, 1, checks // 2, checks}:
+        share = off_at_most(off, checks)
+        if off < checks:
+            # With this share, so few would be off in 5 % of all draws.
+            assert binom.cdf(off, checks, share) == pytest.approx(0.05, rel=1e-6)
+        else:
+            assert share == 1
+    assert off_at_most(0, 0) == 1
+
+
+def test_the_sentence_adds_up_the_maps_and_names_the_limit():
+    notes = [
+        {'checks': 40, 'checks_off': 0, 'left_to_exact': 0},
+        {'checks': 19, 'checks_off': 1, 'left_to_exact': 512},
+        {'unfocused_because': 'the detector has more than one stage'},
+    ]
+    words = bound_words(notes, 1e-3)
+    assert 'of 59 random positions' in words
+    assert '1 were off by more than 0.001, and 512 positions' in words
+    assert f'{off_at_most(1, 59):.2%}' in words
+    assert bound_words(notes[2:], 1e-3) == ''

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shlex
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mindpad_mm.cli import border
 from mindpad_mm.zoo import model_files
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'diagnose.py'
@@ -32,25 +34,31 @@ def test_a_detector_is_diagnosed_from_its_files(monkeypatch, capsys, tmp_path):
     status, printed, _ = run(
         monkeypatch, capsys, *model_files('zeros'), '--checks', 'filters', 'evenness',
         '--input-size', 97, 128, '--photos', tmp_path, '--out', out,
-        '--cfg-options', 'model.backbone.padding_cfg=reflect',
+        '--cfg-options', 'model.backbone.padding_cfg=reflect', '--verbose',
     )  # fmt: skip
     assert status == 0
     assert printed.index('Uneven padding') < printed.index('Filter asymmetry')
     assert 'heights 65, 129' in ' '.join(printed.split())
     written = json.loads((out / 'diagnosis.json').read_text())
-    assert [*written] == ['evenness', 'filters', 'info']
+    assert [*written] == ['verdict', 'evenness', 'filters', 'info']
+    command = shlex.split(written['verdict']['command'])
+    assert command[:4] == ['mindpad', 'border', *map(str, model_files('zeros'))]
+    assert border.make_parser('').parse_args(command[2:]).cfg_options
+    assert written['verdict']['command'] in printed
     assert written['evenness']['input_size'] == [97, 128]
     assert written['info']['checkpoint'].endswith('.pth')
     assert written['info']['cfg_options'] == {'model.backbone.padding_cfg': 'reflect'}
     assert {path.name for path in out.iterdir()} == {
-        'diagnosis.json', 'evenness.png', 'filters.png', 'report.html',
+        'diagnosis.json', 'report.html',
+        'evenness.png', 'filters.png', 'evenness.csv', 'filters.csv',
     }  # fmt: skip
 
 
 def test_a_classifier_needs_nothing_but_its_name(monkeypatch, capsys, tmp_path):
     status, printed, _ = run(
-        monkeypatch, capsys, 'torchvision:mobilenet_v2', '--checks', 'evenness', '--out', tmp_path
-    )
+        monkeypatch, capsys, 'torchvision:mobilenet_v2', '--checks', 'evenness', '--out', tmp_path,
+        '--verbose',
+    )  # fmt: skip
     assert status == 0
     assert '193, 225 (a * 32 + 1)' in ' '.join(printed.split())
 

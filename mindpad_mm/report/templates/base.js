@@ -18,5 +18,12 @@ document.querySelectorAll('pre, table').forEach(element => {
   button.setAttribute('aria-label', element.tagName === 'PRE' ? 'Copy the code' : 'Copy the table');
   button.addEventListener('click', () => copy(element.tagName === 'PRE' ? element.textContent
     : [...element.rows].map(row => [...row.cells].map(cell => cell.textContent.trim().replace(/\s+/g, ' ')).join('\t')).join('\n'), button));
-  (element.closest('.scroll') ?? element).before(button);
+  const shown = element.closest('.scroll') ?? element, around = document.createElement('div');
+  around.className = 'copyable';
+  shown.replaceWith(around);
+  around.append(shown, button);
 });
+// On phones: what is not said first is folded away, and a wide picture is enlarged by a tap.
+const phone = matchMedia('(max-width: 40rem)');
+document.querySelectorAll('details.more').forEach(details => { details.open = !phone.matches; });
+document.querySelectorAll('img.wide').forEach(picture => picture.addEventListener('click', () => picture.classList.toggle('large')));

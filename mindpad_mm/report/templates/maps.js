@@ -30,8 +30,10 @@ function hatch(draw, scale) {
 
 // Draw cells to fill a canvas, and keep the picture for `mark`.
 // chart: width and height of the frame in its own units, x and y as edges of the columns and rows,
-// value(row, col), ramp with its ends low and high; hatched(row, col); shade: draws what lies around.
+// value(row, col); ramp with its ends low and high, or fill(value) where it gives a colour;
+// hatched(row, col); shade: draws what lies around; over: draws what lies on top.
 function drawCells(canvas, chart) {
+  if (!canvas.clientWidth) return;  // not shown
   const device = devicePixelRatio, scale = canvas.clientWidth * device / chart.width;
   canvas.width = Math.round(chart.width * scale);
   canvas.height = Math.round(chart.height * scale);
@@ -42,7 +44,7 @@ function drawCells(canvas, chart) {
   for (let row = 0; row + 1 < chart.y.length; row++) for (let col = 0; col + 1 < chart.x.length; col++) {
     const value = chart.value(row, col), hatched = chart.hatched?.(row, col);
     if (isNaN(value) && !hatched) continue;
-    draw.fillStyle = hatched ? lines : colour(chart.ramp, lerp(value, chart.low, chart.high));
+    draw.fillStyle = hatched ? lines : chart.fill?.(value) ?? colour(chart.ramp, lerp(value, chart.low, chart.high));
     const x = end(chart.x[col]), y = end(chart.y[row]);
     draw.fillRect(x, y, end(chart.x[col + 1]) - x, end(chart.y[row + 1]) - y);
   }
@@ -50,6 +52,7 @@ function drawCells(canvas, chart) {
 }
 // Draw the marks of a map over its cells: weakest strips, the object's box and its cell.
 function mark(canvas, place) {
+  if (!canvas.base) return;
   const {chart, base} = canvas, draw = canvas.getContext('2d'), scale = base.width / chart.width, pixel = devicePixelRatio;
   draw.clearRect(0, 0, base.width, base.height);
   draw.drawImage(base, 0, 0);
@@ -71,6 +74,7 @@ function mark(canvas, place) {
     line([x, 0], [x, base.height]);
   }
   draw.setLineDash([]);
+  chart.over?.(draw, scale, pixel);
   if (!place) return;
   for (const [ink, width] of [['#fff', 4], [page.mark, 2]]) {
     draw.strokeStyle = ink;
@@ -98,8 +102,17 @@ function ticks(canvas, width, height) {
   for (let at = 0; at <= height; at += step) add('y', at, at / height);
 }
 
-// The colours of a map with their lowest and highest value.
-function scaleBar(element, {ramp, low, high}, hatched) {
+// The colours of a map: a ramp with its lowest and highest value, or a key of [name, colour].
+function scaleBar(element, {ramp, low, high, key}, hatched) {
+  if (key) {
+    element.replaceChildren(...key.map(([name, colour]) => {
+      const entry = make('span', '', 'label'), swatch = make('span', '', 'swatch');
+      swatch.style.background = colour;
+      entry.append(swatch, name);
+      return entry;
+    }));
+    return;
+  }
   const bar = make('i', ''), stops = Array.from({length: 17}, (_, i) => colour(ramp, Math.min(255, 16 * i)));
   bar.style.background = `linear-gradient(to right, ${stops})`;
   const number = value => Number.isInteger(value) ? String(value) : value.toFixed(2);

@@ -5,6 +5,7 @@ const [BACKGROUNDS, OBJECTS, SIZES, ROWS, COLS] = page.shape;
 const byId = id => document.getElementById(id);
 const all = (selector, visit) => document.querySelectorAll(selector).forEach(visit);
 const now = {background: 0, object: 0, size: 0, row: 0, col: 0};  // indices
+let view = 'score';  // a key of VIEWS
 
 async function numbers(text, Type) {
   const deflated = new Blob([Uint8Array.from(atob(text), c => c.charCodeAt(0))]).stream();
@@ -17,6 +18,14 @@ async function unpack() {
     scan.boxes = await numbers(scan.boxes, Int32Array);
     scan.flags = await numbers(scan.flags, Uint8Array);
     if (scan.losses) scan.losses = await numbers(scan.losses, Float32Array);
+    if (scan.causes) {
+      scan.causes.codes = await numbers(scan.causes.codes, Uint8Array);
+      for (const name of ['scores', 'ious']) scan.causes[name] = await numbers(scan.causes[name], Uint16Array);
+    }
+    if (scan.others) {
+      scan.others.states = await numbers(scan.others.states, Uint8Array);
+      scan.others.appeared = await numbers(scan.others.appeared, Uint16Array);
+    }
   }
   for (const change of page.changes) {
     change.mean = await numbers(change.mean, Float32Array);
@@ -89,6 +98,7 @@ function paint(canvas, frame) {
     draw.lineWidth = 2 * pixel;
     draw.strokeRect(left, top, wide, high);
   }
+  if (view === 'others' && page.scans.length === 1) drawOthers(draw, page.scans[0], 1, pixel);
   draw.drawImage(object, x, y, width, height);
   for (const [colour, line] of [['#fff', 4], [page.mark, 2]]) {
     draw.strokeStyle = colour;
@@ -139,24 +149,9 @@ function drawMap(canvas, map, index) {
   scaleBar(canvas.closest('figure').querySelector('.scale'), canvas.chart, map.hatched);
 }
 function drawMaps() {
-  const index = mapIndex(), {score, change: changes} = page.colours;
+  const index = mapIndex(), changes = page.colours.change;
   const each = (name, visit) => all(`[data-${name}]`, canvas => visit(canvas, canvas.dataset[name]));
-  each('score', (canvas, k) => {
-    const scan = page.scans[k], known = scan.maps[index];
-    const strips = known.worst && {row: known.worst_row.position, col: known.worst_col.position};
-    drawMap(canvas, {
-      ramp: score, low: 0, high: 1, strips, value: i => fixed(scan.scores[i]), hatched: i => scan.flags[i],
-      label: i => scan.flags[i] ? ['flagged: the clean scene', 'has a detection here'] : [`score ${fixed(scan.scores[i]).toFixed(4)}`,
-        `IoU ${fixed(scan.ious[i]).toFixed(3)}`],
-    }, index);
-  });
-  each('loss', (canvas, k) => {
-    const {losses} = page.scans[k];
-    // The colours reach at least .1 from 0, as in heatmap.png.
-    let most = 0.1;
-    for (const row of used.row) for (const col of used.col) most = Math.max(most, Math.abs(losses[cellIndex(index, row, col)]) || 0);
-    drawMap(canvas, {ramp: reversed(changes), low: -most, high: most, value: i => losses[i], label: i => [`loss ${signed(losses[i])}`]}, index);
-  });
+  each('map', (canvas, k) => drawMap(canvas, VIEWS[view].chart(page.scans[k], index), index));
   each('change', (canvas, k) => {
     const scan = page.scans[1 + Number(k)];
     drawMap(canvas, {ramp: changes, low: -1, high: 1, value: i => change(scan, i), label: i => [`change ${signed(change(scan, i))}`]}, index);
@@ -221,7 +216,9 @@ function say() {
     return `${name}score ${fixed(scan.scores[i]).toFixed(4)}, IoU ${fixed(scan.ious[i]).toFixed(4)}`
       + (found ? `, found at ${found[0]}, ${found[1]} to ${found[2]}, ${found[3]}` : ', not found')
       + (scan.losses && !isNaN(scan.losses[i]) ? `, loss ${signed(scan.losses[i])}` : '')
-      + (scan.flags[i] ? ' (flagged: the clean scene has a detection here)' : '');
+      + (scan.flags[i] ? ' (flagged: the clean scene has a detection here)' : '')
+      + (scan.causes && causeAt(scan, i).name ? `\n${causeLines(scan, i).join('\n')}` : '')
+      + (scan.others ? `\n${othersLines(scan, i).join(', ')}` : '');
   });
   page.changes.forEach(({mean, half}, k) => {
     const changed = change(page.scans[k + 1], i), j = cellIndex(meanIndex(), now.row, now.col);
@@ -233,7 +230,7 @@ function say() {
   byId('readout').textContent = [`Row ${row}, column ${col}`,
     `pasted box ${col}, ${row} to ${col + width}, ${row + height}`, ...scores].join('\n');
   all('[data-scan]', element => {
-    element.textContent = fixed(page.scans[element.dataset.scan].scores[i]).toFixed(4);
+    element.textContent = VIEWS[view].value(page.scans[element.dataset.scan], i);
   });
   const live = {row, col, scene: page.scenes[now.background].file, object: page.objects[now.object].files[now.size]};
   all('[data-live]', element => { element.textContent = live[element.dataset.live]; });
@@ -259,10 +256,10 @@ function moveTo(y, x) {
   now.row = nearest('row', page.rows, y);
   now.col = nearest('col', page.cols, x);
   say();
+  remember();
   if (waiting) return;
   waiting = true;
   requestAnimationFrame(() => { waiting = false; drawScene(); all('.map', canvas => mark(canvas, place())); });
-  remember();
 }
 // The line of positions (index) that is `by` lines after the current one.
 const next = (axis, by) =>
@@ -322,6 +319,9 @@ all('[data-jump]', button => button.addEventListener('click', () => {
 // ---- choosing
 function show() {
   hideTip();
+  all('[name=view]', choice => { choice.checked = choice.value === view; });
+  all('[data-of]', element => { element.hidden = element.dataset.of !== view; });
+  all('[data-title]', element => { element.textContent = VIEWS[view].title; });
   byId('size-out').textContent = `${Math.max(...box())} px`;
   findUsed();
   drawMaps();
@@ -341,10 +341,22 @@ all('.controls select, .controls input', control => control.addEventListener('in
   show();
 }));
 
-// ---- links to a place, '#scene=0&object=0&size=0&row=4&column=6'
+// The views that all scans have; windows begin with the loss, which is free of the scene.
+const views = Object.keys(VIEWS).filter(key => page.scans.every(VIEWS[key].of));
+all('[name=view]', choice => {
+  choice.closest('label').hidden = !views.includes(choice.value);
+  choice.addEventListener('input', () => {
+    view = choice.value;
+    show();
+  });
+});
+byId('views').hidden = views.length === 1;
+if (views.includes('loss')) view = 'loss';
+
+// ---- links to a place, '#scene=0&object=0&size=0&row=4&column=6&view=score'
 const lengths = {background: BACKGROUNDS, object: OBJECTS, size: SIZES};
 function fragment() {
-  return `#scene=${now.background}&object=${now.object}&size=${now.size}&row=${page.rows[now.row]}&column=${page.cols[now.col]}`;
+  return `#scene=${now.background}&object=${now.object}&size=${now.size}&row=${page.rows[now.row]}&column=${page.cols[now.col]}&view=${view}`;
 }
 // Written a moment after the last move: browsers limit how often an address may change.
 let remembering;
@@ -362,6 +374,7 @@ function visit() {
     if (Number.isInteger(index) && index >= 0 && index < count) now[name] = index;
     byId(name).value = now[name];
   }
+  if (views.includes(asked.get('view'))) view = asked.get('view');
   findUsed();
   moveTo(Number(asked.get('row')) || 0, Number(asked.get('column')) || 0);
   return true;

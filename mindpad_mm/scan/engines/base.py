@@ -39,12 +39,15 @@ class Engine(ABC):
         chunk_size: Positions per call of :meth:`detect` in a scan. A killed scan loses at most one
             such chunk per process.
         complete: Whether :meth:`detect` gives all detections, also those far from the object.
+        exact: Whether scores equal those of the full engine within float rounding. ``engine='auto'``
+            chooses among these.
     """
 
     name: ClassVar[str]
     spaces: ClassVar[tuple[str, ...]] = ('input',)
     chunk_size: ClassVar[int] = 64
     complete: ClassVar[bool] = True
+    exact: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -78,8 +81,8 @@ class Engine(ABC):
         Returns:
             For each position the detections after the detector's own post-processing: ``bboxes``
             (M, 4) ``x1, y1, x2, y2`` in pixels of the scene, ``scores`` (M,) in 0..1 and ``labels``
-            (M,). Detections that score lower than the best match and ``score_floor`` may differ from
-            the detector's, because ties between equal scores may be broken differently there.
+            (M,). Detections that score lower than the best match or ``score_floor`` may differ from the
+            detector's or be missing, because they cannot change the score.
         """
 
     def image(self, row: int, col: int) -> np.ndarray:
@@ -95,7 +98,7 @@ def find_engine(name: str, space: str = 'input') -> type[Engine]:
     """Find the class of an engine.
 
     Args:
-        name: Name of the engine. ``'auto'``: the fastest exact engine that supports the space.
+        name: Name of the engine. ``'auto'``: the first of :func:`exact_engines`.
         space: Space to paste in, ``'input'`` (default) or ``'image'``.
 
     Raises:
@@ -103,7 +106,7 @@ def find_engine(name: str, space: str = 'input') -> type[Engine]:
     """
     engines = ENGINES.module_dict
     if name == 'auto':
-        name = next(n for n in ('incremental', 'full') if space in engines[n].spaces)
+        name = exact_engines(space)[0]
     engine = engines.get(name)
     if engine is None:
         choices = ', '.join(['auto', *sorted(engines)])
@@ -114,3 +117,9 @@ def find_engine(name: str, space: str = 'input') -> type[Engine]:
             f"`engine='full'`"
         )
     return engine
+
+
+def exact_engines(space: str) -> list[str]:
+    """Names of the exact engines that support a space; first the one that is usually the fastest."""
+    names = [n for n, kind in ENGINES.module_dict.items() if kind.exact and space in kind.spaces]
+    return sorted(names, key=lambda name: name != 'incremental')

@@ -12,6 +12,7 @@ from mindpad_mm.core.matching import match_each
 from mindpad_mm.incremental import FocusedDetector, NotFollowed
 from mindpad_mm.incremental.focused import Focus
 from mindpad_mm.incremental.single_stage import NotFocusable
+from mindpad_mm.scan.bound import off_at_most
 from mindpad_mm.scan.engines.base import ENGINES
 from mindpad_mm.scan.engines.full import FullEngine
 from mindpad_mm.scan.engines.incremental import IncrementalEngine
@@ -49,6 +50,7 @@ class FocusedEngine(IncrementalEngine):
     name = 'focused'
     chunk_size = 512
     complete = False
+    exact = False
     detector_class = FocusedDetector
     _detector: FocusedDetector
     places: ClassVar[int] = 64
@@ -101,18 +103,24 @@ class FocusedEngine(IncrementalEngine):
         - ``tolerance``: the largest difference in score that a check may find;
         - ``checks``: number of positions checked against a full forward pass;
         - ``largest_difference``: largest difference in score at the checks;
+        - ``checks_off``: number of checks that found a difference above the tolerance;
+        - ``off_at_most``: upper limit of the share of positions with such a difference, see
+          :func:`mindpad_mm.scan.bound.off_at_most`;
         - ``left_to_exact``: number of positions that the incremental engine ran because the check of
           their chunk found a difference above the tolerance.
         """
         notes = super().notes()
         if self._focus is None:
             return {**notes, 'unfocused_because': self._unfocused_because}
+        off = sum(difference > self.tolerance for difference in self._checks.values())
         return {
             **notes,
             'focus': self._focus.notes(),
             'tolerance': self.tolerance,
             'checks': len(self._checks),
             'largest_difference': max(self._checks.values(), default=0.0),
+            'checks_off': off,
+            'off_at_most': round(off_at_most(off, len(self._checks)), 6),
             'left_to_exact': len(self._left_to_exact),
         }
 
@@ -127,7 +135,7 @@ class FocusedEngine(IncrementalEngine):
         with torch.inference_mode():
             patches = self._patches(corners)
             samples = self._data_samples(len(corners))
-            return self._detector.detect_focused(patches, corners, samples)
+            return self._detector.detect_focused(patches, corners, samples, self._floor_at(corners))
 
     def _search_focus(self) -> None:
         """Set the focus and its cost, or the reason why there is none."""

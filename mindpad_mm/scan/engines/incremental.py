@@ -34,6 +34,7 @@ class IncrementalEngine(Engine):
     """
 
     name = 'incremental'
+    exact = True
     detector_class = IncrementalDetector
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -99,16 +100,23 @@ class IncrementalEngine(Engine):
         return self._detector.notes()
 
     def _detect_incrementally(self, corners: np.ndarray) -> list[InstanceData]:
+        with torch.inference_mode():
+            return self._detector.detect(
+                self._patches(corners),
+                corners,
+                self._data_samples(len(corners)),
+                self._floor_at(corners),
+            )
+
+    def _floor_at(self, corners: np.ndarray) -> Callable[[int, InstanceData], float]:
+        """What gives the score of the best match in an image; lower detections do not matter."""
         boxes = position_boxes(corners, self.pixels.shape[:2])
 
-        def score(image: int, found: InstanceData) -> float:
-            """The score of the best match in an image. Detections with lower scores do not matter."""
+        def floor(image: int, found: InstanceData) -> float:
             matches = match_each([found], self.label, boxes[[image]], self.iou_thr)
             return min(float(matches.scores[0]), self.score_floor)
 
-        with torch.inference_mode():
-            patches = self._patches(corners)
-            return self._detector.detect(patches, corners, self._data_samples(len(corners)), score)
+        return floor
 
     def _patches(self, corners: np.ndarray) -> Tensor:
         """The network's input at the pasted objects, (B, 3, h, w)."""

@@ -40,6 +40,11 @@ class Artifacts(Diagnosis):
 
     check: ClassVar[str] = 'artifacts'
     title: ClassVar[str] = 'Border artifacts in feature maps'
+    worth: ClassVar[str] = (
+        'Of zeros-padded detectors, padding loss follows the difference on photos (Spearman .77 '
+        '[.34, .95] over 15 trainings). Across 150 pairs of training and test mode, that on photos '
+        'predicts nothing (-.03 [-.25, .17]), that on random inputs a little (.29 [.09, .47]).'
+    )
 
     responses: dict[str, list[LayerResponse]]
     input_size: tuple[int, int]
@@ -166,13 +171,20 @@ class Artifacts(Diagnosis):
         means = {mode: self.summary(mode)['mean'] for mode in self.responses}
         best = min(means, key=means.get)
         if best != self.own and means[best] < _WORTHWHILE * own['mean']:
-            text += (
-                f'Most of the difference is due to {self.own} padding. How well {best} continues photos '
-                'beyond the border is measured by the check padding_error. '
-            )
+            text += f'Most of the difference is due to {self.own} padding. '
         elif best == self.own and len(means) > 1:
             text += f'Of these modes, {best} has the smallest difference. '
         return text.strip()
+
+    def finding(self) -> str:
+        own = self.summary(self.own)
+        if not own['channels'] or self.own == 'none':
+            return ''
+        share = own['aware'] / own['channels']
+        return (
+            f'With {self.own} padding, {share:.0%} of its channels tell border from interior by their '
+            f'responses alone.'
+        )
 
 
 def check_artifacts(

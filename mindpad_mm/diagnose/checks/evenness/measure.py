@@ -162,6 +162,14 @@ class Evenness(Diagnosis):
             text += f' Not traced: {", ".join(self.lost[:5])}.'
         return text
 
+    def finding(self) -> str:
+        if self.is_even:
+            return ''
+        return (
+            f'At {by_text(self.input_size)}, {len(self.uneven)} of {len(self.layers)} strided layers '
+            f'read more padding on one side than on the other.'
+        )
+
     def _sizes(self) -> str:
         if self.suggested is None:
             found = [

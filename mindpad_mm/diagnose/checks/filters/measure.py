@@ -131,7 +131,7 @@ class FilterAsymmetry(Diagnosis):
                 f'{len(flagged)} of {len(uneven)} ({names}). '
             )
             if self.leaning_by_chance() < _UNLIKELY:
-                text += 'These are more than by chance: train at a size without uneven padding.'
+                text += 'These are more than by chance: uneven padding has shaped them.'
             else:
                 text += 'This can be due to chance.'
         elif uneven:

@@ -110,6 +110,10 @@ class Foveation(Diagnosis):
 
     check: ClassVar[str] = 'foveation'
     title: ClassVar[str] = 'Foveation: how often each pixel is used'
+    worth: ClassVar[str] = (
+        'Over 150 pairs of training and test mode, the smoothed ratio follows padding loss loosely '
+        '(Spearman .53 [.47, .59]).'
+    )
 
     name: str
     input_size: tuple[int, int]
@@ -212,10 +216,20 @@ class Foveation(Diagnosis):
             alike = ', '.join(name for name in others if others[name] < 1.01 * others[best])
             text += (
                 f' The image is used most evenly with {alike} padding: smoothed over the stride, the '
-                f'ratio is {number_text(others[best])} instead of {number_text(own)}. How well a mode '
-                'continues photos beyond the border is measured by the check padding_error.'
+                f'ratio is {number_text(others[best])} instead of {number_text(own)}.'
             )
         return text
+
+    def finding(self) -> str:
+        usage = self.own.usage
+        if usage is None:
+            return ''
+        if usage.unused:
+            return f'{usage.unused} pixels of the input are not used at all.'
+        return (
+            f'The most used pixel of the input is used {number_text(usage.disparity)} times as often as '
+            f'the least used.'
+        )
 
 
 def _finite(value: float | None) -> float | None:

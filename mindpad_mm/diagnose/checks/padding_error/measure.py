@@ -31,7 +31,6 @@ SMALLEST = 4
 """Minimum number of cells along an axis; smaller maps consist of border only."""
 STREETS = 4
 _MOST_ENLARGED = 2.5
-_WORTHWHILE = 0.15
 
 
 @dataclass
@@ -51,6 +50,11 @@ class PaddingError(Diagnosis):
 
     check: ClassVar[str] = 'padding_error'
     title: ClassVar[str] = 'Padding error: deviation from the uncropped photo'
+    worth: ClassVar[str] = (
+        'This ranking of modes predicts nothing: over 150 pairs of training and test mode, it does not '
+        'follow padding loss (Spearman .02 [-.23, .24]). Of zeros-padded detectors as they are, padding '
+        'loss follows the error (.80 [.41, .96] over 15 trainings).'
+    )
 
     layers: list[LayerError]
     modes: list[str]
@@ -174,7 +178,7 @@ class PaddingError(Diagnosis):
         if equals:
             text += f'These images do not separate {" and ".join(equals)} from {best}. '
         if self.own in ranking:
-            text += self._recommendation(best)
+            text += self._own_mode(best)
         if self.inside(best) > NOTICEABLE:
             text += (
                 f'The innermost cells still deviate by {self.inside(best):.2f}: padding reaches all '
@@ -186,20 +190,12 @@ class PaddingError(Diagnosis):
             )
         return text.strip()
 
-    def _recommendation(self, best: str) -> str:
+    def _own_mode(self, best: str) -> str:
         if best == self.own or not self._clear(best, self.own):
-            return f'The network has {self.own}: these images give no reason to change it. '
+            return f'The network has {self.own}. '
         share = 1 - self.score(best) / self.score(self.own)
-        if share < _WORTHWHILE:
-            return (
-                f'The network has {self.own} ({self.score(self.own):.2f}); {best} would reduce the '
-                f'deviation by {share:.0%}, which is hardly worth another training. '
-            )
-        return (
-            f'The network has {self.own} ({self.score(self.own):.2f}); {best} would reduce the '
-            f"deviation by {share:.0%}: train with padding_cfg=dict(mode='{best}') and compare. "
-            'Without training, weights often do worse in a mode that they were not trained in. '
-        )
+        own = f'{self.own} ({self.score(self.own):.2f})'
+        return f'The network has {own}; {best} deviates {share:.0%} less. '
 
     def _clear(self, better: str, worse: str) -> bool:
         """Whether the difference is larger than twice its standard error."""

@@ -172,8 +172,8 @@ class ShiftResponse(Diagnosis):
             text += f'and {far:.{digits}f} further inside. '
             if far - near > 0.1 * far:
                 text += (
-                    'It is lower near the border, where padding replaces the surroundings: the check '
-                    'padding_error shows which mode is closest to them. '
+                    'It is lower near the border, where the scene ends and padding begins; the check '
+                    'does not tell the two apart. '
                 )
             flicker = max(s['flicker_far'] for s in both)
             if flicker > 0.25 * far:

@@ -1,5 +1,5 @@
 # The shipped detector for images of 256 px, trained on the same lights 32 px or more off every border.
-_base_ = '../traffic_light/ssdlite256_zeros_traffic-light.py'
+_base_ = './ssdlite256_zeros_traffic-light.py'
 
 data_root = 'data/traffic_lights_centre/'
 train_dataloader = dict(dataset=dict(data_root=data_root))
