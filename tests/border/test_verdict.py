@@ -95,6 +95,26 @@ def test_a_loss_at_one_distance_that_chance_may_explain_is_no_price():
     assert 'swap to circular, which gains' in text
 
 
+def test_a_loss_at_one_distance_that_is_sure_is_a_price():
+    def at_the_rim(values, probes):
+        at = [probe.distance == 0 for probe in probes]
+        values[1, at, 0] = values[0, at, 0] - 0.1
+
+    text = told((0.8, 0.3, 0.8), ('circular', 'swapped', (0.8, 0.8, 0.8)), change=at_the_rim)
+    assert 'A swap to circular gains' in text
+    assert 'but costs .10 [.10, .10] at 0 px: swap if more' in text
+
+
+def test_lower_scores_far_from_every_border_are_a_price_even_if_undecided():
+    def lower(values, probes):
+        shift = np.random.default_rng(0).normal(-0.05, 0.2, 20)
+        values[1, :, 1] += shift[[probe.photo for probe in probes]]
+
+    text = told((0.5, 0.2, 0.5), ('circular', 'swapped', (0.5, 0.5, 0.5)), change=lower)
+    assert 'A swap to circular gains .30 near the border, but costs' in text
+    assert 'far from every border: swap if more' in text
+
+
 def test_a_swap_scored_in_few_photos_decides_nothing():
     def few(values, probes):
         values[1, [probe.photo >= 3 for probe in probes]] = np.nan

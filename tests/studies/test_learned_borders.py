@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from mindpad_mm import zoo
+from mindpad_mm.border import with_interval
 from mindpad_mm.diagnose import Subject
 from studies.learned_borders import Adaptation, LearnedConv2d, confidences, learn_borders
+from studies.run_learned_borders import LEARNED, _with_room, learned_markdown
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')
@@ -72,6 +79,25 @@ def test_what_zero_padding_breaks_is_learned_from_the_larger_photo(subject):
     )
     assert losses[0] > 0
     assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:2])
+
+
+def test_photos_are_scaled_to_hold_a_window_and_its_surroundings():
+    for height, width in ((100, 300), (300, 100), (256, 256), (900, 700)):
+        found = _with_room(np.zeros((height, width, 3), np.uint8), [256, 200])
+        assert min(found.shape[0] - 256, found.shape[1] - 200) >= 0
+        assert found.shape[0] == 256 or found.shape[1] == 200
+        # Within a pixel of the same aspect ratio.
+        assert abs(found.shape[0] * width - found.shape[1] * height) <= max(height, width)
+
+
+def test_the_table_has_a_row_for_every_variant_of_the_results():
+    results = json.loads((ROOT / 'docs' / 'results' / 'learned_borders.json').read_text('utf-8'))
+    table = learned_markdown(results)
+    rows = sum(len(found['variants']) for found in results.values())
+    assert table.count('\n|') == rows + 1
+    change = results['ssd128-centre']['variants'][LEARNED]['change']
+    assert f'| {with_interval(change)} |' in table
+    assert table.strip() in (ROOT / 'docs' / 'RESULTS.md').read_text('utf-8')
 
 
 def test_confidences_are_those_of_the_head(subject):
