@@ -7,7 +7,7 @@ MODES ?= zeros reflect
 # One thread per process: several processes share the cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test lint docs bench agreement support fuzz zoo zoo-test clean study-traffic-lights study-swap study-letters study-border study-learned-borders
+.PHONY: demo test lint docs bench agreement support fuzz zoo zoo-test clean study-traffic-lights study-swap study-letters study-border study-learned-padding
 
 demo: $(VENV)/installed
 	$(BIN)/python tools/demo.py --out outputs/demo
@@ -102,10 +102,10 @@ study-border: $(VENV)/installed
 	    --lights $(DATA)/traffic_lights --val-photos 000000000064.jpg 000000000471.jpg 000000000532.jpg \
 	    --document docs/RESULTS.md $(BORDER)
 
-# Whether a detector's borders can learn without labels, from its own outputs on larger photos.
-study-learned-borders: $(VENV)/installed
+# Whether a detector's padding can learn without labels, from its own outputs on larger photos.
+study-learned-padding: $(VENV)/installed
 	for family in ssd128-centre ssd128-everywhere; do \
-	    $(TEST_ENV) $(BIN)/python -m studies.run_learned_borders --name "$$family" \
+	    $(TEST_ENV) $(BIN)/python -m studies.run_learned_padding --name "$$family" \
 	        --config configs/traffic_light/$${family}_zeros_traffic-light.py \
 	        --checkpoint mindpad_mm/zoo/$${family}_zeros_traffic-light.pth --photos $(DATA)/coco96/images \
 	        --lights $(DATA)/traffic_lights --size 20 28 --minutes 3 --document docs/RESULTS.md || exit 1; \

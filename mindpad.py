@@ -21,6 +21,7 @@ COMMANDS = {
     'scan': 'map where a detector misses an object, at every position of a scene',
     'border': "measure what image borders cost a detector, and padding's share of it",
     'diagnose': "check what a network's padding does to its features and scores",
+    'adapt': "let a detector's padding learn from its own outputs on larger photos",
     'compare': 'compare detectors on one test set, with confidence intervals',
     'report': 'write the HTML page of a finished scan, or of several side by side',
     'lights': 'make a traffic-light detection set in COCO format',

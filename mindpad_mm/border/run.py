@@ -41,7 +41,6 @@ from mindpad_mm.border.variants import (
     SWAP,
     Variant,
     VariantInfo,
-    all_modes,
     swaps_of,
     variants_of,
 )
@@ -63,7 +62,7 @@ from mindpad_mm.core.opened import Detector, OpenedDetector, device_of, opened
 from mindpad_mm.core.processes import failing_together, gathered, launched
 from mindpad_mm.core.progress import track
 from mindpad_mm.core.settings import chosen_settings
-from mindpad_mm.padding.modes import get_modes
+from mindpad_mm.padding.modes import modes_to_swap_to, swappable_modes
 from mindpad_mm.settings.border import BorderSettings
 
 _RESULT = 'border.json'
@@ -117,7 +116,7 @@ def border_loss(
     """
     settings = chosen_settings(BorderSettings, settings, options)
     for mode in settings.padding:
-        get_modes(mode)
+        modes_to_swap_to(mode)
     if isinstance(detector, tuple):
         detector = DetectorFiles(*detector)
     folder = None if out is None else Path(out)
@@ -321,7 +320,7 @@ class _Measurement:
         known = [variant.mode for variant in self.variants if variant.kind == SWAP]
         names = {variant.name for variant in self.variants}
         try:
-            swaps = swaps_of(self.model, [mode for mode in all_modes() if mode not in known])
+            swaps = swaps_of(self.model, [mode for mode in swappable_modes() if mode not in known])
         except UserError as reason:
             print_log(f'Padding is to blame, but no swap can be tried: {reason}', 'current')
             return []

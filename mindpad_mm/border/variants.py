@@ -14,7 +14,7 @@ from mindpad_mm.core.detector import detector_classes
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.names import ModeSpec
 from mindpad_mm.core.opened import Detector, opened
-from mindpad_mm.padding import PADDING_MODES, swap_padding
+from mindpad_mm.padding import swap_padding
 from mindpad_mm.padding.modes import describe, get_modes
 from mindpad_mm.settings.border import BorderSettings
 
@@ -145,8 +145,3 @@ def swaps_of(model: nn.Module, modes: Sequence[ModeSpec]) -> list[Variant]:
             name = describe(get_modes(mode))
             variants.append(Variant(name, SWAP, mode=mode, left_alone=left))
     return variants
-
-
-def all_modes() -> list[ModeSpec]:
-    """Every registered padding mode."""
-    return list(PADDING_MODES.module_dict)

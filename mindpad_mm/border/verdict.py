@@ -155,6 +155,8 @@ def _advice(
     )
     if blame is not None:
         yield from _advice_on_blame(blame, swaps, cures, changes)
+        if swaps and not cures:
+            yield 'Padding can also learn, without labels: mindpad adapt.'
     elif below(near['padding_loss'], _NEGLIGIBLE):
         yield 'Do not swap: padding is not to blame.'
         if cures:
@@ -238,6 +240,34 @@ def _price(change: Mapping[str, Mapping[str, Estimate]]) -> tuple[str, Estimate]
     worst = min(distances, key=lambda key: distances[key]['mean'] or 0)
     harm = distances[worst]
     return (f'at {worst} px', harm) if below(harm, -MATTERS) else None
+
+
+@dataclass(frozen=True)
+class LearnedChange:
+    """What another checkpoint changes, against the detector as trained.
+
+    Attributes:
+        gain: The change of the score near the border.
+        open: The same far from every border.
+        wins: Whether the gain is decided, and enough of what padding costs.
+        price: Where it costs most, and how much; None if it costs nothing that matters.
+    """
+
+    gain: Estimate
+    open: Estimate
+    wins: bool
+    price: tuple[str, Estimate] | None
+
+
+def learned_change(
+    statistics: Mapping[str, VariantStatistics], variants: Sequence[VariantInfo], name: str
+) -> LearnedChange:
+    """What the checkpoint of this name changes, judged as the verdict judges swaps."""
+    change = statistics[name]['differences']
+    blame = blame_of(statistics[variants[0].name])
+    return LearnedChange(
+        change[NEAR]['cut'], change[NEAR]['open'], _wins_back(change, blame), _price(change)
+    )
 
 
 def _surely_no_cure(change: Mapping[str, Estimate], blame: Blame) -> bool:

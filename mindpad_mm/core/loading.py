@@ -24,6 +24,7 @@ from torch import nn
 
 from mindpad_mm.core.config_shape import check_shape, class_names
 from mindpad_mm.core.errors import UserError, one_line
+from mindpad_mm.core.names import LEARNED_PADDING
 from mindpad_mm.core.weights import (
     check_numbers,
     check_preprocessor,
@@ -277,6 +278,8 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], name: str) -> Non
         extra = [k for k in keys.unexpected_keys if not k.startswith(_HARMLESS_EXTRA_KEYS)]
         problem = '; '.join(some(*p) for p in (('missing', missing), ('left over', extra)) if p[1])
     if problem:
+        if LEARNED_PADDING in problem:
+            problem += '; padding mode learned goes with a checkpoint that `mindpad adapt` wrote'
         raise UserError(f'checkpoint {name} does not fit the detector in the config: {problem}')
     check_weights(model, f'checkpoint {name}', weights, unusual)
 

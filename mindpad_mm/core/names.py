@@ -12,6 +12,9 @@ ModeName = str | Mapping
 ModeSpec = ModeName | Sequence[ModeName]
 """One padding mode for both axes, or a (vertical, horizontal) pair."""
 
+LEARNED_PADDING = 'learned_padding'
+"""The parameter of a convolution whose padding is learned, in state dicts."""
+
 SPACES = ('input', 'image')
 """Where objects are pasted: into the network's input, or into the photo."""
 SCORE_THR = 0.001

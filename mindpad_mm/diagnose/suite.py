@@ -22,7 +22,7 @@ from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.verdict import MEASURE, Verdict, verdict
 from mindpad_mm.padding.hidden import hidden_padding
-from mindpad_mm.padding.modes import get_modes
+from mindpad_mm.padding.modes import modes_to_swap_to
 from mindpad_mm.padding.report import SkippedLayer
 from mindpad_mm.settings.diagnose import DiagnoseSettings
 
@@ -101,7 +101,7 @@ def check_names(settings: DiagnoseSettings) -> None:
     if unknown:
         raise UserError(f'`checks`: no check {unknown[0]!r}; choose from {", ".join(CHECKS)}')
     for mode in settings.modes or ():
-        get_modes(mode)
+        modes_to_swap_to(mode)
 
 
 def diagnose(

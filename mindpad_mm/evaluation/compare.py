@@ -43,7 +43,7 @@ from mindpad_mm.evaluation.metrics import (
 )
 from mindpad_mm.evaluation.recalibrate import recalibrated_checkpoint, training_digest
 from mindpad_mm.evaluation.regions import BorderBins
-from mindpad_mm.padding.modes import get_modes
+from mindpad_mm.padding.modes import modes_to_swap_to
 from mindpad_mm.scan import ScanResult, blindspot_scan, is_unit, over_backgrounds
 from mindpad_mm.settings.compare import CompareSettings
 
@@ -111,7 +111,7 @@ def compare(
     start = time.perf_counter()
     settings = settings or CompareSettings()
     for mode in () if settings.modes == 'all' else settings.modes:
-        get_modes(mode)
+        modes_to_swap_to(mode)
     BorderBins(settings.border_px)
     check_device(settings.device)
     if not entries:

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import load_config, read_cfg_options
 from mindpad_mm.core.names import ModeSpec
-from mindpad_mm.padding.modes import PADDING_MODES, describe, get_modes
+from mindpad_mm.padding.modes import describe, get_modes, swappable_modes
 
 _KEY = 'padding_cfg'
 
@@ -147,7 +147,7 @@ def swapped_runs(
         UserError: The config cannot be read, or a mode is unknown.
     """
     cfg = load_config(run.config, {**(cfg_options or {}), **run.cfg_options})
-    chosen = list(PADDING_MODES.module_dict) if modes == 'all' else modes
+    chosen = swappable_modes() if modes == 'all' else modes
     return [run, *_recalibrated(run, cfg, chosen, recalibrate)]
 
 

@@ -25,6 +25,9 @@ Cells = tuple[Interval, Interval]
 """A rectangle of cells for each image of a batch, (vertical, horizontal)."""
 
 
+_OTHER_OPERATIONS = 'the detector does not run the same operations every time'
+
+
 class NotFollowed(Exception):
     """The detector does something that windows cannot represent; it needs full forward passes."""
 
@@ -37,10 +40,12 @@ class Operation:
         clean: Its result in the clean run, (1, C, H, W), channels last.
         macs: Multiply-accumulates of its convolutions in the clean run.
         inputs: The operations whose results it reads; inputs from outside the graph are left out.
+        readers: The operations that read its result.
         fields: Receptive field of each result cell, (vertical, horizontal); None if a result cell
             reads only the cell at the same place.
         reads_all: Whether each result cell reads all cells of all inputs.
         used_outside: Whether something that is not in the graph also reads the result.
+        affine: Of batch norm, what it multiplies each channel by and adds, (C,) each; else None.
         constants: Anything else about the operation that is the same in every run.
     """
 
@@ -52,6 +57,8 @@ class Operation:
         self.fields: list[ReceptiveField] | None = None
         self.reads_all = False
         self.used_outside = False
+        self.readers: list[Operation] = []
+        self.affine: tuple[Tensor, Tensor] | None = None
         self.constants: dict[str, Any] = {}
 
 
@@ -71,6 +78,7 @@ class OperationGraph:
         self.operations: list[Operation] = []
         self._by_result: dict[int, Operation] = {}
         self._next = 0
+        self._folds = False
         self._cache: dict[tuple, tuple[Tensor, Any]] = {}
         self.fallbacks: set[str] = set()
         self.macs = 0.0
@@ -80,6 +88,8 @@ class OperationGraph:
     def rewind(self) -> None:
         """Start a new run at the first operation."""
         self._next = 0
+        # Who reads what is known once all operations are recorded.
+        self._folds = bool(self.operations)
 
     def next_operation(
         self, func: Callable, run: Callable[[], Tensor], *inputs: Tensor
@@ -95,6 +105,8 @@ class OperationGraph:
             NotFollowed: An earlier run had another function at this place.
         """
         if self._next == len(self.operations):
+            if self._folds:
+                raise NotFollowed(_OTHER_OPERATIONS)
             with _CountMacs() as counted:
                 clean = run().contiguous(memory_format=torch.channels_last)
             if id(clean) in self._by_result or any(clean is each for each in inputs):
@@ -104,12 +116,34 @@ class OperationGraph:
             known = [self._by_result[id(each)] for each in inputs if id(each) in self._by_result]
             operation = Operation(func, clean, counted.macs, known)
             self.operations.append(operation)
+            for each in known:
+                each.readers.append(operation)
             self._by_result[id(clean)] = operation
         operation = self.operations[self._next]
         if operation.func != func:
-            raise NotFollowed('the detector does not run the same operations every time')
+            raise NotFollowed(_OTHER_OPERATIONS)
         self._next += 1
         return operation
+
+    def norm_after(self, operation: Operation) -> Operation | None:
+        """The batch norm that alone reads an operation's result; None in the first run.
+
+        A convolution can do its work as well, with other weights.
+        """
+        if not self._folds or operation.used_outside or len(operation.readers) != 1:
+            return None
+        reader = operation.readers[0]
+        return None if reader.affine is None else reader
+
+    def passes_over(self, func: Callable, clean: Tensor) -> bool:
+        """Whether the next operation is done already, because a convolution did its work."""
+        if self._next == len(self.operations):
+            return False
+        upcoming = self.operations[self._next]
+        if upcoming.func != func or upcoming.clean is not clean:
+            return False
+        self._next += 1
+        return True
 
     def operation_of(self, clean: Tensor) -> Operation | None:
         """The operation whose clean result this is; None if there is none."""

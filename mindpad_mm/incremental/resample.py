@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from mindpad_mm.incremental.geometry import ReceptiveField, Source
 from mindpad_mm.incremental.pointwise import on_whole_maps
 from mindpad_mm.incremental.windowed import WindowedTensor, handles
 from mindpad_mm.padding.functional import pad2d
 from mindpad_mm.padding.kernels import Pads, by_axis
+from mindpad_mm.padding.learned import pad_learned
 from mindpad_mm.padding.modes import Modes, get_modes
 
 _T = torch.Tensor
@@ -54,6 +56,25 @@ def pad_by_modes(func: Callable, x: WindowedTensor, modes: Modes, pads: Pads) ->
     if not any(pads):
         return x
     return copy_cells(func, x, lambda: padded_sources(x, modes, pads), modes, pads)
+
+
+@handles(pad_learned)
+def pad_by_learned_values(
+    func: Callable, x: WindowedTensor, values: Tensor, pads: Pads
+) -> WindowedTensor:
+    """Padding by learned values: the nearest cells, times a map of gains, plus a map of constants."""
+    if not any(pads):
+        return x
+
+    def maps() -> tuple[Tensor, Tensor]:
+        constants = func(torch.zeros_like(x.clean), values, pads)
+        return func(torch.ones_like(x.clean), values, pads) - constants, constants
+
+    gains, constants = (
+        WindowedTensor.all_clean(each, len(x), x.graph)
+        for each in x.graph.cached(values, (func, x.clean.shape, pads), maps)
+    )
+    return pad2d(x, get_modes('replicate'), pads) * gains + constants
 
 
 def padded_sources(x: WindowedTensor, modes: Modes, pads: Pads) -> list[Source]:

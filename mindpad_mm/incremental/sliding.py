@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mindpad_mm.incremental.geometry import ReceptiveField, Span
-from mindpad_mm.incremental.graph import Operation
+from mindpad_mm.incremental.graph import Operation, OperationGraph
 from mindpad_mm.incremental.resample import padded_sources
 from mindpad_mm.incremental.taps import Taps, add_convolved, count_pairs
 from mindpad_mm.incremental.windowed import WindowedTensor, handles
@@ -41,6 +41,7 @@ def slide(
     run_whole: Callable[[Tensor], Tensor],
     fill: float = 0.0,
     weight: Tensor | None = None,
+    clean: Tensor | None = None,
 ) -> WindowedTensor:
     """Slide a kernel over the windows of ``x``.
 
@@ -55,7 +56,9 @@ def slide(
             0, both modes must be ``zeros``.
         weight: The weight of a convolution without groups, which can then also be computed from
             differences; None for any other function.
+        clean: What the functions make of the clean map. Default: the operation's result.
     """
+    clean = operation.clean if clean is None else clean
     if operation.fields is None:
         sources = padded_sources(x, modes, pads)
         operation.fields = [
@@ -64,26 +67,24 @@ def slide(
         ]
     if x.graph.is_unneeded(operation):
         x.graph.count_macs(operation, len(x), 0)
-        return WindowedTensor.all_clean(operation.clean, len(x), x.graph)
+        return WindowedTensor.all_clean(clean, len(x), x.graph)
     fields = operation.fields
     rows, cols = (field.results(span) for field, span in zip(fields, (x.rows, x.cols)))
     rows, cols = x.graph.restrict_to_demand(operation, rows, cols)
     if weight is not None and not x.is_whole:
-        y = _add_difference(x, operation, fields, weight, rows, cols)
+        y = _add_difference(x, operation, clean, fields, weight, rows, cols)
         if y is not None:
             return y
     share = rows.length * cols.length / (rows.size * cols.size)
     x.graph.count_macs(operation, len(x), 1 if share > _WHOLE else share)
     if share > _WHOLE:
         patch = run_whole(x.dense())
-        return WindowedTensor(
-            operation.clean, patch, rows.whole(), cols.whole(), x.graph, owned=True
-        )
+        return WindowedTensor(clean, patch, rows.whole(), cols.whole(), x.graph, owned=True)
     patch = run(_read(x, modes, pads, fill, fields, (rows, cols)))
     if 'scales' in operation.constants:
         for axis, span in enumerate((rows, cols)):
             patch = patch * _along(operation.constants['scales'][axis], span, axis, patch)
-    return WindowedTensor(operation.clean, patch, rows, cols, x.graph, owned=True)
+    return WindowedTensor(clean, patch, rows, cols, x.graph, owned=True)
 
 
 def _read(
@@ -109,6 +110,7 @@ def _read(
 def _add_difference(
     x: WindowedTensor,
     operation: Operation,
+    result: Tensor,
     fields: Sequence[ReceptiveField],
     weight: Tensor,
     rows: Span,
@@ -130,9 +132,9 @@ def _add_difference(
     x.graph.count_macs(operation, len(x), taken / full)
     clean = WindowedTensor.clean_windows(x.clean, x.rows, x.cols)
     difference = (x.patch - clean).permute(0, 2, 3, 1).contiguous()
-    y = WindowedTensor.clean_windows(operation.clean, rows, cols).permute(0, 2, 3, 1).contiguous()
+    y = WindowedTensor.clean_windows(result, rows, cols).permute(0, 2, 3, 1).contiguous()
     add_convolved(y, difference, weight, down, across)
-    return WindowedTensor(operation.clean, y.permute(0, 3, 1, 2), rows, cols, x.graph, owned=True)
+    return WindowedTensor(result, y.permute(0, 3, 1, 2), rows, cols, x.graph, owned=True)
 
 
 def _padded(clean: Tensor, modes: Modes, pads: Pads, fill: float) -> Tensor:
@@ -163,7 +165,13 @@ def conv2d(
     """Convolution with zero padding."""
     if not isinstance(input, WindowedTensor) or isinstance(weight, WindowedTensor):
         return NotImplemented
+    operation = input.graph.next_operation(
+        func,
+        lambda: func(input.clean, weight, bias, stride, padding, dilation, groups),
+        input.clean,
+    )
     convolution = Convolution(weight, pair(stride), pair(dilation), groups)
+    clean, convolution, bias = folded(input.graph, operation, convolution, bias)
     pads = get_pads(padding, convolution.windows)
     fast = WinogradConvolution(convolution, input.graph)
 
@@ -171,13 +179,10 @@ def conv2d(
         return fast(x, bias, (0, 0))
 
     def run_whole(x: Tensor) -> Tensor:
-        symmetric = pads[0] == pads[1] and pads[2] == pads[3]
-        return fast(x, bias, pads[::2]) if symmetric else run_clean(x)
+        if pads[0] == pads[1] and pads[2] == pads[3]:
+            return fast(x, bias, pads[::2])
+        return func(x, convolution.weight, bias, stride, padding, dilation, groups)
 
-    def run_clean(x: Tensor) -> Tensor:
-        return func(x, weight, bias, stride, padding, dilation, groups)
-
-    operation = input.graph.next_operation(func, lambda: run_clean(input.clean), input.clean)
     return slide(
         input,
         operation,
@@ -186,8 +191,33 @@ def conv2d(
         convolution.windows,
         run,
         run_whole,
-        weight=weight if groups == 1 else None,
+        weight=convolution.weight if groups == 1 else None,
+        clean=clean,
     )
+
+
+def folded(
+    graph: OperationGraph, operation: Operation, convolution: Convolution, bias: Tensor | None
+) -> tuple[Tensor, Convolution, Tensor | None]:
+    """A convolution that does the work of the batch norm after it, where there is one.
+
+    Returns:
+        What it makes of the clean map, the convolution, and its bias.
+    """
+    norm = graph.norm_after(operation)
+    # Other weights are computed anew in every run (weight standardisation).
+    if norm is None or norm.affine is None or not isinstance(convolution.weight, nn.Parameter):
+        return operation.clean, convolution, bias
+    scale, shift = norm.affine
+
+    def weights() -> tuple[nn.Parameter, Tensor]:
+        weight = convolution.weight.double() * scale[:, None, None, None]
+        total = shift if bias is None else shift + bias.double() * scale
+        weight, total = (each.to(convolution.weight.dtype) for each in (weight, total))
+        return nn.Parameter(weight, requires_grad=False), total
+
+    weight, bias = graph.cached(convolution.weight, ('folded', id(norm)), weights)
+    return norm.clean, convolution.with_weight(weight), bias
 
 
 @handles(padded_conv2d)
@@ -201,6 +231,12 @@ def conv_by_modes(
 ) -> WindowedTensor:
     """Convolution with padding by modes."""
     reweights = any(mode.reweight for mode in modes)
+    operation = x.graph.next_operation(
+        func, lambda: func(x.clean, bias, convolution, modes, pads), x.clean
+    )
+    clean = operation.clean
+    if not reweights:  # else the bias is added after the windows are weighted
+        clean, convolution, bias = folded(x.graph, operation, convolution, bias)
     fast = WinogradConvolution(convolution, x.graph)
     weight = convolution.weight if convolution.groups == 1 and not reweights else None
 
@@ -210,9 +246,6 @@ def conv_by_modes(
     def run_whole(x: Tensor) -> Tensor:
         return func(x, bias, fast, modes, pads)
 
-    operation = x.graph.next_operation(
-        func, lambda: func(x.clean, bias, convolution, modes, pads), x.clean
-    )
     windows = convolution.windows
     if reweights and 'scales' not in operation.constants:
         weights = window_weights(x.clean.shape[-2:], modes, pads, windows)
@@ -220,7 +253,7 @@ def conv_by_modes(
             np.array(each or [1] * count, np.float32)
             for each, count in zip(weights, operation.clean.shape[-2:])
         ]
-    y = slide(x, operation, modes, pads, windows, run, run_whole, weight=weight)
+    y = slide(x, operation, modes, pads, windows, run, run_whole, weight=weight, clean=clean)
     if reweights and bias is not None and not y.is_whole:
         y.patch = y.patch + bias.to(y.patch.dtype).view(-1, 1, 1)
     return y

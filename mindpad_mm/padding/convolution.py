@@ -32,6 +32,10 @@ class Convolution:
         self.groups = groups
         self.fan_out = weight.shape[0] // groups
 
+    def with_weight(self, weight: Tensor) -> Convolution:
+        """The same with another weight of the same shape."""
+        return Convolution(weight, self.stride, self.dilation, self.groups)
+
     @property
     def windows(self) -> Windows:
         """The (vertical, horizontal) windows of the kernel."""

@@ -107,6 +107,8 @@ class PaddingLayer:
             hooks for name, hooks in vars(self._source).items() if name.endswith('_hooks')
         ):
             return 'its padding_layer has hooks, which a swap would remove'
+        if any(mode.learns for mode in modes) and not self.padded.learns:
+            return 'only convolutions have learned values'
         return self.padded.refusal(self.module, modes)
 
     def warning(self) -> str | None:

@@ -13,7 +13,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 from mindpad_mm.padding.borders import border_of, convolve_borders
 from mindpad_mm.padding.convolution import Convolution, memory_format_of
 from mindpad_mm.padding.kernels import Pads, by_axis, from_axes
-from mindpad_mm.padding.modes import NOTHING, Modes
+from mindpad_mm.padding.modes import NOTHING, Modes, describe
 from mindpad_mm.padding.reweigh import reweigh_borders, reweighted
 
 Cells = list[tuple[int, int]]
@@ -22,7 +22,7 @@ Cells = list[tuple[int, int]]
 _is_compiling = getattr(torch.compiler, 'is_compiling', torch._utils.is_compiling)
 
 
-def _is_overridden(x: Tensor) -> bool:
+def is_overridden(x: Tensor) -> bool:
     """Whether the tensor's class defines ``__torch_function__``.
 
     An active ``TorchFunctionMode`` does not count, because it sees the torch functions called here.
@@ -30,7 +30,7 @@ def _is_overridden(x: Tensor) -> bool:
     return type(x) is not Tensor and has_torch_function_unary(x)
 
 
-def _is_captured(x: Tensor) -> bool:
+def is_captured(x: Tensor) -> bool:
     """Whether a graph is being captured or a function transform is active.
 
     Captures are ``torch.compile``, ``torch.jit.trace`` and ``torch.export``; transforms are
@@ -118,8 +118,13 @@ def pad2d(x: Tensor, modes: Modes, pads: Pads) -> Tensor:
 
     Returns:
         Shape (..., top + H + bottom, left + W + right), in the memory format of ``x``.
+
+    Raises:
+        ValueError: A mode is ``learned``; see :func:`mindpad_mm.padding.learned.pad_learned`.
     """
-    if _is_overridden(x):
+    if any(mode.learns for mode in modes):
+        raise ValueError(f'mode {describe(modes)!r} has values of its own in every convolution')
+    if is_overridden(x):
         return handle_torch_function(pad2d, (x,), x, modes, pads)
     return _pad2d(x, modes, pads)
 
@@ -128,7 +133,7 @@ def _pad2d(x: Tensor, modes: Modes, pads: Pads, owned: bool = False) -> Tensor:
     """:func:`pad2d` for tensors that override nothing; ``owned`` as in :class:`_Pad`."""
     if not any(pads):
         return x
-    if _is_captured(x):
+    if is_captured(x):
         return _select(x, modes, pads)
     rows = modes[0].padded_cells(x.shape[-2], *pads[:2])
     columns = modes[1].padded_cells(x.shape[-1], *pads[2:])
@@ -153,12 +158,12 @@ def padded_conv2d(
         Shape (N, C_out, H_out, W_out), as with zero padding of the same width; without N if ``x`` has
         none.
     """
-    if _is_overridden(x):
+    if is_overridden(x):
         return handle_torch_function(padded_conv2d, (x,), x, bias, convolution, modes, pads)
     if not any(mode.reweight for mode in modes):
         return _convolve(x, bias, convolution, modes, pads)
     geometry = (x.shape[-2], x.shape[-1]), modes, pads, convolution.windows
-    if _is_captured(x):
+    if is_captured(x):
         y = reweighted(_convolve(x, None, convolution, modes, pads), *geometry)
         return y if bias is None else y + bias.to(y.dtype).view(-1, 1, 1)
     return reweigh_borders(_convolve(x, bias, convolution, modes, pads), bias, *geometry)
@@ -176,7 +181,7 @@ def _convolve(
         by_mode.append((0, 0) if native else (before, after))
     explicit = from_axes(*by_mode)
     # In training, strips are no faster than padding the map.
-    if any(explicit) and not torch.is_grad_enabled() and not _is_captured(x):
+    if any(explicit) and not torch.is_grad_enabled() and not is_captured(x):
         border = border_of(x, convolution, modes, pads)
         if border is not None:
             return convolve_borders(x, bias, convolution, border)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
+from mindpad_mm.core.names import LEARNED_PADDING
 from mindpad_mm.padding.convolution import Convolution
 from mindpad_mm.padding.functional import pad2d, padded_conv2d
 from mindpad_mm.padding.kernels import (
@@ -29,6 +30,7 @@ from mindpad_mm.padding.kernels import (
     get_windows,
     pool_extent,
 )
+from mindpad_mm.padding.learned import new_values, padded_where_learned
 from mindpad_mm.padding.modes import Modes, describe
 
 PADDED: dict[Callable, type[PaddedLayer]] = {}
@@ -63,12 +65,16 @@ class PaddedLayer(nn.Module):
         pads: Cells added at the (top, bottom, left, right). None in classes whose ``pads_at`` computes
             them from the input's size.
         pools: Whether this is a pooling layer. Default: False.
+        learns: Whether the class has :attr:`learned_padding` in mode ``learned``. Default: False.
+        learned_padding: The parameter (4, 2, C_in) of layers in mode ``learned``; other layers do not
+            have it.
     """
 
     stock: type[nn.Module]
     modes: Modes
     pads: Pads
     pools = False
+    learns = False
 
     @classmethod
     def pads_of(cls, layer: nn.Module) -> Pads | None:
@@ -183,6 +189,11 @@ def set_modes(layer: nn.Module, modes: Modes, pads: Pads | None) -> None:
     if not isinstance(layer, PaddedLayer):
         _set_class(layer, _padded_class(stock_class(layer)))
     layer.modes, layer.pads = modes, pads
+    if any(mode.learns for mode in modes):
+        if not hasattr(layer, LEARNED_PADDING):
+            layer.register_parameter(LEARNED_PADDING, new_values(layer.in_channels, layer.weight))
+    elif hasattr(layer, LEARNED_PADDING):
+        delattr(layer, LEARNED_PADDING)
     mode = describe(modes)
     if hasattr(layer, 'padding_mode'):
         layer.padding_mode = mode
@@ -200,6 +211,8 @@ class PaddedConv(PaddedLayer):
     window without any cell gives the bias.
     """
 
+    learns = True
+
     @classmethod
     def refusal(cls, layer: nn.Module, modes: Modes) -> str | None:
         if isinstance(layer, LazyModuleMixin):
@@ -214,8 +227,10 @@ class PaddedConv(PaddedLayer):
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         convolution = Convolution(weight, self.stride, self.dilation, self.groups)
-        pads = self.pads_at(x.shape[-2], x.shape[-1])
-        return padded_conv2d(x, bias, convolution, self.modes, pads)
+        modes, pads = self.modes, self.pads_at(x.shape[-2], x.shape[-1])
+        if any(mode.learns for mode in modes):
+            x, modes, pads = padded_where_learned(x, self.learned_padding, modes, pads)
+        return padded_conv2d(x, bias, convolution, modes, pads)
 
 
 @pads_for(

@@ -100,12 +100,15 @@ class PaddingMode(abc.ABC):
         arithmetic: Whether :meth:`outside` uses only arithmetic (no ``if``, ``min``, ``max``), so that it
             accepts tensors. Then a graph that was traced or exported with one map size serves all
             sizes; otherwise the size is fixed in the graph, and torch warns. Default: False.
+        learns: Whether each convolution has values of its own for the copied cells, which must be
+            learned first. Default: False.
     """
 
     name: str = ''
     reweight: bool = False
     empty: bool = False
     arithmetic: bool = False
+    learns: bool = False
 
     @abc.abstractmethod
     def outside(self, position: int, size: int) -> int:
@@ -252,6 +255,19 @@ class Circular(PaddingMode):
         return position % size
 
 
+@PADDING_MODES.register_module(name='learned')
+class Learned(Replicate):
+    """The last cell repeated, times a gain, plus a constant: both learned, see
+    :mod:`mindpad_mm.padding.learned`."""
+
+    learns = True
+
+
+def swappable_modes() -> list[str]:
+    """The registered modes that a trained network can be swapped to: all that need not be learned."""
+    return [name for name, mode in PADDING_MODES.module_dict.items() if not mode.learns]
+
+
 Modes = tuple[PaddingMode, PaddingMode]
 """The (vertical, horizontal) modes."""
 
@@ -305,6 +321,21 @@ def get_modes(spec: ModeSpec) -> Modes:
         f'padding mode {spec!r} is neither a name nor a (vertical, horizontal) pair; '
         f'names are {", ".join(sorted(PADDING_MODES.module_dict))}'
     )
+
+
+def modes_to_swap_to(spec: ModeSpec) -> Modes:
+    """:func:`get_modes` for a trained network, which has no learned values.
+
+    Raises:
+        UserError: As :func:`get_modes`, or a mode must be learned first.
+    """
+    modes = get_modes(spec)
+    if any(mode.learns for mode in modes):
+        raise UserError(
+            f'padding mode {describe(modes)!r} must be learned first: run `mindpad adapt`, and measure '
+            f'the config and checkpoint that it writes'
+        )
+    return modes
 
 
 def describe(modes: Modes) -> str:

@@ -93,6 +93,7 @@ def test_a_loss_at_one_distance_that_chance_may_explain_is_no_price():
 
     text = told((0.8, 0.3, 0.8), ('circular', 'swapped', (0.8, 0.8, 0.8)), change=unsteady)
     assert 'swap to circular, which gains' in text
+    assert 'mindpad adapt' not in text
 
 
 def test_a_loss_at_one_distance_that_is_sure_is_a_price():
@@ -122,6 +123,7 @@ def test_a_swap_scored_in_few_photos_decides_nothing():
     text = told((0.8, 0.3, 0.8), ('circular', 'swapped', (0.8, 0.8, 0.8)), change=few)
     assert 'Do not swap yet: padding costs .50' in text
     assert 'no swap is shown to win that back' in text
+    assert 'Padding can also learn, without labels: mindpad adapt.' in text
 
 
 def test_without_swaps_it_says_that_none_was_tried():

@@ -200,6 +200,15 @@ def test_numbers_table_figure_and_advice_agree_on_drawn_streets(zoo):
     assert picture.getvalue().startswith(b'\x89PNG')
 
 
+def test_the_plot_does_without_the_own_mode_where_that_is_not_compared():
+    result = check_padding_error(
+        Subject(network(1, 1), (32, 32)), [noise(96, 96)], modes=['reflect', 'circular'], margin=32
+    )
+    assert result.own == 'zeros'
+    assert result.own not in result.modes
+    result.plot().savefig(io.BytesIO(), dpi=40)
+
+
 def test_the_own_mode_is_compared_with_the_nearest_and_no_swap_is_advised():
     photo = np.tile(noise(32, 32), (3, 3, 1))
     circular = Subject(network(1, 1), (32, 32)).padded_by('circular')

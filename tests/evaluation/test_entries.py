@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
-from mindpad_mm import PADDING_MODES
 from mindpad_mm.core.errors import UserError
 from mindpad_mm.core.loading import load_config
 from mindpad_mm.evaluation.entries import (
@@ -14,6 +13,7 @@ from mindpad_mm.evaluation.entries import (
     swapped_runs,
     with_unique_names,
 )
+from mindpad_mm.padding.modes import swappable_modes
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_one_run_under_every_mode(zoo_runs):
     run = zoo_runs['reflect']
     runs = swapped_runs(run, 'all', [0, 40])
     assert runs[0] is run
-    assert len(runs) == 1 + 2 * len(PADDING_MODES.module_dict)
+    assert len(runs) == 1 + 2 * len(swappable_modes())
     assert {r.checkpoint for r in runs} == {run.checkpoint}
     assert len({r.name for r in runs}) == len(runs)
     by_name = {r.name: r for r in runs}

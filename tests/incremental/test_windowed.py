@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mindpad_mm.incremental import sliding
+from mindpad_mm.incremental import pointwise, sliding
 from mindpad_mm.incremental.graph import NotFollowed, OperationGraph
 from mindpad_mm.incremental.windowed import WindowedTensor
 from mindpad_mm.padding import swap_padding
@@ -56,6 +56,27 @@ class Fork(nn.Module):
         return self.mix(torch.cat([branch(x) for branch in self.branches], dim=1))
 
 
+class Normed(nn.Module):
+    """A convolution with batch norms: one, one beside another reader, or two of a shared convolution."""
+
+    def __init__(self, conv, readers):
+        super().__init__()
+        self.conv, self.readers = conv, readers
+        self.norms = nn.ModuleList(nn.BatchNorm2d(CHANNELS, eps=0.1) for _ in range(2))
+        for norm in self.norms:
+            for value in norm.state_dict().values():
+                if value.is_floating_point():
+                    nn.init.uniform_(value, 0.5, 1.5)
+
+    def forward(self, x):
+        y = self.conv(x)
+        if self.readers == 'one':
+            return self.norms[0](y).relu_()
+        if self.readers == 'another':
+            return self.norms[0](y) + y
+        return self.norms[0](y) - self.norms[1](self.conv(x))
+
+
 class Pyramid(nn.Module):
     """Downsampling by a stride, then upsampling to the old size by nearest neighbours."""
 
@@ -76,9 +97,13 @@ def convs(draw, strides=(1, 3), same=False):
         CHANNELS, CHANNELS, kernel, 1 if same else draw(st.integers(*strides)), padding, dilation,
         groups=draw(st.sampled_from([1, 2, CHANNELS])), bias=draw(st.booleans()),
     )  # fmt: skip
-    mode = draw(st.one_of(st.sampled_from(MODES), st.tuples(*[st.sampled_from(MODES)] * 2)))
+    modes = st.sampled_from((*MODES, 'learned'))
+    mode = draw(st.one_of(modes, st.tuples(modes, modes)))
     if padding and mode != 'zeros':
         swap_padding(conv, mode)
+    if hasattr(conv, 'learned_padding'):
+        with torch.no_grad():
+            conv.learned_padding.uniform_(-1, 1)
     return conv
 
 
@@ -127,6 +152,7 @@ def blocks():
         convs(), convs(), pools(), functions().map(Function),
         st.builds(Residual, convs(same=True), st.booleans()),
         st.builds(Fork, convs(same=True), convs(same=True)),
+        st.builds(Normed, convs(), st.sampled_from(['one', 'another', 'shared'])),
         st.builds(Pyramid, convs(strides=(2, 3))),
     ]  # fmt: skip
     return st.lists(st.one_of(modules), min_size=1, max_size=6)
@@ -239,6 +265,41 @@ def test_macs_are_counted_in_every_padding_mode():
             conv(WindowedTensor.pasted(clean, torch.rand(2, 2, 2, 2), corners, graph))
         counts.append((graph.full_macs, graph.macs < graph.full_macs))
     assert counts == [(2 * 3 * 12 * 12 * 2 * 9, True)] * 3
+
+
+@pytest.mark.parametrize('mode', ['zeros', 'reflect', 'partial'])
+def test_a_batch_norm_that_alone_reads_a_convolution_is_not_run_again(mode, monkeypatch):
+    net = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(True)).eval()
+    nn.init.uniform_(net[1].running_mean)
+    swap_padding(net, mode)
+    clean = torch.rand(1, 2, 12, 12).contiguous(memory_format=torch.channels_last)
+    corners, patch, graph = np.array([[2, 2], [9, 5]]), torch.rand(2, 2, 2, 2), OperationGraph()
+    calls = []
+    on_windows = pointwise.run_on_windows
+    monkeypatch.setattr(
+        pointwise, 'run_on_windows', lambda f, *a, **k: calls.append(f) or on_windows(f, *a, **k)
+    )
+    norms = []
+    for _ in range(3):
+        graph.rewind()
+        with torch.inference_mode():
+            y = net(WindowedTensor.pasted(clean, patch, corners, graph))
+            torch.testing.assert_close(y.dense(), net(overlaid(clean, patch, corners)))
+        norms.append(sum('batch_norm' in f.__name__ for f in calls))
+    # Partial convolution adds its bias after it has weighted the windows.
+    assert norms == ([1, 2, 3] if mode == 'partial' else [1, 1, 1])
+
+
+def test_operations_that_were_not_recorded_are_refused_once_weights_are_folded():
+    net = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3)).eval()
+    clean = torch.rand(1, 2, 12, 12).contiguous(memory_format=torch.channels_last)
+    corners, patch, graph = np.array([[2, 2]]), torch.rand(1, 2, 2, 2), OperationGraph()
+    with torch.inference_mode():
+        net(WindowedTensor.pasted(clean, patch, corners, graph))
+        graph.rewind()
+        y = net(WindowedTensor.pasted(clean, patch, corners, graph))
+        with pytest.raises(NotFollowed):
+            y.relu()
 
 
 @pytest.mark.parametrize('mode', ['zeros', 'reflect', 'circular'])

@@ -49,6 +49,7 @@ def measured(monkeypatch):
         )  # fmt: skip
 
     monkeypatch.setattr(real_detectors, 'border_loss', small)
+    monkeypatch.setattr(Case, '_costs', lambda self, window: {'as trained': 1.0})
     return calls
 
 
@@ -60,6 +61,17 @@ def test_a_case_is_measured_once_for_each_width_and_not_again(tmp_path, measured
     assert collect([case], tmp_path, file) == json.loads(file.read_text())
     assert measured == list(WIDTHS)
     assert list(results['small']['variants']) == ['as trained']
+
+
+def test_costs_are_relative_to_as_trained_and_grow_with_the_input(files):
+    case = Case(
+        'small', DetectorFiles(files / 'config.py', files / 'weights.pth'), Path('photos'),
+        modes=('circular',), widths=(8, 48), how=('reflect',),
+    )  # fmt: skip
+    costs = case._costs([96, 96])
+    assert list(costs) == ['as trained', 'circular', 'input reflect 8 px', 'input reflect 48 px']
+    assert costs['as trained'] == 1
+    assert costs['input reflect 48 px'] > 1.5  # four times the pixels
 
 
 def test_tiles_cost_what_their_overlap_repeats(tmp_path, measured):

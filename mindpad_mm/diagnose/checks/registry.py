@@ -17,7 +17,7 @@ from mindpad_mm.diagnose.maps import own_mode
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import FULL, VALID
-from mindpad_mm.padding.modes import PADDING_MODES, describe, get_modes
+from mindpad_mm.padding.modes import describe, get_modes, swappable_modes
 from mindpad_mm.settings.diagnose import DiagnoseSettings
 
 Photos = Sequence[np.ndarray]
@@ -59,7 +59,7 @@ def _padding_error(subject: Subject, settings: DiagnoseSettings, photos: Photos)
     modes = None if settings.modes is None else list(settings.modes)
     own = own_mode(subject.model)
     # The advice compares the best mode with the network's own, so that one is always included.
-    known = own and all(name in PADDING_MODES for name in own.split('/'))
+    known = own and set(own.split('/')) <= {*swappable_modes()}
     if modes and known and own not in [describe(get_modes(mode)) for mode in modes]:
         modes.insert(0, parse_modes(own))
     return check_padding_error(subject, photos, modes, seed=settings.seed)

@@ -23,7 +23,7 @@ from mindpad_mm.diagnose.progress import steps
 from mindpad_mm.diagnose.result import Diagnosis
 from mindpad_mm.diagnose.subject import Subject
 from mindpad_mm.diagnose.tracing import without_numbers
-from mindpad_mm.padding.modes import PADDING_MODES, describe, get_modes
+from mindpad_mm.padding.modes import describe, get_modes, swappable_modes
 
 MARGIN = 128
 """Minimum pixels of photo around the crop; at this distance padding has hardly any effect."""
@@ -236,7 +236,7 @@ def check_padding_error(
         UserError: A photo would have to be enlarged more than 2.5 times, no layer pads, an unknown
             mode or layer, or the network runs at one input size only.
     """
-    specs = sorted(PADDING_MODES.module_dict) if modes is None else list(modes)
+    specs = sorted(swappable_modes()) if modes is None else list(modes)
     names = [describe(get_modes(spec)) for spec in specs]
     networks = {name: subject.padded_by(spec) for name, spec in zip(names, specs)}
     bare = Subject(without_numbers(subject.model), subject.input_size, subject.name)

@@ -34,7 +34,7 @@ def draw_padding_error(
         ranking: The modes, smallest deviation first.
         own: The network's own mode; None if no layer pads.
     """
-    layer = _example_layer(layers, own or ranking[-1])
+    layer = _example_layer(layers, own if own in ranking else ranking[-1])
     columns = min(6, len(by_photo))
     rows = math.ceil(len(by_photo) / columns)
     figure = Figure((12.5, 7.6 + 2.5 * rows), layout='constrained')

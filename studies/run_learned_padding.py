@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Let a detector's borders learn from its own outputs on larger photos, and measure its border loss."""
+"""Let a detector's padding learn from its own outputs on larger photos, and measure its border loss."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from mmengine.logging import print_log
 
+from mindpad_mm.adapt.learn import learn, learned_values, with_learned_padding
+from mindpad_mm.adapt.windows import Windows
 from mindpad_mm.border import BorderResult, border_loss, with_interval
+from mindpad_mm.border.objects import objects_to_paste
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.core.files import save_json
-from mindpad_mm.core.images import list_images, read_image
+from mindpad_mm.core.images import list_images
 from mindpad_mm.core.tables import Table
 from mindpad_mm.diagnose import Subject
+from mindpad_mm.settings.adapt import AdaptSettings
 from studies.document import put_section
 from studies.evaluation import cut_objects
-from studies.learned_borders import Adaptation
 
-LEARNED = 'learned borders'
+LEARNED = 'learned padding'
 RIVALS = ('reflect', 'replicate', 'circular')
-_TOLD_EVERY = 50
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -42,11 +42,12 @@ def make_parser() -> argparse.ArgumentParser:
     add('--size', nargs='+', type=int, default=[24, 36], metavar='PX',
         help='longer sides of the pasted lights (24 36)')  # fmt: skip
     add('--steps', type=int, default=400, help='steps of learning (%(default)s)')
+    add('--batch', type=int, default=4, help='windows a step (%(default)s)')
     add('--minutes', type=float, default=5, help='of the measurement (%(default)s)')
     add('--seed', type=int, default=0, help='seed of the learning (%(default)s)')
-    add('--work-dir', type=Path, default=Path('work_dirs/study/learned_borders'),
+    add('--work-dir', type=Path, default=Path('work_dirs/study/learned_padding'),
         help='folder of the measurements (%(default)s)')  # fmt: skip
-    add('--out', type=Path, default=Path('docs/results/learned_borders.json'),
+    add('--out', type=Path, default=Path('docs/results/learned_padding.json'),
         help='results (%(default)s)')  # fmt: skip
     add('--document', type=Path, metavar='FILE', help='Markdown file to write the table into')
     return parser
@@ -54,35 +55,34 @@ def make_parser() -> argparse.ArgumentParser:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Adapt one detector and measure it: border loss as trained, adapted, and swapped."""
-    subject = Subject.load(args.config, args.checkpoint)
     files = list_images([args.photos])
     held_out = [file for file in files if Path(file).name in args.held_out] or files[::4]
     crops = sorted(args.lights.rglob('*.jpg')) if args.lights else []
-    learn_from, measure_with = crops[::8], crops[4::80]
-    pixels = [cut for crop in cut_objects(learn_from, args.work_dir / 'objects')
-              if (cut := cv2.imread(crop, cv2.IMREAD_UNCHANGED)) is not None]  # fmt: skip
-    plan = Adaptation(steps=args.steps, offset=64, seed=args.seed)
-    least = [side + 2 * plan.offset for side in subject.input_size]
-    photos = [_with_room(read_image(file), least) for file in files if file not in held_out]
-    rng = np.random.default_rng(args.seed)
-    objects = [
-        _resized(each, int(rng.integers(min(args.size), max(args.size) + 1))) for each in pixels
-    ]
-    losses: list[float] = []
-
-    def told(step: int, loss: float) -> None:
-        losses.append(loss)
-        if step % _TOLD_EVERY == 0:
-            print_log(f'{args.name}: step {step}, loss {loss:.3f}', 'current')
-
+    learn_from, measure_with = (
+        cut_objects(part, args.work_dir / 'objects') for part in (crops[::8], crops[4::80])
+    )
+    settings = AdaptSettings(
+        steps=args.steps, batch=args.batch, sizes=tuple(args.size), seed=args.seed
+    )
+    subject = Subject.load(args.config, args.checkpoint)
+    student, _ = with_learned_padding(subject.model)
+    windows = Windows(
+        [file for file in files if file not in held_out],
+        objects_to_paste(learn_from),
+        subject.input_size,
+        settings.surroundings,
+        settings.near,
+        settings.sizes,
+        settings.seed,
+    )
     start = time.process_time()
-    model = plan.learn(subject, photos, objects, told)
+    losses = learn(subject, student, windows, settings)
     seconds = time.process_time() - start
     result = border_loss(
         subject.model,
         held_out,
-        object=cut_objects(measure_with, args.work_dir / 'objects') if crops else (),
-        checkpoints={LEARNED: model},
+        object=measure_with,
+        checkpoints={LEARNED: student},
         padding=RIVALS,
         sizes=args.size,
         max_objects=2 if crops else 8,
@@ -95,8 +95,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         'steps': args.steps,
         'cpu_seconds': round(seconds, 1),
         'loss': [round(float(np.mean(each)), 4) for each in (losses[:part], losses[-part:])],
-        'numbers': sum(p.numel() for p in model.parameters() if p.requires_grad),
-        'photos': [len(photos), len(held_out)],
+        'numbers': sum(value.numel() for value in learned_values(student)),
+        'photos': [len(windows.photos), len(held_out)],
         'facts': result.facts(),
         'variants': {
             name: {
@@ -107,19 +107,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             for name, kept in result.statistics.items()
         },
     }
-
-
-def _with_room(photo: np.ndarray, least: list[int]) -> np.ndarray:
-    """A photo scaled so that a window and its surroundings fit."""
-    scale = max(need / side for need, side in zip(least, photo.shape))
-    size = [max(need, round(side * scale)) for need, side in zip(least, photo.shape)]
-    return cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA)
-
-
-def _resized(pixels: np.ndarray, longer: int) -> np.ndarray:
-    scale = longer / max(pixels.shape[:2])
-    size = [max(1, round(side * scale)) for side in pixels.shape[1::-1]]
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
 def learned_markdown(results: Mapping[str, Any]) -> str:
@@ -161,7 +148,7 @@ def main() -> None:
             save_json(args.out, results)
         text = learned_markdown(results)
         if args.document:
-            put_section(args.document, 'learned_borders', text)
+            put_section(args.document, 'learned_padding', text)
         print(text)
 
 
