@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import commands, padding
+from benchmarks import commands, padding, passes
 from benchmarks.engines import LOOP, Race
 from benchmarks.goals import Metric
 from benchmarks.real import is_there
@@ -13,6 +13,7 @@ from mindpad_mm.scan.engines import ENGINES
 
 _FORWARD_GOAL, _TRAIN_GOAL = 1.05, 1.08
 _TRAIN_BATCH = 4
+_REAL = {'yolox_nano_coco': 'YOLOX-nano', 'ssd_mobilenet_v1_coco': 'COCO SSD-MobileNetV1'}
 # Of scans of small detectors, as of a scan by default.
 _STRIDE = 4
 
@@ -66,7 +67,9 @@ def _small(family: str, title: str, goal: float) -> Callable[[Effort], list[Metr
     return measure
 
 
-def _real(name: str, title: str, exact: float, focused: float) -> Callable[[Effort], list[Metric]]:
+def _real(name: str, exact: float, focused: float) -> Callable[[Effort], list[Metric]]:
+    title = _REAL[name]
+
     def measure(effort: Effort) -> list[Metric]:
         if not is_there(name):
             return []
@@ -79,6 +82,15 @@ def _real(name: str, title: str, exact: float, focused: float) -> Callable[[Effo
         ]
 
     return measure
+
+
+def _passes(effort: Effort) -> list[Metric]:
+    return [
+        metric
+        for name, title in _REAL.items()
+        if is_there(name)
+        for metric in passes.measure(name, title, effort.race)
+    ]
 
 
 def _padding(train: bool, layout: str) -> Callable[[Effort], list[Metric]]:
@@ -120,8 +132,9 @@ GROUPS: dict[str, Callable[[Effort], list[Metric]]] = {
     'ssd300': _ssd300,
     'ssdlite': _small('SSDLite', 'SSDLite-320', 4),
     'zoo': _small('zoo reflect', "the zoo's model", 5),
-    'yolox': _real('yolox_nano_coco', 'YOLOX-nano', 1.5, 5),
-    'coco_ssd': _real('ssd_mobilenet_v1_coco', 'COCO SSD-MobileNetV1', 2.6, 8),
+    'yolox': _real('yolox_nano_coco', 1.5, 5),
+    'coco_ssd': _real('ssd_mobilenet_v1_coco', 2.6, 8),
+    'passes': _passes,
     'forward': _padding(train=False, layout='channels_last'),
     'train': _padding(train=True, layout='nchw'),
     'memory': _memory,

@@ -60,7 +60,7 @@ def test_lower_rooms_do_not_import_higher_ones():
         'core': {'padding', 'incremental', *tools},
         'padding': {'incremental', *tools},
         'incremental': tools,
-        'border': tools - {'border'} | {'incremental'},
+        'border': tools - {'border'},
         'scan': tools - {'scan'},
         'diagnose': tools - {'diagnose', 'border'},
         'adapt': {'incremental', 'scan', *outputs},

@@ -23,6 +23,8 @@ from mindpad_mm.core.scenes import (
     photo_part,
 )
 from mindpad_mm.core.weights import check_detections, finite_outputs
+from mindpad_mm.incremental.whole_batch import ScoreFloor
+from mindpad_mm.incremental.whole_passes import faster_whole_passes
 from mindpad_mm.padding.hidden import hidden_padding
 from mindpad_mm.settings.border import AUTO, INPUT_PADDING
 
@@ -162,35 +164,52 @@ class WindowInputs:
         shapes = dict.fromkeys(('ori_shape', 'img_shape', 'pad_shape'), size)
         self._metainfo = {**sample.metainfo, **shapes, 'scale_factor': (1.0, 1.0)}
 
-    def detect(self, model: nn.Module, windows: Sequence[np.ndarray]) -> list[InstanceData]:
+    def detect(
+        self,
+        model: nn.Module,
+        windows: Sequence[np.ndarray],
+        score_floor: ScoreFloor = lambda index, found: 0.0,
+    ) -> list[InstanceData]:
         """Final detections of each window, boxes in its pixels.
+
+        Args:
+            model: The detector.
+            windows: (H, W, 3) uint8 BGR.
+            score_floor: From the index of a window and its detections so far to a score: detections
+                below it may be missing. Default: none is.
 
         Raises:
             UserError: At the first call, the outputs of the detector cannot be right.
         """
         if self._checked:
-            return self._detect(model, windows)
+            return self._detect(model, windows, score_floor)
         with finite_outputs(model):
-            found = self._detect(model, windows)
+            found = self._detect(model, windows, score_floor)
         for each in found:
             check_detections(each)
         self._checked = True
         return found
 
-    def _detect(self, model: nn.Module, windows: Sequence[np.ndarray]) -> list[InstanceData]:
+    def _detect(
+        self, model: nn.Module, windows: Sequence[np.ndarray], score_floor: ScoreFloor
+    ) -> list[InstanceData]:
         if self._padding is None:
-            return detect_images(model, self._scene, windows)
+            with faster_whole_passes(model, score_floor):
+                return detect_images(model, self._scene, windows)
         inputs = [torch.from_numpy(self._padded(window)) for window in windows]
         samples = [DetDataSample(metainfo=self._metainfo) for _ in windows]
-        with torch.inference_mode():
-            found = model.test_step({'inputs': inputs, 'data_samples': samples})
-        moved = [self._photo.left + self._width, self._photo.top + self._width] * 2
-        detections = []
-        for result in found:
-            instances = result.pred_instances
-            instances.bboxes = instances.bboxes - instances.bboxes.new_tensor(moved)
-            detections.append(instances)
-        return detections
+        offset = [self._photo.left + self._width, self._photo.top + self._width] * 2
+
+        def moved(found: InstanceData) -> InstanceData:
+            boxes = found.bboxes - found.bboxes.new_tensor(offset)
+            return InstanceData(bboxes=boxes, scores=found.scores, labels=found.labels)
+
+        def floor(index: int, found: InstanceData) -> float:
+            return score_floor(index, moved(found))
+
+        with torch.inference_mode(), faster_whole_passes(model, floor):
+            results = model.test_step({'inputs': inputs, 'data_samples': samples})
+        return [moved(result.pred_instances) for result in results]
 
     def _padded(self, window: np.ndarray) -> np.ndarray:
         n = self._width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -168,15 +169,24 @@ class Scorer:
                     places.append((index, number))
         found: list[InstanceData] = []
         inputs = self._inputs_of(self._subject.photos[probes[0].photo].window)
-        for start in range(0, len(images), settings.batch_size):
-            found += inputs.detect(self._model, images[start : start + settings.batch_size])
 
+        def match(number: int, instances: InstanceData) -> Matches:
+            index, view = places[number]
+            return self._match(probes[index], views[view], instances)
+
+        def best_match(start: int, index: int, known: InstanceData) -> float:
+            return float(match(start + index, known).scores[0])
+
+        for start in range(0, len(images), settings.batch_size):
+            # Only the best match is read.
+            floor = functools.partial(best_match, start)
+            batch = images[start : start + settings.batch_size]
+            found += inputs.detect(self._model, batch, floor)
         scores, ious = np.full((2, len(probes), len(views)), np.nan, np.float32)
         boxes = np.full((len(probes), len(views), 4), np.nan, np.float32)
-        for (index, number), instances in zip(places, found):
-            match = self._match(probes[index], views[number], instances)
-            scores[index, number], ious[index, number] = match.scores[0], match.ious[0]
-            boxes[index, number] = match.boxes[0]
+        for number, instances in enumerate(found):
+            best, place = match(number, instances), places[number]
+            scores[place], ious[place], boxes[place] = best.scores[0], best.ious[0], best.boxes[0]
         return Matches(scores.ravel(), ious.ravel(), boxes.reshape(-1, 4))
 
     def _pixels(self, probe: Probe) -> np.ndarray:

@@ -98,10 +98,14 @@ def found_objects(
         corners = [corners[index] for index in chosen]
     pixels = photo.pixels()
     found: list[InstanceData] = []
+
+    def floor(index: int, known: InstanceData) -> float:
+        return settings.found_thr
+
     for start in range(0, len(corners), settings.batch_size):
         batch = corners[start : start + settings.batch_size]
         windows = [take(pixels, corner, photo.window) for corner in batch]
-        for corner, instances in zip(batch, inputs.detect(model, windows)):
+        for corner, instances in zip(batch, inputs.detect(model, windows, floor)):
             found.append(_clear(instances, corner, photo, settings.found_thr))
     allowed = _label_indices(model, settings)
     together = InstanceData.cat(found)

@@ -23,6 +23,7 @@ from mindpad_mm.core.weights import check_detections, finite_outputs
 from mindpad_mm.evaluation.digests import file_digest
 from mindpad_mm.evaluation.ground_truth import TestSet, coco_metric
 from mindpad_mm.evaluation.spatial import check_sizes
+from mindpad_mm.incremental.whole_passes import faster_whole_passes
 from mindpad_mm.padding.mmdet import tell_hidden_padding
 
 
@@ -76,7 +77,8 @@ def detect(
         bar = track(loader, f'{name}: detecting')
         for index, batch in enumerate(bar):
             watch = contextlib.nullcontext() if index else finite_outputs(model)
-            with watch, torch.no_grad(), autocast(enabled=_half_precision(cfg)):
+            half = autocast(enabled=_half_precision(cfg))
+            with watch, torch.no_grad(), half, faster_whole_passes(model):
                 found = model.test_step(batch)
             if not index:
                 tell_hidden_padding(model, functools.partial(model.test_step, batch))
