@@ -173,6 +173,7 @@ def compare_engines(
     begin = time.perf_counter()
     agreement = Agreement(family, describe(get_modes(mode)), len(positions))
     positions = positions[incremental.order(positions)]
+    incremental.detect(positions[:1])  # records the operation graph
     for start in range(0, len(positions), _CHUNK):
         part = positions[start : start + _CHUNK]
         # The engine may order a chunk differently from the whole scan.

@@ -54,7 +54,7 @@ GROUPS = {
     'with the border near and far': ('window', 'zoom', 'far'),
     'which detections count': ('label', 'iou_thr', 'clean_thr'),
     'what lies behind the map': ('causes', 'bystanders'),
-    'engine and statistics': ('engine', 'batch_size', 'tolerance', 'periods'),
+    'engine and statistics': ('engine', 'batch_size', 'tolerance', 'checking', 'periods'),
 }
 
 

@@ -224,6 +224,3 @@ class FocusedDetector(IncrementalDetector):
     def _run_network(self, patches: Tensor, corners: np.ndarray) -> Outputs:
         with whole_maps_for_mmcv_ops(self.model):
             return self._single_stage.outputs(self._windowed(patches, corners))
-
-    def _reset_macs(self) -> None:
-        self._graph.macs = self._graph.full_macs = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,10 +27,10 @@ _MMCV_OPS = 'mmcv.ops.'
 class IncrementalDetector:
     """Runs a detector on images that equal one clean image except for a patch each.
 
-    The first batch also runs the network on the clean image and records the operation graph. The
-    detector's own modules compute only the dirty regions and take all other cells from that run. The
-    result equals a full forward pass within float rounding. Ties are broken as the detector breaks
-    them, down to the ``score_floor`` of :meth:`detect`.
+    Before the first batch, one of its images and the clean image run once more, to record the operation
+    graph. The detector's own modules compute only the dirty regions and take all other cells from the
+    clean run. The result equals a full forward pass within float rounding. Ties are broken as the
+    detector breaks them, down to the ``score_floor`` of :meth:`detect`.
 
     Args:
         model: An MMDetection detector in evaluation mode, channels last.
@@ -67,6 +68,20 @@ class IncrementalDetector:
             NotFollowed: The detector does something that windows cannot represent.
         """
         self._samples = self._samples or copy.deepcopy(data_samples[:1])
+        if not self._graph.operations:
+            # Convolutions do the work of batch norms once the graph is known: not with the first batch
+            # of some runs and the second of others, which would differ in the last bits.
+            self._run(patches[:1], corners[:1], copy.deepcopy(self._samples), lambda *_: math.inf)
+            self._reset_macs()
+        return self._run(patches, corners, data_samples, score_floor)
+
+    def _run(
+        self,
+        patches: Tensor,
+        corners: np.ndarray,
+        data_samples: list[DetDataSample],
+        score_floor: ScoreFloor,
+    ) -> list[InstanceData]:
         with (
             torch.inference_mode(),
             fast_postprocess(self.model, score_floor),
@@ -76,6 +91,9 @@ class IncrementalDetector:
             inputs = self._windowed(patches, corners)
             results = self.model(inputs, data_samples, mode='predict')
         return [result.pred_instances for result in results]
+
+    def _reset_macs(self) -> None:
+        self._graph.macs = self._graph.full_macs = 0.0
 
     def notes(self) -> dict[str, Any]:
         """A summary of the work done so far, JSON types only.

@@ -199,6 +199,7 @@ class _ChunkRunner:
             iou_thr=task.settings.iou_thr,
             tolerance=task.settings.tolerance,
         )
+        engine.checking = task.settings.checking
         if self._watched is not None:
             engine.score_floor = LEAST_SCORE
         return engine

@@ -206,6 +206,7 @@ def _fingerprint(subject: OpenedDetector, task: ScanTask, device: str) -> dict[s
         'engine': task.engine,
         'batch_size': settings.batch_size,
         'tolerance': settings.tolerance,
+        'checking': settings.checking,
         'device': torch.device(device).type,
         # The order in which floats are added up depends on the number of threads.
         'threads': torch.get_num_threads() if device == 'cpu' else None,

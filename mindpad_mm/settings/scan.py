@@ -65,6 +65,8 @@ class ScanSettings:
             last bits of scores can differ between runs.
         tolerance: Largest difference in score that an approximate engine may have at its checks.
             Default: 0.001.
+        checking: Time that an approximate engine spends on checks, as a share of its time without them.
+            Each chunk of 512 positions has at least one. Default: 0.08.
         periods: Candidate periods of the pattern of the detector's grid, pixels of the scene, the same
             along rows and columns. Default: the strides of the detector's priors, of each axis its own.
         causes: Look for the cause at every blind place, see :mod:`mindpad_mm.scan.causes`. Each blind
@@ -130,6 +132,9 @@ class ScanSettings:
         metavar='N',
     )
     tolerance: float = option(1e-3, 'focused engine: largest difference in score at checks')
+    checking: float = option(
+        0.08, 'focused engine: time for checks, as a share of its time without', metavar='SHARE'
+    )
     periods: Sequence[float] | None = option(
         None,
         "candidate periods of the grid's pattern, pixels (the strides of the detector's priors)",
@@ -161,6 +166,7 @@ class ScanSettings:
             'stride': (self.stride >= 1, 'it must be at least 1 pixel'),
             'iou_thr': (0 < self.iou_thr <= 1, 'it must be above 0 and at most 1'),
             'clean_thr': (0 < self.clean_thr < math.inf, 'it must be above 0'),
+            'checking': (0 <= self.checking < math.inf, 'it must be at least 0'),
             'tolerance': (0 <= self.tolerance < math.inf, 'it must be at least 0'),
             'seed': (0 <= self.seed < 1 << 32, 'it must be from 0 to 2**32 - 1'),
             'periods': (all(p >= 2 for p in self.periods or ()), 'each must be at least 2 pixels'),

@@ -58,6 +58,21 @@ def test_a_trained_detectors_scores_are_within_the_tolerance_everywhere(zoo, few
     assert notes['largest_difference'] <= 1e-3
 
 
+def test_more_time_for_checks_makes_more_of_them_and_a_lower_limit(zoo, few_places):
+    positions = spread_positions(zoo[1], zoo[2], 6)
+    found = []
+    for checking in (0.08, 4.0, 1e6):
+        engine = FocusedEngine(*zoo, 8)
+        engine.checking = checking
+        engine.detect(positions)
+        found.append(engine.notes())
+    checks = [notes['checks'] for notes in found]
+    assert checks[0] < checks[1] <= checks[2] == len(positions)
+    # What is promised: this share of the time of a focused pass, in whole passes.
+    assert checks[1] == max(1, int(4.0 * engine._relative_cost * len(positions)))
+    assert found[0]['off_at_most'] > found[1]['off_at_most'] > 0
+
+
 def test_chunks_give_the_same_bytes_in_any_order_and_after_a_restart(zoo, few_places):
     positions = spread_positions(zoo[1], zoo[2], 4)
     chunks = positions[:6], positions[6:12]

@@ -67,6 +67,7 @@ class Engine(ABC):
         self.iou_thr = iou_thr
         self.tolerance = tolerance
         self.score_floor = 1.0
+        self.checking = 0.08
 
     @abstractmethod
     def detect(self, positions: np.ndarray) -> list[InstanceData]:

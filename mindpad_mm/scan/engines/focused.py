@@ -26,8 +26,6 @@ _BATCH = 8
 _IOU_MULTIPLES = (0.4, 0.6, 0.8, 1, 1.2, 1.4)
 # In the search, scores may differ by at most this share of the tolerance.
 _SEARCH_TOLERANCE = 0.1
-# The share of the time to spend on checks. Each chunk has at least one.
-_CHECKING = 0.08
 
 
 @ENGINES.register_module(name='focused')
@@ -89,9 +87,9 @@ class FocusedEngine(IncrementalEngine):
 
     def _to_check(self, positions: np.ndarray) -> np.ndarray:
         """Indices of the positions of a chunk to check; always the same for the same chunk."""
-        count = int(_CHECKING * self._relative_cost * len(positions))
+        count = int(self.checking * self._relative_cost * len(positions))
         rng = np.random.default_rng(positions.ravel())
-        return rng.choice(len(positions), max(count, 1), replace=False)
+        return rng.choice(len(positions), min(max(count, 1), len(positions)), replace=False)
 
     def notes(self) -> dict[str, Any]:
         """The notes of the incremental engine, and more.
