@@ -7,7 +7,7 @@ MODES ?= zeros reflect
 # One thread per process: several processes share the cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test lint docs bench agreement support fuzz zoo zoo-test clean study-traffic-lights study-swap study-letters study-border study-learned-padding
+.PHONY: demo test lint docs bench agreement support fuzz zoo zoo-test clean study-traffic-lights study-swap study-letters study-border study-learned-padding study-real-detectors
 
 demo: $(VENV)/installed
 	$(BIN)/python tools/demo.py --out outputs/demo
@@ -110,6 +110,19 @@ study-learned-padding: $(VENV)/installed
 	        --checkpoint mindpad_mm/zoo/$${family}_zeros_traffic-light.pth --photos $(DATA)/coco96/images \
 	        --lights $(DATA)/traffic_lights --size 20 28 --minutes 3 --document docs/RESULTS.md || exit 1; \
 	done
+
+# What swaps, padded inputs and tiles do to the finished detectors in MODELS: about 45 minutes.
+MODELS ?= ../shared/models
+REAL = PYTHONPATH=$(MODELS)/ssd_mobilenet_v1_coco:$(MODELS)/ultralight_face $(TEST_ENV) $(BIN)/python \
+    -m studies.run_real_detectors --photos $(DATA)/coco96/images --minutes 4 --document docs/RESULTS.md
+real_files = --config $(MODELS)/$(1)/$(2).py --checkpoint $(MODELS)/$(1)/$(2).pth
+COCO_SSD = $(call real_files,ssd_mobilenet_v1_coco,ssd_mobilenet_v1_coco)
+
+study-real-detectors: $(VENV)/installed
+	$(REAL) --name "YOLOX-nano, all classes" $(call real_files,yolox_nano_coco,yolox_nano_coco)
+	$(REAL) --name "COCO SSD, all classes" $(COCO_SSD)
+	$(REAL) --name "COCO SSD, pasted traffic lights" $(COCO_SSD) --lights $(DATA)/traffic_lights --size 56 72
+	$(REAL) --name "faces" $(call real_files,ultralight_face,ultralight_face_rfb320)
 
 study-letters: $(VENV)/installed
 	$(TEST_ENV) $(BIN)/python -m studies.run_letters --jobs $(JOBS) --document docs/RESULTS.md

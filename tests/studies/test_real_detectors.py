@@ -66,12 +66,12 @@ def test_a_case_is_measured_once_for_each_width_and_not_again(tmp_path, measured
 def test_costs_are_relative_to_as_trained_and_grow_with_the_input(files):
     case = Case(
         'small', DetectorFiles(files / 'config.py', files / 'weights.pth'), Path('photos'),
-        modes=('circular',), widths=(8, 48), how=('reflect',),
+        modes=('circular',), widths=(8, 200), how=('reflect',),
     )  # fmt: skip
     costs = case._costs([96, 96])
-    assert list(costs) == ['as trained', 'circular', 'input reflect 8 px', 'input reflect 48 px']
+    assert list(costs) == ['as trained', 'circular', 'input reflect 8 px', 'input reflect 200 px']
     assert costs['as trained'] == 1
-    assert costs['input reflect 48 px'] > 1.5  # four times the pixels
+    assert costs['input reflect 200 px'] > 1.5  # 27 times the pixels
 
 
 def test_tiles_cost_what_their_overlap_repeats(tmp_path, measured):
