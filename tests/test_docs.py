@@ -27,6 +27,7 @@ SCRIPTS = {
     'blindspot_report': 'report',
     'make_traffic_lights': 'lights',
     'diagnose': 'diagnose',
+    'adapt': 'adapt',
     'compare': 'compare',
 }
 
