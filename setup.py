@@ -82,7 +82,7 @@ setup(
         'Intended Audience :: Developers',
         'Intended Audience :: Science/Research',
         'License :: OSI Approved :: Apache Software License',
-        *(f'Programming Language :: Python :: 3.{minor}' for minor in (10, 11, 12)),
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in (10, 11, 12, 13)),
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
 )
