@@ -95,7 +95,7 @@ study-traffic-lights: $(VENV)/installed data/traffic_lights_study/meta.json
 study-swap: study-traffic-lights
 	$(STUDY) --swap
 
-# Border loss by where lights stood in training, and by mode: about four minutes for each of 70 trainings.
+# Border loss by where lights stood in training, and by mode: about four minutes for each of 90 trainings.
 # What docs/results/border_control.json holds is not repeated. BORDER="--minutes 60" stops after an hour.
 study-border: $(VENV)/installed
 	$(TEST_ENV) $(BIN)/python -m studies.run_border_control --photos $(DATA)/coco96/images \
@@ -111,10 +111,10 @@ study-learned-padding: $(VENV)/installed
 	        --lights $(DATA)/traffic_lights --size 20 28 --minutes 3 --document docs/RESULTS.md || exit 1; \
 	done
 
-# What swaps, padded inputs and tiles do to the finished detectors in MODELS: about 45 minutes.
+# What swaps, padded inputs and tiles do to the finished detectors in MODELS: about 80 minutes.
 MODELS ?= ../shared/models
 REAL = PYTHONPATH=$(MODELS)/ssd_mobilenet_v1_coco:$(MODELS)/ultralight_face $(TEST_ENV) $(BIN)/python \
-    -m studies.run_real_detectors --photos $(DATA)/coco96/images --minutes 4 --document docs/RESULTS.md
+    -m studies.run_real_detectors --photos $(DATA)/coco96/images --minutes 18 --document docs/RESULTS.md
 real_files = --config $(MODELS)/$(1)/$(2).py --checkpoint $(MODELS)/$(1)/$(2).pth
 COCO_SSD = $(call real_files,ssd_mobilenet_v1_coco,ssd_mobilenet_v1_coco)
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,25 +172,29 @@ def memory(engine: str, goal: float, chunks: Sequence[int] = (4, 16)) -> Metric:
     return Metric(name, goal, False, [max(run.peak_gb for run in peaks)], 'GB', note)
 
 
-def processes(engine: str, turns: int, goal: float, chunks: int = 16) -> Metric:
-    """Speed-up of two processes over one in wall time, measured alternately.
+def processes(
+    engine: str, turns: int, goals: Mapping[int, float], chunks: int = 16
+) -> list[Metric]:
+    """Speed-ups of several processes over one in wall time, measured alternately.
 
     Args:
         engine: Name of the engine.
         turns: Number of runs of each.
-        goal: Lower limit of the speed-up.
+        goals: Number of processes -> lower limit of the speed-up.
         chunks: Number of chunks per process.
     """
-    alone, together = [], []
+    seconds: dict[int, list[float]] = {count: [] for count in (1, *goals)}
     with _ssd300() as (folder, checkpoint):
         for turn in range(turns):
-            for count, seconds in ((1, alone), (2, together)):
+            for count, values in seconds.items():
                 out = folder / f'{turn}-{count}'
-                run = scan_until(chunks * count, out, checkpoint, engine, count)
-                seconds.append(run.seconds)
-    note = 'wall seconds per chunk: ' + ', '.join(
-        f'{count} process(es) {min(seconds):.2f} to {max(seconds):.2f}'
-        for count, seconds in ((1, alone), (2, together))
+                values.append(scan_until(chunks * count, out, checkpoint, engine, count).seconds)
+    note = f'{os.cpu_count()} cores; wall seconds per chunk: ' + ', '.join(
+        f'{count} process(es) {min(values):.2f} to {max(values):.2f}'
+        for count, values in seconds.items()
     )
-    ratios = [one / two for one, two in zip(alone, together)]
-    return Metric(f'2 processes / 1, SSD300, {engine}', goal, True, ratios, note=note)
+    return [
+        Metric(f'{count} processes / 1, SSD300, {engine}', goal, True,
+               [one / many for one, many in zip(seconds[1], seconds[count])], note=note)
+        for count, goal in goals.items()
+    ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -124,8 +125,13 @@ def _note(mode: str, timings: dict[str, padding.Timing]) -> str:
 
 
 def _memory(effort: Effort) -> list[Metric]:
-    engines = [name for name in ('incremental', 'focused') if name in ENGINES.module_dict]
-    return [commands.memory(engine, goal=2.0) for engine in engines]
+    return [commands.memory(engine, goal=2.0) for engine in ('incremental', 'focused', 'auto')]
+
+
+def _processes(effort: Effort) -> list[Metric]:
+    # More processes than cores should cost nothing, and cannot gain.
+    goals = {count: 0.9 * min(count, os.cpu_count() or 1) for count in (2, 4)}
+    return commands.processes('incremental', effort.processes, goals)
 
 
 GROUPS: dict[str, Callable[[Effort], list[Metric]]] = {
@@ -138,6 +144,6 @@ GROUPS: dict[str, Callable[[Effort], list[Metric]]] = {
     'forward': _padding(train=False, layout='channels_last'),
     'train': _padding(train=True, layout='nchw'),
     'memory': _memory,
-    'processes': lambda effort: [commands.processes('incremental', effort.processes, goal=1.8)],
+    'processes': _processes,
 }
 """Name of a group -> function that measures its metrics."""

@@ -114,6 +114,11 @@ def grid() -> Iterator[Cell]:
     for seed in (1, 2):
         found += (Cell(lights, mode, seed) for mode in others for lights in both)
         found += (Cell(lights, 'zeros', seed) for lights in variants)
-    for seed in range(3):
-        found += (Cell(lights, m, seed, EVEN_SIZE) for m in ('zeros', 'reflect') for lights in both)
+    even = [
+        [Cell(lights, mode, seed, EVEN_SIZE) for mode in ('zeros', 'reflect') for lights in both]
+        for seed in range(3)
+    ]
+    found += even[0]
+    found += (Cell(lights, mode, seed) for seed in (3, 4) for mode in others for lights in both)
+    found += even[1] + even[2]
     yield from dict.fromkeys(found)

@@ -44,7 +44,7 @@ class Case:
         files: The detector.
         photos: Folder of photos.
         crops: Crops of traffic lights to paste. Default: what the detector finds itself.
-        minutes: Of each measurement; there is one for each width.
+        minutes: Of all measurements: half for the swaps, the rest for the widths in equal parts.
         modes: Swaps to try.
         widths: Widths of the padded inputs, pixels.
         how: Ways to pad the input.
@@ -67,26 +67,27 @@ class Case:
         Args:
             work_dir: Finished measurements in it are reused.
         """
-        found: dict[str, Any] = {'variants': {}, 'seconds': 0.0}
         pasted = cut_objects(self.crops, work_dir / 'objects') if self.crops else ()
-        for width in self.widths:
-            out = work_dir / self.name / str(width)
+        found: dict[str, Any] = {'runs': {}, 'seconds': 0.0}
+        # A measurement of its own for each: with fewer variants, there is time for more cuts.
+        for name, width in [('swaps', None), *((f'{width} px', width) for width in self.widths)]:
+            out = work_dir / self.name / name
+            inputs = {'input_padding': self.how, 'input_padding_px': width}
             result = border_loss(
                 self.files,
                 [self.photos],
                 object=pasted,
-                padding=self.modes if width == self.widths[0] else (),
                 sizes=self.sizes,
-                input_padding=self.how,
-                input_padding_px=width,
-                minutes=self.minutes,
+                minutes=self.minutes / 2 / (1 if width is None else len(self.widths)),
                 out=out,
                 resume=out.is_dir(),
+                **({'padding': self.modes} if width is None else inputs),
             )
             assert result is not None  # there is one process
-            _add(found, result, width)
-        for name, cost in self._costs(found['window']).items():
-            found['variants'][name]['time'] = cost
+            found['runs'][name] = _figures(result)
+            found['seconds'] = round(found['seconds'] + result.info.seconds, 1)
+        found['window'] = result.info.photos[0]['window']
+        found['time'] = self._costs(found['window'])
         return found
 
     def _costs(self, window: Sequence[int]) -> dict[str, float]:
@@ -121,29 +122,28 @@ class Case:
         }
 
 
-def _add(found: dict[str, Any], result: BorderResult, width: int) -> None:
-    settings = result.info.settings
-    window = result.info.photos[0]['window']
+def _figures(result: BorderResult) -> dict[str, Any]:
+    """What the tables show of one measurement, as JSON types."""
+    figures: dict[str, Any] = {'facts': result.facts(), 'variants': {}}
     for variant in result.info.variants:
-        if variant.name in found['variants']:
-            continue
         kept = result.statistics[variant.name]
         near, beyond = (kept['by_side']['all'][key] for key in ('near', 'beyond'))
         change = kept['differences'].get('near')
-        found['variants'][variant.name] = {
+        figures['variants'][variant.name] = {
             'near': {name: near[name] for name in _KEPT},
             'beyond': beyond['border_loss'],
             'change': change and change['cut'],
             'open_change': change and change['open'],
         }
+    settings = result.info.settings
     as_trained = result.statistics[result.info.variants[0].name]['by_side']
-    if 'by_distance' not in found:
-        found['by_distance'] = {
-            str(d): as_trained['all'][str(d)]['border_loss'] for d in settings['distances']
-        }
-        sides = {side: as_trained[side]['near']['padding_loss'] for side in settings['sides']}
-        found |= {'by_side': sides, 'window': window, 'facts': result.facts()}
-    found['seconds'] = round(found['seconds'] + result.info.seconds, 1)
+    figures['by_distance'] = {
+        str(d): as_trained['all'][str(d)]['border_loss'] for d in settings['distances']
+    }
+    figures['by_side'] = {
+        side: as_trained[side]['near']['padding_loss'] for side in settings['sides']
+    }
+    return figures
 
 
 def collect(cases: Sequence[Case], work_dir: Path, file: Path) -> dict[str, Any]:
@@ -177,36 +177,41 @@ def real_markdown(results: Mapping[str, Any]) -> str:
     """Tables of all cases, claims first."""
     parts = [_claims(results)]
     for name, found in results.items():
-        rows = []
-        for variant, figures in found['variants'].items():
-            near = figures['near']
-            lost, control = (percent(near[k]['mean']) for k in ('lost_objects', 'lost_in_control'))
-            rows.append(
-                [
-                    variant,
-                    with_interval(near['open']),
-                    with_interval(near['context_loss']),
-                    with_interval(near['padding_loss']),
-                    f'{lost} ({control})',
-                    with_interval(figures['change']) if figures['change'] else '',
-                    with_interval(figures['open_change']) if figures['open_change'] else '',
-                    f'{figures["time"]:.2f}',
-                ]
-            )
-        columns = ['within 16 px', 'open', 'context loss', 'padding loss', 'lost (in control)',
-                   'near score, against as trained', 'open score', 'time']  # fmt: skip
         minutes = found['seconds'] / 60
-        title = f'**{name}**: {found["facts"]}; {minutes:.0f} minutes in all.'
-        parts.append(Table(columns, rows, title).markdown())
+        parts.append(f'**{name}** ({minutes:.0f} minutes in all)')
+        parts += [_variants(run, found['time']) for run in found['runs'].values()]
         parts.append(_overlap(found))
     return '\n\n'.join(part.strip() for part in parts)
+
+
+def _variants(run: Mapping[str, Any], times: Mapping[str, float]) -> str:
+    """One measurement: its variants, on the same cuts."""
+    rows = []
+    for variant, figures in run['variants'].items():
+        near = figures['near']
+        lost, control = (percent(near[k]['mean']) for k in ('lost_objects', 'lost_in_control'))
+        rows.append(
+            [
+                variant,
+                *(with_interval(near[k]) for k in ('open', 'context_loss', 'padding_loss')),
+                f'{lost} ({control})',
+                *(
+                    with_interval(figures[k]) if figures[k] else ''
+                    for k in ('change', 'open_change')
+                ),
+                f'{times[variant]:.2f}',
+            ]
+        )
+    columns = ['within 16 px', 'open', 'context loss', 'padding loss', 'lost (in control)',
+               'near score, against as trained', 'open score', 'time']  # fmt: skip
+    return Table(columns, rows, f'{run["facts"]}.').markdown()
 
 
 def _overlap(found: Mapping[str, Any]) -> str:
     """What tiles that overlap gain: every object is then at least so far from the border of one."""
     window = found['window']
     rows = []
-    for text, loss in found['by_distance'].items():
+    for text, loss in found['runs']['swaps']['by_distance'].items():
         shared = 2 * int(text)
         cost = 1.0
         for length in window:
@@ -223,7 +228,7 @@ def _claims(results: Mapping[str, Any]) -> str:
     rows = []
     for name, found in results.items():
         for mode, claim in CLAIMS.items():
-            change = found['variants'].get(mode, {}).get('change')
+            change = found['runs']['swaps']['variants'].get(mode, {}).get('change')
             if change:
                 rows.append(
                     [f'{mode} at evaluation time {claim}', name, with_interval(change),

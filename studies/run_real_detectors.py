@@ -29,7 +29,8 @@ def make_parser() -> argparse.ArgumentParser:
     add('--count', type=int, default=24, help='use this many of the crops (%(default)s)')
     add('--size', nargs='+', type=int, default=[32], metavar='PX',
         help='longer sides of the pasted lights (32)')  # fmt: skip
-    add('--minutes', type=float, default=5, help='of each of three measurements (%(default)s)')
+    add('--minutes', type=float, default=18,
+        help='of all measurements: half for the swaps, half for padded inputs (%(default)s)')  # fmt: skip
     add('--padding', nargs='*', default=MODES[1:], metavar='MODE', help='swaps to try (all modes)')
     add('--input-padding', nargs='*', default=HOW, metavar='HOW', help='inputs to try (all)')
     add('--widths', nargs='+', type=int, default=WIDTHS, metavar='PX',

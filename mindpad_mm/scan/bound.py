@@ -39,9 +39,13 @@ def bound_words(notes: Sequence[Mapping[str, Any]], tolerance: float) -> str:
     if not checks:
         return ''
     again = sum(note['left_to_exact'] for note in checked)
+    focused, checking = (
+        sum(note.get(name, 0) for note in checked) for name in ('seconds', 'check_seconds')
+    )
+    cost = f' The checks took {checking / focused:.0%} of its time.' if focused else ''
     rerun = f', and {again} positions near them were run exactly' if again else ''
     return (
         f'Approximate: of {checks} random positions compared with whole passes, {off} were off by more '
         f'than {tolerance:g}{rerun}. At most {off_at_most(off, checks):.2%} of the positions that the '
-        f'focused engine runs are (95 % confidence); the exact engines have no such limit.'
+        f'focused engine runs are (95 % confidence); the exact engines have no such limit.{cost}'
     )

@@ -17,6 +17,7 @@ from mindpad_mm import border_loss
 from mindpad_mm.border import BorderResult
 from mindpad_mm.cli.border import main
 from tests.border.toys import noise_photo
+from tests.nodes import run_on_two_nodes
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT.parent / 'shared' / 'models'
@@ -35,22 +36,19 @@ def photos(tmp_path_factory):
     return folder
 
 
-def run(start, files, photos, out, *options):
-    tool = str(ROOT / 'tools' / 'border_loss.py')
-    names = files / 'config.py', files / 'weights.pth'
-    arguments = [
-        tool,
-        *map(str, names),
-        '--photos',
-        str(photos),
-        '--out',
-        str(out),
-        *OPTIONS,
-        *options,
-    ]
+def arguments_of(files, photos, out, *options):
+    paths = [ROOT / 'tools' / 'border_loss.py', files / 'config.py', files / 'weights.pth']
+    return [*map(str, paths), '--photos', str(photos), '--out', str(out), *OPTIONS, *options]
+
+
+def run(start, *arguments):
     return subprocess.run(
-        [*start, *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )  # fmt: skip
+        [*start, *arguments_of(*arguments)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture(scope='module')
@@ -115,20 +113,12 @@ def test_page_is_one_file_with_the_verdict_and_names_as_text(alone):
     assert picture.std() > 10
 
 
-def test_two_processes_write_the_same_table_as_one(files, photos, tmp_path):
+def test_two_nodes_write_the_same_table_as_one_process(files, photos, tmp_path):
     one = run([sys.executable], files, photos, tmp_path / 'one')
     assert one.returncode == 0, one.stderr
-    torchrun = [
-        sys.executable,
-        '-m',
-        'torch.distributed.run',
-        '--nproc_per_node',
-        '2',
-        '--master_port',
-        '29655',
-    ]
-    two = run(torchrun, files, photos, tmp_path / 'two', '--launcher', 'pytorch')
-    assert two.returncode == 0, two.stderr
+    command = arguments_of(files, photos, tmp_path / 'two', '--launcher', 'pytorch')
+    for status, printed in run_on_two_nodes(command, ENVIRONMENT):
+        assert status == 0, printed
     tables = [(tmp_path / name / 'border.csv').read_bytes() for name in ('one', 'two')]
     assert tables[0] == tables[1]
     assert BorderResult.load(tmp_path / 'two').info.processes == 2

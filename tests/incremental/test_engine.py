@@ -75,8 +75,8 @@ def assert_same(model, scene, positions, pixels=None, batch_size=4):
     for a, b in zip(wanted, found):
         apart = (a.scores[:, None] - b.scores).abs() > 1e-4
         alone += int(apart.all(0).sum() + apart.all(1).sum())
-    # Rounding may keep or suppress a few of thousands of boxes.
-    assert alone <= sum(map(len, wanted)) // 500
+    # Rounding may keep another of two boxes, which then both stand alone, once in hundreds.
+    assert alone <= 2 * (1 + sum(map(len, wanted)) // 1000)
     # By default detections that cannot be the best match may be left out.
     engine.score_floor = 1.0
     few = slice(0, batch_size)

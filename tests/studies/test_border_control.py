@@ -40,13 +40,13 @@ def measured():
     return result
 
 
-def test_every_cell_of_the_grid_stands_once_and_zeros_have_five_seeds():
+def test_every_cell_of_the_grid_stands_once_and_all_modes_have_five_seeds():
     cells = list(grid())
     assert len({cell.key for cell in cells}) == len(set(cells)) == len(cells)
     for lights in (CENTRE, UNIFORM):
         for mode in MODES:
             seeds = {c.seed for c in cells if (c.lights, c.mode, c.size) == (lights, mode, 128)}
-            assert seeds == set(range(5 if mode == 'zeros' else 3))
+            assert seeds == set(range(5))
 
 
 def test_each_training_reads_its_own_set_and_all_are_validated_on_lights_everywhere(study):

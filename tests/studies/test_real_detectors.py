@@ -38,9 +38,10 @@ def measured(monkeypatch):
     """``border_loss`` of a small network instead of the one of the case; counts its calls."""
     calls = []
 
-    def small(files, photos, *, object, padding, input_padding, input_padding_px, out, **options):
-        del files, photos, object, padding, input_padding, out, options
-        calls.append(input_padding_px)
+    def small(files, photos, *, minutes, padding=(), input_padding_px=None, **options):
+        del files, photos, options
+        assert (input_padding_px is None) == bool(padding)
+        calls.append((input_padding_px, minutes))
         return border_loss(
             HeatDetector(convolutions('zeros')).wrapped(),
             [noise_photo(300, 300, number) for number in range(5)],
@@ -53,14 +54,14 @@ def measured(monkeypatch):
     return calls
 
 
-def test_a_case_is_measured_once_for_each_width_and_not_again(tmp_path, measured):
-    case = Case('small', DetectorFiles('config.py', 'weights.pth'), Path('photos'))
+def test_a_case_is_measured_once_with_swaps_and_for_each_width_and_not_again(tmp_path, measured):
+    case = Case('small', DetectorFiles('config.py', 'weights.pth'), Path('photos'), minutes=12)
     file = tmp_path / 'results.json'
     results = collect([case], tmp_path, file)
-    assert measured == list(WIDTHS)
+    assert measured == [(None, 6), *((width, 2) for width in WIDTHS)]
     assert collect([case], tmp_path, file) == json.loads(file.read_text())
-    assert measured == list(WIDTHS)
-    assert list(results['small']['variants']) == ['as trained']
+    assert len(measured) == 1 + len(WIDTHS)
+    assert list(results['small']['runs']['swaps']['variants']) == ['as trained']
 
 
 def test_costs_are_relative_to_as_trained_and_grow_with_the_input(files):
