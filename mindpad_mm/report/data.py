@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mindpad_mm.report.colours import CHANGES, LINES, MARK, SCORES, ramp
+from mindpad_mm.report.colours import CHANGES, DARK_CHANGES, LINES, MARK, SCORES, ramp
 from mindpad_mm.report.extras import cause_key, causes_data, others_data
 from mindpad_mm.report.packing import fixed_point, packed
 from mindpad_mm.scan import (
@@ -65,7 +65,10 @@ def page_data(results: Sequence[ScanResult], names: Sequence[str]) -> dict[str, 
         ],
         'scans': [_scan(result, name) for result, name in zip(results, names)],
         'changes': [_change(first, other) for other in results[1:]],
-        'colours': {'score': ramp(SCORES), 'change': ramp(CHANGES)},
+        'colours': {
+            'score': ramp(SCORES),
+            'change': {'light': ramp(CHANGES), 'dark': ramp(DARK_CHANGES)},
+        },
         'causes': cause_key(),
         'mark': MARK,
         'lines': LINES,

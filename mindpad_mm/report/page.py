@@ -23,6 +23,7 @@ from mindpad_mm.scan import (
     BackgroundMean,
     ScanResult,
     ScanStatistics,
+    change_words,
     check_paired,
     paired_over_backgrounds,
     sized_name,
@@ -105,11 +106,7 @@ def write_page(
         UserError: The scans cannot be compared, ``names`` does not give each scan a name of its own,
             or the file cannot be written.
     """
-    for other in results[1:]:
-        check_paired(results[0], other)
-    names = list(names or _default_names(results))
-    if len(set(names)) != len(results):
-        raise UserError(f'`names`: {len(results)} scans need as many different names, not {names}')
+    names = names_of(results, names)
     scans = [
         {
             'name': name,
@@ -125,6 +122,7 @@ def write_page(
         path,
         'scan.html',
         scans=scans,
+        changes=comparison_words(results, names),
         scenes=len(results[0].scores),
         padded=any(
             (scene.height, scene.width) != tuple(scene.photo[2:])
@@ -144,6 +142,32 @@ def write_page(
         heads=[*names, *(f'change, {name}' for name in names[1:])],
         shown=without_folders,
     )
+
+
+def names_of(results: Sequence[ScanResult], names: Sequence[str] | None = None) -> list[str]:
+    """The names of scans that are compared, see :func:`write_page`.
+
+    Raises:
+        UserError: The scans cannot be compared, or ``names`` does not give each a name of its own.
+    """
+    for other in results[1:]:
+        check_paired(results[0], other)
+    names = list(names or _default_names(results))
+    if len(set(names)) != len(results):
+        raise UserError(f'`names`: {len(results)} scans need as many different names, not {names}')
+    return names
+
+
+def comparison_words(results: Sequence[ScanResult], names: Sequence[str]) -> list[str]:
+    """What is different in each further scan, in a sentence for each size of the object."""
+    first = results[0].info.statistics['maps']
+    return [
+        sentence
+        for name, other in zip(names[1:], results[1:])
+        for sentence in change_words(
+            first, other.info.statistics['maps'], f'{name} against {names[0]}'
+        )
+    ]
 
 
 def _default_names(results: Sequence[ScanResult]) -> list[str]:

@@ -27,6 +27,7 @@ from mindpad_mm.scan.statistics import (
     sized_name,
     sizes_of,
 )
+from mindpad_mm.scan.words import change_words
 from mindpad_mm.settings.scan import ScanSettings
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     'ScanStatistics',
     'Strip',
     'blindspot_scan',
+    'change_words',
     'check_paired',
     'difference_interval',
     'export_worst',

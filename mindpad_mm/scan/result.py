@@ -32,22 +32,16 @@ from mindpad_mm.scan.arrays import (
     loss_map_of,
     score_map_of,
 )
-from mindpad_mm.scan.bound import bound_words
-from mindpad_mm.scan.bystanders import Bystanders, bystander_words
-from mindpad_mm.scan.causes import Causes, blind_limit, causes_words
+from mindpad_mm.scan.bystanders import Bystanders
+from mindpad_mm.scan.causes import Causes, blind_limit
 from mindpad_mm.scan.info import ScanInfo
-from mindpad_mm.scan.loss import NEAR
 from mindpad_mm.scan.plot import MapPanel, draw_maps
 from mindpad_mm.scan.plot_extras import draw_bystanders, draw_causes
 from mindpad_mm.scan.positions import position_boxes
 from mindpad_mm.scan.quick import even_map
 from mindpad_mm.scan.score_map import ScoreMap
-from mindpad_mm.scan.statistics import (
-    BackgroundMean,
-    ScanMapStatistics,
-    sized_name,
-    sizes_of,
-)
+from mindpad_mm.scan.statistics import ScanMapStatistics, sizes_of
+from mindpad_mm.scan.words import count_of, summary_of
 
 if TYPE_CHECKING:
     import pandas
@@ -175,56 +169,7 @@ class ScanResult(ScanArrays):
 
     def summary(self) -> str:
         """A description of the result in a few sentences."""
-        info, overall = self.info, self.info.statistics['overall']
-        where = f'{info.positions} positions in {_count(len(info.backgrounds), "scene")}'
-        if not any('mean' in each for each in info.statistics['maps']):
-            return (
-                f'{info.label!r}: all of {where} are flagged, the clean scene has detections there.'
-            )
-        pasted = info.objects[0].source
-        if len(info.objects) > 1:
-            pasted += f' and {_count(len(info.objects) - 1, "other")}'
-        lines = [f'{info.label!r} at {where}; pasted: {pasted}.']
-        sizes = sizes_of(info.statistics['maps'])
-        for size in sizes:
-            mean, blind = (
-                overall.get(sized_name(name, size, sizes)) for name in ('mean', 'blind_fraction')
-            )
-            if mean and blind:
-                lines.append(
-                    f'At {size} px: mean score {_mean(mean)}, blind (below half the mean of the best '
-                    f'tenth) at {_mean(blind, percent=True)} of the positions.'
-                )
-        of_maps = info.statistics['maps']
-        maps = [(index, self.statistics(*index)) for index in self.indices()]
-        index, worst = min(
-            ((index, each['worst']) for index, each in maps if 'worst' in each),
-            key=lambda found: found[1]['score'],
-        )
-        lines.append(
-            f'Lowest score {worst["score"]:.3f}: size {max(info.objects[index[1]].boxes[index[2]])} px, '
-            f'{info.backgrounds[index[0]].source}, row {worst["row"]}, column {worst["col"]}.'
-        )
-        checked = bound_words(info.engine_notes, info.tolerance)
-        lines += filter(None, [causes_words(of_maps), bystander_words(of_maps), checked])
-        for size in sizes:
-            border, inside = (
-                overall.get(sized_name(f'loss.{name}', size, sizes))
-                for name in ('border', 'interior')
-            )
-            if border:
-                lines.append(
-                    f'At {size} px, score with the border far minus score, within {NEAR} px of a side: '
-                    + _mean(border)
-                    + (f'; inside: {_mean(inside)}.' if inside else '.')
-                )
-        lines.append(
-            'All but the last depend on the scene as well as on the border.'
-            if info.windows
-            else 'These numbers depend on the scene as well as on the border: the map shows which of '
-            'them matters where.'
-        )
-        return '\n'.join(lines)
+        return summary_of(self.info)
 
     def measured(self) -> dict[str, tuple[float, list[float] | None]]:
         """Means over scenes with their intervals by name, and by name and size: ``'mean@32'``."""
@@ -324,8 +269,8 @@ class ScanResult(ScanArrays):
     def __repr__(self) -> str:
         backgrounds, objects, sizes, rows, cols = self.scores.shape
         return (
-            f'ScanResult({self.info.label!r}, {_count(backgrounds, "scene")}, '
-            f'{_count(objects, "object")}, {_count(sizes, "size")}, {rows} x {cols} positions)'
+            f'ScanResult({self.info.label!r}, {count_of(backgrounds, "scene")}, '
+            f'{count_of(objects, "object")}, {count_of(sizes, "size")}, {rows} x {cols} positions)'
         )
 
     def _repr_html_(self) -> str:
@@ -441,19 +386,3 @@ def _are_pixels(values: Any, count: int) -> bool:
     """Whether these are so many numbers of pixels, as JSON has them."""
     is_list = isinstance(values, (list, tuple)) and len(values) == count
     return is_list and all(type(each) is int and each >= 0 for each in values)
-
-
-def _count(number: int, what: str) -> str:
-    return f'{number} {what}{"s" * (number != 1)}'
-
-
-def _mean(statistic: BackgroundMean, percent: bool = False) -> str:
-    """A mean and its interval as text."""
-
-    def to_text(value: float) -> str:
-        return f'{100 * value:.1f} %' if percent else f'{value:.3f}'
-
-    interval = ''
-    if statistic['interval']:
-        interval = f' [{", ".join(map(to_text, statistic["interval"]))}]'
-    return to_text(statistic['mean']) + interval

@@ -126,6 +126,10 @@ def test_scans_side_by_side_show_each_figure_and_its_change(make_scan, tmp_path)
     assert cells == [f'{means[0]:.3f}', f'{means[1]:.3f}', f'{means[1] - means[0]:+.3f}']
     assert row.count('[') == 3
     assert 'reflect minus zeros' in text
+    # The answer comes first, before the summaries of both.
+    (answer, *_) = re.findall(r'<div class="verdict"><p>(.*?)</p>', text, re.S)
+    assert answer.startswith('reflect against zeros, at ')
+    assert f'mean score {means[1] - means[0]:+.3f}' in text[: text.index('<strong>zeros')]
 
 
 def test_scans_of_different_things_are_not_compared(make_scan, tmp_path):

@@ -62,7 +62,10 @@ def test_one_page_shows_both_scans_under_the_names_given(run, folders, tmp_path,
     page = out.read_text(encoding='utf-8')
     assert 'after minus before' in page
     assert '+0.250' in page
-    assert capsys.readouterr().out.strip() == str(out)
+    answer, file = capsys.readouterr().out.splitlines()
+    assert answer.startswith('after against before: ')
+    assert 'mean score +0.250' in answer
+    assert file == str(out)
 
 
 def test_names_are_the_configs_by_default(run, folders, tmp_path):

@@ -128,6 +128,8 @@ function drawScene() {
 }
 
 // ---- the maps
+const darkScheme = matchMedia('(prefers-color-scheme: dark)');
+const changeRamp = () => page.colours.change[darkScheme.matches ? 'dark' : 'light'];
 // Draw a map of the scene: `map` gives value(cell), ramp, low, high, label(cell), and what else drawCells takes.
 function drawMap(canvas, map, index) {
   const scene = page.scenes[now.background];
@@ -149,7 +151,7 @@ function drawMap(canvas, map, index) {
   scaleBar(canvas.closest('figure').querySelector('.scale'), canvas.chart, map.hatched);
 }
 function drawMaps() {
-  const index = mapIndex(), changes = page.colours.change;
+  const index = mapIndex(), changes = changeRamp();
   const each = (name, visit) => all(`[data-${name}]`, canvas => visit(canvas, canvas.dataset[name]));
   each('map', (canvas, k) => drawMap(canvas, VIEWS[view].chart(page.scans[k], index), index));
   each('change', (canvas, k) => {
@@ -196,7 +198,7 @@ function drawBorders() {
     const steps = (count, step) => Array.from({length: count + 1}, (_, i) => Math.round(i * step * 100) / 100);
     const x = steps(values[0].length, horizontal), y = steps(values.length, vertical);
     drawCells(element, {
-      x, y, width: x[x.length - 1], height: y[y.length - 1], ramp: page.colours.change, low: -.5, high: .5,
+      x, y, width: x[x.length - 1], height: y[y.length - 1], ramp: changeRamp(), low: -.5, high: .5,
       value: (row, col) => values[row][col] ?? NaN,
       label: (row, col) => [`effect ${signed(values[row][col], 3)}`, `row phase ${y[row]} px, column phase ${x[col]} px`],
     });
@@ -382,7 +384,7 @@ function visit() {
 addEventListener('hashchange', () => { if (visit()) show(); });
 byId('link').addEventListener('click', event => copy(location.href.split('#')[0] + fragment(), event.currentTarget));
 all('[data-sure]', control => control.addEventListener('input', drawMaps));
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', show);
+darkScheme.addEventListener('change', show);
 let wide = innerWidth;  // on a phone the address bar often changes only the height
 addEventListener('resize', () => {
   if (innerWidth === wide) return;

@@ -64,7 +64,7 @@ const VIEWS = {
     value: (scan, i) => isNaN(scan.losses[i]) ? '' : signed(scan.losses[i]),
     chart(scan, index) {
       const most = Math.max(.1, mostOf(i => scan.losses[i], index));  // as in heatmap.png
-      return {ramp: reversed(page.colours.change), low: -most, high: most, value: i => scan.losses[i], label: i => [`loss ${signed(scan.losses[i])}`]};
+      return {ramp: reversed(changeRamp()), low: -most, high: most, value: i => scan.losses[i], label: i => [`loss ${signed(scan.losses[i])}`]};
     },
   },
   cause: {
