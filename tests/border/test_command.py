@@ -51,14 +51,18 @@ def run(start, *arguments):
     )
 
 
+def every_variant(files):
+    checkpoint = f'other={files / "weights.pth"}'
+    return [
+        '--padding', 'reflect', '--input-padding', 'constant', '--checkpoint', checkpoint,
+        '--fill', 'auto', '7', '--placebo',
+    ]  # fmt: skip
+
+
 @pytest.fixture(scope='module')
 def alone(files, photos, tmp_path_factory):
     out = tmp_path_factory.mktemp('out') / 'border'
-    weights = files / 'weights.pth'
-    finished = run(
-        [sys.executable], files, photos, out, '--padding', 'reflect', '--input-padding', 'constant',
-        '--checkpoint', f'other={weights}', '--fill', 'auto', '7', '--placebo',
-    )  # fmt: skip
+    finished = run([sys.executable], files, photos, out, *every_variant(files))
     assert finished.returncode == 0, finished.stderr
     return out, finished.stdout
 
@@ -113,15 +117,13 @@ def test_page_is_one_file_with_the_verdict_and_names_as_text(alone):
     assert picture.std() > 10
 
 
-def test_two_nodes_write_the_same_table_as_one_process(files, photos, tmp_path):
-    one = run([sys.executable], files, photos, tmp_path / 'one')
-    assert one.returncode == 0, one.stderr
-    command = arguments_of(files, photos, tmp_path / 'two', '--launcher', 'pytorch')
+def test_two_nodes_write_the_same_table_as_one_process(alone, files, photos, tmp_path):
+    out = tmp_path / 'two'
+    command = arguments_of(files, photos, out, *every_variant(files), '--launcher', 'pytorch')
     for status, printed in run_on_two_nodes(command, ENVIRONMENT):
         assert status == 0, printed
-    tables = [(tmp_path / name / 'border.csv').read_bytes() for name in ('one', 'two')]
-    assert tables[0] == tables[1]
-    assert BorderResult.load(tmp_path / 'two').info.processes == 2
+    assert (out / 'border.csv').read_bytes() == (alone[0] / 'border.csv').read_bytes()
+    assert BorderResult.load(out).info.processes == 2
 
 
 @pytest.mark.parametrize(

@@ -84,44 +84,31 @@ def errors(text):
     return [line for line in text.splitlines() if 'error:' in line or 'Error' in line]
 
 
-def test_processes_of_torchrun_write_the_bytes_of_one(files, whole, tmp_path):
+def test_processes_of_torchrun_write_the_bytes_of_one_with_causes_and_bystanders(
+    files, whole, tmp_path
+):
     out = tmp_path / 'out'
     run = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
-    subprocess.run(
-        [*run, *command(files, out, 'pytorch')], env=ENVIRONMENT, check=True, capture_output=True
-    )
-    assert (out / 'scan.npz').read_bytes() == (whole.folder / 'scan.npz').read_bytes()
-    finished = scan(files, out, resume=True)
-    assert finished.info.processes == 2
-    assert finished.info.threads == 1
-    assert {note['size'] for note in finished.info.engine_notes} == {24, 40}
-    assert finished.info.fingerprint == whole.info.fingerprint
-    assert (out / 'report.html').is_file()
-
-
-def test_processes_of_torchrun_find_the_causes_and_bystanders_of_one(files, tmp_path):
-    extras = {'causes': True, 'bystanders': True, 'sizes': [24], 'stride': 14}
-
-    def scan_few(out, **options):
-        detector = files / 'config.py', files / 'weights.pth'
-        inputs = files / 'photo.png', files / 'light.png'
-        return blindspot_scan(detector, *inputs, out=out, **extras, **options)
-
-    alone = scan_few(tmp_path / 'alone')
-    out = tmp_path / 'out'
-    run = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
-    options = ['--causes', '--bystanders', '--size', '24', '--stride', '14']
+    options = ['--causes', '--bystanders']
     subprocess.run(
         [*run, *command(files, out, 'pytorch'), *options],
         env=ENVIRONMENT,
         check=True,
         capture_output=True,
     )
+    alone = scan(files, tmp_path / 'alone', causes=True, bystanders=True)
     for name in ('scan.npz', 'causes.npz', 'bystanders.npz'):
         assert (out / name).read_bytes() == (alone.folder / name).read_bytes()
-    finished = scan_few(out, resume=True)
+    # Neither causes nor bystanders change the scan itself.
+    assert (out / 'scan.npz').read_bytes() == (whole.folder / 'scan.npz').read_bytes()
+    finished = scan(files, out, resume=True, causes=True, bystanders=True)
+    assert finished.info.processes == 2
+    assert finished.info.threads == 1
+    assert {note['size'] for note in finished.info.engine_notes} == {24, 40}
+    assert finished.info.fingerprint == alone.info.fingerprint
     assert finished.info.statistics == alone.info.statistics
     assert {path.name for path in out.glob('*s.png')} == {'causes.png', 'bystanders.png'}
+    assert (out / 'report.html').is_file()
 
 
 def test_if_a_process_is_killed_the_launcher_ends_all_and_one_alone_continues(

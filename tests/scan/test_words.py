@@ -15,7 +15,9 @@ def maps(levels, sizes=(16,)):
     for background, level in enumerate(levels):
         for size in sizes:
             flat = score_map(lambda rows, cols, level=level: level + 0 * rows + 0 * cols)
-            found.append({**map_statistics(flat, square(8)), 'background': background, 'size': size})
+            found.append(
+                {**map_statistics(flat, square(8)), 'background': background, 'size': size}
+            )
     return found
 
 
