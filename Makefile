@@ -25,7 +25,7 @@ docs: $(VENV)/installed-dev
 	$(BIN)/pip install --quiet -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-# Every benchmark that has a goal, in one table; about half an hour on an idle machine.
+# Every benchmark that has a goal, in one table; half an hour to an hour and a half on an idle machine.
 bench: $(VENV)/installed
 	$(TEST_ENV) $(BIN)/python -m benchmarks --json outputs/bench.json
 

@@ -17,7 +17,7 @@ from mindpad_mm.core.files import save_json
 
 EXAMPLE = """\
 examples:
-  python -m benchmarks                                   # about half an hour on an idle machine
+  python -m benchmarks                                   # up to an hour and a half, idle machine
   python -m benchmarks --only ssd300 zoo --repeats 15    # the engines, more repeats
   python -m benchmarks --quick                           # one repeat each, to check that all of it runs
 

@@ -173,7 +173,7 @@ def memory(engine: str, goal: float, chunks: Sequence[int] = (4, 16)) -> Metric:
 
 
 def processes(
-    engine: str, turns: int, goals: Mapping[int, float], chunks: int = 16
+    engine: str, turns: int, goals: Mapping[int, float], chunks: int = 6
 ) -> list[Metric]:
     """Speed-ups of several processes over one in wall time, measured alternately.
 

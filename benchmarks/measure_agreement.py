@@ -25,8 +25,9 @@ examples:
   # one detector at more positions
   python -m benchmarks.measure_agreement --families SSD300 --modes reflect circular --stride 8
 
-The exit status is 1 if head outputs differ by more than 1e-4, or scores do without evidence of a
-tie. All weights are random except the zoo's.
+The exit status is 1 if scores differ by more than 1e-4 without evidence of a tie, or if head outputs do
+and are farther apart than the full engine's are from those in float64. All weights are random except
+the zoo's.
 """
 
 

@@ -15,13 +15,12 @@ from typing import Any
 from unittest import mock
 
 import torch
-from mmengine.registry import MODELS
 
 from mindpad_mm import border_loss
 from mindpad_mm.border import measure
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.core.detector import DetectorFiles
-from mindpad_mm.core.loading import load_config
+from mindpad_mm.core.opened import opened
 from mindpad_mm.core.scenes import Scene
 from mindpad_mm.core.tables import Table
 
@@ -89,8 +88,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(1)
-    model = load_config(args.config).model
-    detector, head = (MODELS.get(kind) for kind in (model.type, model.bbox_head.type))
+    files = DetectorFiles(args.config, args.checkpoint)
+    with opened(files, 'cpu') as subject:
+        model: Any = subject.model
+        detector, head = type(model), type(model.bbox_head)
     parts, windows = Parts(), [0]
     own_image = measure.Scorer._image
 
@@ -114,7 +115,7 @@ def main() -> None:
         for owner, name, part in watched:
             stack.enter_context(parts.watching(owner, name, part))
         photos = sorted(args.photos.iterdir())[: args.count]
-        border_loss(DetectorFiles(args.config, args.checkpoint), photos, ann=args.ann, minutes=0)
+        border_loss(files, photos, ann=args.ann, minutes=0)
     total = sum(parts.seconds.values())
     rows = [
         [part, f'{1e3 * seconds / windows[0]:.2f}', f'{seconds / total:.0%}']
