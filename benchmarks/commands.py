@@ -172,9 +172,7 @@ def memory(engine: str, goal: float, chunks: Sequence[int] = (4, 16)) -> Metric:
     return Metric(name, goal, False, [max(run.peak_gb for run in peaks)], 'GB', note)
 
 
-def processes(
-    engine: str, turns: int, goals: Mapping[int, float], chunks: int = 6
-) -> list[Metric]:
+def processes(engine: str, turns: int, goals: Mapping[int, float], chunks: int = 6) -> list[Metric]:
     """Speed-ups of several processes over one in wall time, measured alternately.
 
     Args:
