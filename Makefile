@@ -26,8 +26,10 @@ docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Every benchmark that has a goal, in one table; half an hour to an hour and a half on an idle machine.
+# DEVICE=cuda measures a GPU.
+DEVICE ?= cpu
 bench: $(VENV)/installed
-	$(TEST_ENV) $(BIN)/python -m benchmarks --json outputs/bench.json
+	$(TEST_ENV) $(BIN)/python -m benchmarks --device $(DEVICE) --json outputs/bench.json
 
 # Whole scans on the incremental engine against the full engine, in every mode; about half an hour.
 agreement: $(VENV)/installed

@@ -16,6 +16,10 @@ setup(
     author='The authors of mindpad_mm',
     keywords=['object detection', 'padding', 'blind spots', 'CNN', 'MMDetection', 'robustness'],
     license='Apache-2.0',
+    project_urls={
+        'Paper': 'https://arxiv.org/abs/2010.02178',
+        'MMDetection': 'https://github.com/open-mmlab/mmdetection',
+    },
     python_requires='>=3.10',
     packages=find_packages(include=['mindpad_mm', 'mindpad_mm.*']),
     py_modules=['mindpad'],

@@ -14,6 +14,7 @@ from benchmarks.suite import GROUPS, Effort
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.core.detector import versions
 from mindpad_mm.core.files import save_json
+from mindpad_mm.core.loading import check_device
 
 EXAMPLE = """\
 examples:
@@ -23,7 +24,8 @@ examples:
 
 Everything runs on one thread, except the group "processes". The variants that are compared run
 alternately. A metric is the median over the repeats, shown with its quartiles. Ratios are of CPU
-time, which other programs affect least; two processes against one are measured in wall time.
+time, which other programs affect least; several processes against one, and all work on a GPU, are
+measured in wall time.
 """
 
 
@@ -35,6 +37,8 @@ def parse_args() -> argparse.Namespace:
     add('--only', nargs='+', default=list(GROUPS), choices=list(GROUPS), metavar='GROUP',
         help=f'what to measure: {", ".join(GROUPS)} (all)')  # fmt: skip
     add('--repeats', type=int, default=Effort.race, help='repeats of the engines (%(default)s)')
+    add('--device', default='cpu',
+        help='torch device; on a GPU, ratios are of wall time and TF32 is off (%(default)s)')  # fmt: skip
     add('--quick', action='store_true', help='one repeat of everything')
     add('--json', type=Path, default=Path('outputs/bench.json'), metavar='FILE',
         help='file to write the metrics to, after each group (%(default)s)')  # fmt: skip
@@ -50,14 +54,23 @@ def main() -> None:
     if args.write_ssd300:
         write_ssd300(args.write_ssd300)
         return
-    effort = Effort.least() if args.quick else Effort(race=args.repeats)
+    check_device(args.device)
+    # The engines agree within 1e-4 only where products have all their bits.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    effort = (
+        Effort.least(args.device) if args.quick else Effort(race=args.repeats, device=args.device)
+    )
     metrics = []
     for group in args.only:
         measured = GROUPS[group](effort)
         metrics += measured
         if measured:
             print(metrics_table(measured[-1:]), flush=True)
-        found = {'versions': versions(), 'figures': [metric.to_json() for metric in metrics]}
+        found = {
+            'versions': versions(),
+            'device': torch.cuda.get_device_name(args.device) if not effort.on_cpu else 'CPU',
+            'figures': [metric.to_json() for metric in metrics],
+        }
         save_json(args.json, found)
     print(metrics_table(metrics, 'goals and metrics'))
 

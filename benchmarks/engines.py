@@ -16,7 +16,7 @@ from torch import nn
 from benchmarks.goals import Metric
 from benchmarks.real import real_detector
 from benchmarks.teach import teach_ssd
-from benchmarks.timing import CLOCKS, Turns, in_turns
+from benchmarks.timing import CLOCKS, Turns, clock_of, in_turns
 from mindpad_mm.core.detector import lowered_thresholds
 from mindpad_mm.core.matching import match_each
 from mindpad_mm.core.objects import ScanObject
@@ -68,6 +68,7 @@ class Race:
         loop: Also time a loop over ``mmdet.apis.inference_detector``.
         taught: Fit the detector to the object first, see :func:`teach_ssd`; it must be an SSD.
         stride: Pixels between positions.
+        device: Torch device of the detector.
 
     Attributes:
         turns: Times per position.
@@ -84,6 +85,7 @@ class Race:
         loop: bool = False,
         taught: bool = False,
         stride: int = 1,
+        device: str = 'cpu',
     ) -> None:
         if family in FAMILIES:
             (model, scene), self.label = family_detector(family), family_label(family)
@@ -94,6 +96,8 @@ class Race:
         self.scene = scene
         if taught:
             teach_ssd(model, scene, self.pixels, self.label)
+        model.to(device)
+        self._device = device
         self.positions = scene_positions(scene.photo, self.pixels.shape[:2], stride)
         rng = np.random.default_rng(0)
         self._starts = rng.integers(0, len(self.positions) - _largest_chunk(engines), repeats + 1)
@@ -104,12 +108,13 @@ class Race:
         }
         self.batch_sizes = {}
         for name, engine in contestants.items():
-            self.batch_sizes[name] = best_batch_size(engine, self.positions[self._starts[0] :])
+            tried = self.positions[self._starts[0] :]
+            self.batch_sizes[name] = best_batch_size(engine, tried, clock_of(device))
             engine.detect(self._chunk(engine, 0))
         runs = {name: self._run(name, engine) for name, engine in contestants.items()}
         if loop:
             runs[LOOP] = self._loop(family, model)
-        self.turns: Turns = in_turns(runs, repeats)
+        self.turns: Turns = in_turns(runs, repeats, device)
         notes = {name: engine.notes() for name, engine in contestants.items()}
         self.saved = {name: n['macs_saved'] for name, n in notes.items() if 'macs_saved' in n}
         self.comparisons = {name: self._compare(name, contestants['full']) for name in engines}
@@ -136,7 +141,7 @@ class Race:
             checkpoint = Path(folder) / 'weights.pth'
             meta = {'dataset_meta': model.dataset_meta}
             torch.save({'state_dict': model.state_dict(), 'meta': meta}, checkpoint)
-            detector = init_detector(config, str(checkpoint), device='cpu')
+            detector = init_detector(config, str(checkpoint), device=self._device)
 
         def run(turn: int) -> int:
             positions = self.positions[self._starts[turn + 1] :][:_LOOPED]
@@ -190,8 +195,8 @@ class Race:
         return Metric(name, goal, False, [compared.difference], '', note)
 
 
-def best_batch_size(engine: Engine, positions: np.ndarray) -> int:
-    """The batch size with the least CPU time; it is set on the engine.
+def best_batch_size(engine: Engine, positions: np.ndarray, clock: str = 'cpu') -> int:
+    """The batch size with the least time on a clock; it is set on the engine.
 
     All sizes are timed. A scan stops at the first size that is not faster, which can miss the best.
     """
@@ -202,9 +207,9 @@ def best_batch_size(engine: Engine, positions: np.ndarray) -> int:
             if size <= len(positions):
                 engine.batch_size = size
                 engine.detect(positions[:size])
-                begin = CLOCKS['cpu']()
+                begin = CLOCKS[clock]()
                 engine.detect(positions)
-                seconds.setdefault(size, []).append(CLOCKS['cpu']() - begin)
+                seconds.setdefault(size, []).append(CLOCKS[clock]() - begin)
     engine.batch_size = min(seconds, key=lambda size: min(seconds[size]))
     return engine.batch_size
 

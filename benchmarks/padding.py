@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.modules.utils import _reverse_repeat_tuple
 
+from benchmarks.timing import CLOCKS, clock_of
 from mindpad_mm import swap_padding
 
 MODES = 'reflect', 'symmetric', 'replicate', 'circular', 'partial'
@@ -37,6 +37,7 @@ class Settings:
         train: Time a training step (forward, backward, SGD) instead of a forward pass.
         repeats: Number of pairs of runs to time.
         others: Also time torch's own padding modes and :class:`MaskPartialConv`.
+        device: Torch device.
     """
 
     config: str = 'ssd/ssd300_coco'
@@ -46,6 +47,7 @@ class Settings:
     train: bool = False
     repeats: int = 15
     others: bool = True
+    device: str = 'cpu'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +56,8 @@ class Timing:
 
     Attributes:
         name: Name of the variant.
-        seconds: Median CPU time of one run.
-        ratio: Median over the pairs of the CPU time relative to zeros; None for zeros itself.
+        seconds: Median time of one run, CPU time on a CPU, else wall time.
+        ratio: Median over the pairs of the time relative to zeros; None for zeros itself.
         quartiles: Quartiles of these ratios.
         ratios: All ratios, in the order they were measured.
         note: Limitation of the variant, for example layers that it leaves at zeros.
@@ -136,7 +138,8 @@ def _stock(settings: Settings) -> nn.Module:
     torch.manual_seed(0)
     model = MODELS.build(config)
     model.init_weights()
-    return model.to(memory_format=LAYOUTS[settings.layout]).train(settings.train)
+    model.to(memory_format=LAYOUTS[settings.layout])
+    return model.to(settings.device).train(settings.train)
 
 
 def _flat(outputs: Any) -> Iterator[Tensor]:
@@ -165,10 +168,10 @@ def _step(model: nn.Module, x: Tensor, train: bool) -> Callable[[], None]:
     return step
 
 
-def _seconds(run: Callable[[], None]) -> float:
-    start = time.process_time()
+def _seconds(run: Callable[[], None], now: Callable[[], float]) -> float:
+    start = now()
     run()
-    return time.process_time() - start
+    return now() - start
 
 
 def measure(settings: Settings, modes: Sequence[str] = MODES) -> list[Timing]:
@@ -185,7 +188,7 @@ def measure(settings: Settings, modes: Sequence[str] = MODES) -> list[Timing]:
         The timings, zeros first.
     """
     x = torch.rand(settings.batch, 3, settings.size, settings.size)
-    x = x.to(memory_format=LAYOUTS[settings.layout])
+    x = x.to(settings.device, memory_format=LAYOUTS[settings.layout])
     stock = _stock(settings)
     changes = {mode: _with_mode(mode) for mode in modes}
     if settings.others:
@@ -200,9 +203,10 @@ def measure(settings: Settings, modes: Sequence[str] = MODES) -> list[Timing]:
     for run in (zeros, *runs.values()):
         run()
     pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    now = CLOCKS[clock_of(settings.device)]
     for _ in range(settings.repeats):
         for name, run in runs.items():
-            pairs[name].append((_seconds(zeros), _seconds(run)))
+            pairs[name].append((_seconds(zeros, now), _seconds(run, now)))
     base = statistics.median(zero for timed in pairs.values() for zero, _ in timed)
     timings = [Timing('zeros', base)]
     for name, timed in pairs.items():

@@ -28,15 +28,17 @@ _COUNT = 16
 _BATCH_SIZES = (1, 2, 4, 8, 16)
 
 
-def measure(name: str, title: str, repeats: int) -> list[Metric]:
+def measure(name: str, title: str, repeats: int, device: str = 'cpu') -> list[Metric]:
     """Time whole passes on windows with an object, and compare the scores of the object.
 
     Args:
         name: A detector of :mod:`benchmarks.real`.
         title: Its name in the metrics.
         repeats: Number of turns.
+        device: Torch device of the detector.
     """
     model, scene, label = real_detector(name)
+    model.to(device)
     ours = in_channels_last(copy.deepcopy(model))
     pixels = ScanObject.drawn(0).resized(32)
     positions = scene_positions(scene.photo, pixels.shape[:2], 1)
@@ -80,12 +82,12 @@ def measure(name: str, title: str, repeats: int) -> list[Metric]:
         return timed
 
     sizes = {f'{_PREDICT}, {size}': run(_PREDICT, predict(size)) for size in _BATCH_SIZES}
-    best = min(sizes, key=in_turns(sizes, 2).milliseconds)
+    best = min(sizes, key=in_turns(sizes, 2, device).milliseconds)
     # compare takes the batches of the config: here the best one of plain batches.
     batch = int(best.split(', ')[1])
     runs = {LOOP: run(LOOP, loop), best: sizes[best]}
     runs |= {_BORDER: run(_BORDER, border), _COMPARE: run(_COMPARE, lambda: compare(batch))}
-    turns: Turns = in_turns(runs, repeats)
+    turns: Turns = in_turns(runs, repeats, device)
     scores = {
         variant: match_each(each, label, boxes, 0.5).scores for variant, each in found.items()
     }

@@ -6,11 +6,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from benchmarks import commands, padding, passes
 from benchmarks.engines import LOOP, Race
 from benchmarks.goals import Metric
 from benchmarks.real import is_there
 from mindpad_mm.scan.engines import ENGINES
+from mindpad_mm.testing.detectors import FAMILIES, Family
 
 _FORWARD_GOAL, _TRAIN_GOAL = 1.05, 1.08
 _TRAIN_BATCH = 4
@@ -27,23 +30,30 @@ class Effort:
         race: Repeats of the engines.
         forward: Pairs of forward passes.
         train: Pairs of training steps.
-        processes: Repeats of one process against two.
+        processes: Repeats of one process against several.
+        device: Torch device of everything but the scan commands, which are measured on a CPU.
     """
 
     race: int = 7
     forward: int = 15
     train: int = 5
     processes: int = 3
+    device: str = 'cpu'
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the device is a CPU."""
+        return torch.device(self.device).type == 'cpu'
 
     @classmethod
-    def least(cls) -> Effort:
+    def least(cls, device: str = 'cpu') -> Effort:
         """One repeat of everything, to check that it runs."""
-        return cls(1, 1, 1, 1)
+        return cls(1, 1, 1, 1, device)
 
 
 def _ssd300(effort: Effort) -> list[Metric]:
     fast = [name for name in ('incremental', 'focused') if name in ENGINES.module_dict]
-    race = Race('SSD300', fast, effort.race, loop=True, taught=True)
+    race = Race('SSD300', fast, effort.race, loop=True, taught=True, device=effort.device)
     metrics = [
         race.speed_up('SSD300, 32x16 object: incremental / full', 'incremental', 'full', 9),
         race.speed_up(f'SSD300: incremental / {LOOP} one by one', 'incremental', LOOP, 12),
@@ -59,7 +69,7 @@ def _ssd300(effort: Effort) -> list[Metric]:
 
 def _small(family: str, title: str, goal: float) -> Callable[[Effort], list[Metric]]:
     def measure(effort: Effort) -> list[Metric]:
-        race = Race(family, ['incremental'], effort.race, stride=_STRIDE)
+        race = Race(family, ['incremental'], effort.race, stride=_STRIDE, device=effort.device)
         return [
             race.speed_up(f'{title}: incremental / full', 'incremental', 'full', goal),
             race.of_macs(title, 0.8),
@@ -74,7 +84,8 @@ def _real(name: str, exact: float, focused: float) -> Callable[[Effort], list[Me
     def measure(effort: Effort) -> list[Metric]:
         if not is_there(name):
             return []
-        race = Race(name, ['incremental', 'focused'], effort.race, stride=_STRIDE)
+        fast = ['incremental', 'focused']
+        race = Race(name, fast, effort.race, stride=_STRIDE, device=effort.device)
         return [
             race.speed_up(f'{title}: incremental / full', 'incremental', 'full', exact),
             race.speed_up(f'{title}: focused / full', 'focused', 'full', focused),
@@ -85,12 +96,27 @@ def _real(name: str, exact: float, focused: float) -> Callable[[Effort], list[Me
     return measure
 
 
+def _retinanet(effort: Effort) -> list[Metric]:
+    if effort.on_cpu:
+        return []  # hours
+    engines = ['incremental', 'focused']
+    FAMILIES.setdefault('RetinaNet-R50', Family('retinanet/retinanet_r50_fpn_1x_coco.py', 800))
+    race = Race('RetinaNet-R50', engines, effort.race, stride=_STRIDE, device=effort.device)
+    title = 'RetinaNet-R50, 800 px'
+    return [
+        race.speed_up(f'{title}: incremental / full', 'incremental', 'full', 3),
+        race.speed_up(f'{title}: focused / full', 'focused', 'full', 3),
+        race.of_macs(title, 0.8),
+        race.score_difference(f'{title}: largest score difference', 'incremental', 1e-4),
+    ]
+
+
 def _passes(effort: Effort) -> list[Metric]:
     return [
         metric
         for name, title in _REAL.items()
         if is_there(name)
-        for metric in passes.measure(name, title, effort.race)
+        for metric in passes.measure(name, title, effort.race, effort.device)
     ]
 
 
@@ -101,6 +127,7 @@ def _padding(train: bool, layout: str) -> Callable[[Effort], list[Metric]]:
             layout=layout,
             batch=_TRAIN_BATCH if train else 1,
             repeats=effort.train if train else effort.forward,
+            device=effort.device,
         )
         goal = _TRAIN_GOAL if train else _FORWARD_GOAL
         kind = f'training step ({layout})' if train else f'forward ({layout})'
@@ -116,7 +143,7 @@ def _padding(train: bool, layout: str) -> Callable[[Effort], list[Metric]]:
 
 def _note(mode: str, timings: dict[str, padding.Timing]) -> str:
     """The times of zeros and of other implementations of a mode."""
-    parts = [f'zeros {timings["zeros"].seconds * 1e3:.0f} ms CPU']
+    parts = [f'zeros {timings["zeros"].seconds * 1e3:.0f} ms']
     other = timings.get('partial, by mask' if mode == 'partial' else f"torch's {mode}")
     if other is not None:
         remark = f' ({other.note})' if mode != 'partial' and other.note else ''
@@ -125,10 +152,14 @@ def _note(mode: str, timings: dict[str, padding.Timing]) -> str:
 
 
 def _memory(effort: Effort) -> list[Metric]:
+    if not effort.on_cpu:
+        return []
     return [commands.memory(engine, goal=2.0) for engine in ('incremental', 'focused', 'auto')]
 
 
 def _processes(effort: Effort) -> list[Metric]:
+    if not effort.on_cpu:
+        return []
     # More processes than cores should cost nothing, and cannot gain.
     goals = {count: 0.9 * min(count, os.cpu_count() or 1) for count in (2, 4)}
     return commands.processes('incremental', effort.processes, goals)
@@ -140,6 +171,7 @@ GROUPS: dict[str, Callable[[Effort], list[Metric]]] = {
     'zoo': _small('zoo reflect', "the zoo's model", 5),
     'yolox': _real('yolox_nano_coco', 1.5, 5),
     'coco_ssd': _real('ssd_mobilenet_v1_coco', 2.6, 8),
+    'retinanet': _retinanet,
     'passes': _passes,
     'forward': _padding(train=False, layout='channels_last'),
     'train': _padding(train=True, layout='nchw'),

@@ -7,8 +7,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-CLOCKS: dict[str, Callable[[], float]] = {'cpu': time.process_time, 'wall': time.perf_counter}
-"""CPU time is the process's own; it does not include waiting for a processor."""
+import torch
+
+from mindpad_mm.scan.engines.full import now
+
+CLOCKS: dict[str, Callable[[], float]] = {'cpu': time.process_time, 'wall': now}
+"""CPU time is the process's own, without waiting for a processor. Wall time waits for the GPU."""
+
+
+def clock_of(device: str) -> str:
+    """The clock for work on a device: CPU time on a CPU, which other programs affect least, else wall."""
+    return 'cpu' if torch.device(device).type == 'cpu' else 'wall'
 
 
 @dataclass
@@ -17,44 +26,48 @@ class Turns:
 
     Attributes:
         seconds: Clock (a key of :data:`CLOCKS`) -> variant -> seconds per item, one value per turn.
+        clock: The clock of ratios.
     """
 
     seconds: dict[str, dict[str, list[float]]] = field(
         default_factory=lambda: {clock: {} for clock in CLOCKS}
     )
+    clock: str = 'cpu'
 
     def add(self, variant: str, items: int, **seconds: float) -> None:
         """Add one turn of ``items`` items; ``seconds`` are the times by clock."""
         for clock, taken in seconds.items():
             self.seconds[clock].setdefault(variant, []).append(taken / items)
 
-    def speed_ups(self, variant: str, over: str, clock: str = 'cpu') -> list[float]:
+    def speed_ups(self, variant: str, over: str) -> list[float]:
         """Speed-up of a variant over another, one value per turn."""
-        pairs = zip(self.seconds[clock][over], self.seconds[clock][variant])
+        seconds = self.seconds[self.clock]
+        pairs = zip(seconds[over], seconds[variant])
         return [slow / fast for slow, fast in pairs]
 
-    def milliseconds(self, variant: str, clock: str = 'cpu') -> float:
-        """Median time per item."""
-        return 1e3 * statistics.median(self.seconds[clock][variant])
+    def milliseconds(self, variant: str, clock: str | None = None) -> float:
+        """Median time per item, by default on the clock of ratios."""
+        return 1e3 * statistics.median(self.seconds[clock or self.clock][variant])
 
     def summary(self, *variants: str) -> str:
         """Median times of the variants on both clocks, as text."""
         return ', '.join(
-            f'{variant} {self.milliseconds(variant):.1f} ms CPU, '
+            f'{variant} {self.milliseconds(variant, "cpu"):.1f} ms CPU, '
             f'{self.milliseconds(variant, "wall"):.1f} wall'
             for variant in variants
         )
 
 
-def in_turns(runs: Mapping[str, Callable[[int], int]], repeats: int) -> Turns:
+def in_turns(runs: Mapping[str, Callable[[int], int]], repeats: int, device: str = 'cpu') -> Turns:
     """Time each variant once per turn.
 
     Args:
         runs: Name -> function that takes the index of the turn and returns the number of items it
             processed. The functions should be warmed up.
         repeats: Number of turns.
+        device: Where they run.
     """
-    turns = Turns()
+    turns = Turns(clock=clock_of(device))
     for turn in range(repeats):
         for name, run in runs.items():
             begin = {clock: now() for clock, now in CLOCKS.items()}
