@@ -111,8 +111,8 @@ class Foveation(Diagnosis):
     check: ClassVar[str] = 'foveation'
     title: ClassVar[str] = 'Foveation: how often each pixel is used'
     worth: ClassVar[str] = (
-        'Over 282 pairs of training and test mode, the smoothed ratio follows padding loss loosely '
-        '(Spearman .50 [.46, .55]).'
+        'Over 294 pairs of training and test mode, the smoothed ratio follows padding loss loosely '
+        '(Spearman .51 [.46, .55]).'
     )
 
     name: str
