@@ -25,13 +25,11 @@ def main(argv: Sequence[str] | None = None, prog: str = 'tools/blindspot_report.
     with one_line_errors(parser):
         args = parser.parse_args(argv)
         start()
-        from mindpad_mm.report.page import comparison_words, names_of, write_page
+        from mindpad_mm.report.page import write_page
         from mindpad_mm.scan import ScanResult
 
         results = [ScanResult.load(folder) for folder in args.scans]
-        names = names_of(results, args.names)
-        write_page(results, args.out, names)
-        print(*comparison_words(results, names), args.out, sep='\n')
+        print(*write_page(results, args.out, args.names), args.out, sep='\n')
 
 
 def make_parser(prog: str) -> argparse.ArgumentParser:

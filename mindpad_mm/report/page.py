@@ -93,7 +93,7 @@ def write_heatmap(result: ScanResult, path: PathLike) -> None:
 
 def write_page(
     results: Sequence[ScanResult], path: PathLike, names: Sequence[str] | None = None
-) -> None:
+) -> list[str]:
     """Write the page of one scan, or of several scans side by side with their differences.
 
     Args:
@@ -102,11 +102,19 @@ def write_page(
         names: Names of the scans. Default: the names of their configs, or of their folders if two
             configs have the same name.
 
+    Returns:
+        What changed in each further scan, in a sentence for each size of the object.
+
     Raises:
         UserError: The scans cannot be compared, ``names`` does not give each scan a name of its own,
             or the file cannot be written.
     """
-    names = names_of(results, names)
+    for other in results[1:]:
+        check_paired(results[0], other)
+    names = list(names or _default_names(results))
+    if len(set(names)) != len(results):
+        raise UserError(f'`names`: {len(results)} scans need as many different names, not {names}')
+    changes = _comparison_words(results, names)
     scans = [
         {
             'name': name,
@@ -122,7 +130,7 @@ def write_page(
         path,
         'scan.html',
         scans=scans,
-        changes=comparison_words(results, names),
+        changes=changes,
         scenes=len(results[0].scores),
         padded=any(
             (scene.height, scene.width) != tuple(scene.photo[2:])
@@ -142,23 +150,10 @@ def write_page(
         heads=[*names, *(f'change, {name}' for name in names[1:])],
         shown=without_folders,
     )
+    return changes
 
 
-def names_of(results: Sequence[ScanResult], names: Sequence[str] | None = None) -> list[str]:
-    """The names of scans that are compared, see :func:`write_page`.
-
-    Raises:
-        UserError: The scans cannot be compared, or ``names`` does not give each a name of its own.
-    """
-    for other in results[1:]:
-        check_paired(results[0], other)
-    names = list(names or _default_names(results))
-    if len(set(names)) != len(results):
-        raise UserError(f'`names`: {len(results)} scans need as many different names, not {names}')
-    return names
-
-
-def comparison_words(results: Sequence[ScanResult], names: Sequence[str]) -> list[str]:
+def _comparison_words(results: Sequence[ScanResult], names: Sequence[str]) -> list[str]:
     """What is different in each further scan, in a sentence for each size of the object."""
     first = results[0].info.statistics['maps']
     return [

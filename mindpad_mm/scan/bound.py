@@ -42,7 +42,7 @@ def bound_words(notes: Sequence[Mapping[str, Any]], tolerance: float) -> str:
     focused, checking = (
         sum(note.get(name, 0) for note in checked) for name in ('seconds', 'check_seconds')
     )
-    cost = f' The checks took {checking / focused:.0%} of its time.' if focused else ''
+    cost = f' The checks took {checking / focused:.0%} more time.' if focused else ''
     rerun = f', and {again} positions near them were run exactly' if again else ''
     return (
         f'Approximate: of {checks} random positions compared with whole passes, {off} were off by more '

@@ -71,6 +71,9 @@ def test_more_time_for_checks_makes_more_of_them_and_a_lower_limit(zoo, few_plac
     # What is promised: this share of the time of a focused pass, in whole passes.
     assert checks[1] == max(1, int(4.0 * engine._relative_cost * len(positions)))
     assert found[0]['off_at_most'] > found[1]['off_at_most'] > 0
+    # Whole passes at every position take longer than the focused ones, and than a few of them.
+    assert found[2]['check_seconds'] > found[2]['seconds'] > 0
+    assert found[2]['check_seconds'] > 2 * found[0]['check_seconds'] > 0
 
 
 def test_chunks_give_the_same_bytes_in_any_order_and_after_a_restart(zoo, few_places):
@@ -227,12 +230,21 @@ def test_the_limit_holds_what_the_binomial_distribution_says(checks):
 
 def test_the_sentence_adds_up_the_maps_and_names_the_limit():
     notes = [
-        {'checks': 40, 'checks_off': 0, 'left_to_exact': 0},
-        {'checks': 19, 'checks_off': 1, 'left_to_exact': 512},
+        {'checks': 40, 'checks_off': 0, 'left_to_exact': 0, 'seconds': 30.0, 'check_seconds': 3.0},
+        {
+            'checks': 19,
+            'checks_off': 1,
+            'left_to_exact': 512,
+            'seconds': 10.0,
+            'check_seconds': 1.0,
+        },
         {'unfocused_because': 'the detector has more than one stage'},
     ]
     words = bound_words(notes, 1e-3)
     assert 'of 59 random positions' in words
     assert '1 were off by more than 0.001, and 512 positions' in words
     assert f'{off_at_most(1, 59):.2%}' in words
+    assert 'The checks took 10% more time.' in words
+    # A scan of an earlier version did not time them.
+    assert 'more time' not in bound_words([{**notes[0], 'seconds': 0.0}], 1e-3)
     assert bound_words(notes[2:], 1e-3) == ''

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from mindpad_mm.incremental.focused import Focus
 from mindpad_mm.incremental.single_stage import NotFocusable
 from mindpad_mm.scan.bound import off_at_most
 from mindpad_mm.scan.engines.base import ENGINES
-from mindpad_mm.scan.engines.full import FullEngine
+from mindpad_mm.scan.engines.full import FullEngine, now
 from mindpad_mm.scan.engines.incremental import IncrementalEngine
 from mindpad_mm.scan.positions import position_boxes
 
@@ -69,13 +68,13 @@ class FocusedEngine(IncrementalEngine):
             self._search_focus()
         if self._focus is None or not len(positions):
             return super().detect(positions)
-        begin = time.perf_counter()
+        begin = now()
         try:
             detections = self._in_batches(self._detect_focused, positions)
         except NotFollowed as reason:
             self._focus, self._unfocused_because = None, str(reason)
             return super().detect(positions)
-        focused = time.perf_counter()
+        focused = now()
         chosen = self._to_check(positions)
         full = FullEngine(self.model, self.scene, self.pixels, _BATCH).detect(positions[chosen])
         found = [detections[index] for index in chosen]
@@ -84,7 +83,7 @@ class FocusedEngine(IncrementalEngine):
         )
         differences = np.abs(given - wanted)
         self._seconds += focused - begin
-        self._check_seconds += time.perf_counter() - focused
+        self._check_seconds += now() - focused
         self._checks.update(zip(map(tuple, positions[chosen].tolist()), differences.tolist()))
         if differences.max() > self.tolerance:
             self._left_to_exact.update(map(tuple, positions.tolist()))
