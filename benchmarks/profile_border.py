@@ -7,15 +7,13 @@ import mindpad_mm  # noqa: F401  # isort: skip  # first, so that MMDetection imp
 
 import argparse
 import contextlib
-import functools
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
 
+from benchmarks.timing import Stopwatch
 from mindpad_mm import border_loss
 from mindpad_mm.border import measure
 from mindpad_mm.cli.errors import one_line_errors
@@ -31,44 +29,6 @@ example:
 
 One thread. Times are CPU time per window, without the time of other parts within a part.
 """
-
-
-class Parts:
-    """CPU time by part; time in a part within another counts for the inner one alone."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._stack: list[str] = []
-        self._since = 0.0
-
-    def _stop(self) -> None:
-        now = time.process_time()
-        if self._stack:
-            part = self._stack[-1]
-            self.seconds[part] = self.seconds.get(part, 0.0) + now - self._since
-        self._since = now
-
-    @contextlib.contextmanager
-    def inside(self, part: str) -> Iterator[None]:
-        """Count the time in the context for a part."""
-        self._stop()
-        self._stack.append(part)
-        try:
-            yield
-        finally:
-            self._stop()
-            self._stack.pop()
-
-    def watching(self, owner: Any, name: str, part: str) -> Any:
-        """A context in which calls of a method count for a part."""
-        own: Callable[..., Any] = getattr(owner, name)
-
-        @functools.wraps(own)
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            with self.inside(part):
-                return own(*args, **kwargs)
-
-        return mock.patch.object(owner, name, timed)
 
 
 def parse_args() -> argparse.Namespace:
@@ -92,7 +52,7 @@ def main() -> None:
     with opened(files, 'cpu') as subject:
         model: Any = subject.model
         detector, head = type(model), type(model.bbox_head)
-    parts, windows = Parts(), [0]
+    watch, windows = Stopwatch(), [0]
     own_image = measure.Scorer._image
 
     def image(*each: Any) -> Any:
@@ -113,13 +73,13 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(measure.Scorer, '_image', image))
         for owner, name, part in watched:
-            stack.enter_context(parts.watching(owner, name, part))
+            stack.enter_context(watch.watching(owner, name, part))
         photos = sorted(args.photos.iterdir())[: args.count]
         border_loss(files, photos, ann=args.ann, minutes=0)
-    total = sum(parts.seconds.values())
+    total = sum(watch.seconds.values())
     rows = [
         [part, f'{1e3 * seconds / windows[0]:.2f}', f'{seconds / total:.0%}']
-        for part, seconds in sorted(parts.seconds.items(), key=lambda each: -each[1])
+        for part, seconds in sorted(watch.seconds.items(), key=lambda each: -each[1])
     ]
     rows.append(['all', f'{1e3 * total / windows[0]:.2f}', '100%'])
     print(Table(('part', 'ms', 'share'), rows, f'{args.config}, {windows[0]} windows'))

@@ -8,7 +8,6 @@ import mindpad_mm  # noqa: F401  # isort: skip  # first, so that MMDetection imp
 import argparse
 import copy
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.engines import best_batch_size
+from benchmarks.timing import Stopwatch
 from mindpad_mm.cli.errors import one_line_errors
 from mindpad_mm.core.detector import DetectorFiles, detector_classes, find_label
 from mindpad_mm.core.objects import ScanObject
@@ -49,50 +49,33 @@ class Parts(NamedTuple):
     post: float
 
 
-class _Stopwatch:
-    """The CPU time spent in some functions of an engine's detector."""
-
-    def __init__(self) -> None:
-        self.seconds = {'network': 0.0, 'outer': 0.0}
-
-    def watch(self, target: Any, name: str, part: str) -> None:
-        """Count the time in a method of an object as a part."""
-        own: Callable[..., Any] = getattr(target, name)
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            begin = time.process_time()
-            try:
-                return own(*args, **kwargs)
-            finally:
-                self.seconds[part] += time.process_time() - begin
-
-        setattr(target, name, timed)
-
-
 class Subject:
     """An engine with a stopwatch in it."""
 
     def __init__(self, engine: Engine, positions: np.ndarray) -> None:
         self.engine, self.positions = engine, positions
-        self.watch = _Stopwatch()
+        self.watch = Stopwatch()
         model: Any = engine.model
-        self.watch.watch(model, 'extract_feat', 'network')
-        self.watch.watch(model.bbox_head, 'forward', 'network')
-        self.watch.watch(model, 'predict', 'outer')
-        detector = getattr(engine, '_detector', None)
+        watched = [
+            (model, 'extract_feat', 'network'),
+            (model.bbox_head, 'forward', 'network'),
+            (model, 'predict', 'post-processing'),
+        ]
         if engine.name == 'focused':
-            self.watch.watch(detector, 'detect_focused', 'outer')
+            focused: Any = engine
+            watched.append((focused._detector, 'detect_focused', 'post-processing'))
+        for owner, name, part in watched:
+            self.watch.watching(owner, name, part).start()
 
     def run(self) -> Parts:
         """One turn."""
-        self.watch.seconds = dict.fromkeys(self.watch.seconds, 0.0)
+        self.watch.seconds.clear()
         begin = time.process_time()
         self.engine.detect(self.positions)
         seconds = time.process_time() - begin
         count, parts = len(self.positions), self.watch.seconds
-        return Parts(
-            seconds / count, parts['network'] / count, (parts['outer'] - parts['network']) / count
-        )
+        network, post = parts['network'], parts.get('post-processing', 0.0)
+        return Parts(seconds / count, network / count, post / count)
 
     def fixed(self, turns: int) -> float:
         """Seconds per position that do not depend on the size of a batch, from two sizes."""

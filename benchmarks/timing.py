@@ -1,11 +1,15 @@
-"""Time several variants in turn, so that other load on the machine affects all of them equally."""
+"""Time several variants in turn, so that other load affects all of them equally, and parts of one."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
 
 import torch
 
@@ -74,3 +78,41 @@ def in_turns(runs: Mapping[str, Callable[[int], int]], repeats: int, device: str
             items = run(turn)
             turns.add(name, items, **{clock: now() - begin[clock] for clock, now in CLOCKS.items()})
     return turns
+
+
+class Stopwatch:
+    """CPU time by part; time in a part within another counts for the inner one alone."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._stack: list[str] = []
+        self._since = 0.0
+
+    def _stop(self) -> None:
+        now = time.process_time()
+        if self._stack:
+            part = self._stack[-1]
+            self.seconds[part] = self.seconds.get(part, 0.0) + now - self._since
+        self._since = now
+
+    @contextlib.contextmanager
+    def inside(self, part: str) -> Iterator[None]:
+        """Count the time in the context for a part."""
+        self._stop()
+        self._stack.append(part)
+        try:
+            yield
+        finally:
+            self._stop()
+            self._stack.pop()
+
+    def watching(self, owner: Any, name: str, part: str) -> Any:
+        """A context in which calls of a method count for a part."""
+        own: Callable[..., Any] = getattr(owner, name)
+
+        @functools.wraps(own)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            with self.inside(part):
+                return own(*args, **kwargs)
+
+        return mock.patch.object(owner, name, timed)

@@ -18,6 +18,15 @@ settings.register_profile(
 settings.load_profile('mindpad_mm')
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        '--device',
+        choices=['cpu', 'cuda'],
+        default='cpu',
+        help='cuda: tests/test_gpu.py runs on a GPU, not on its stand-in',
+    )
+
+
 @pytest.fixture(scope='session')
 def files(tmp_path_factory):
     """A folder with the files of a small detector, see :func:`write_small_ssd`."""

@@ -188,7 +188,8 @@ class Journal:
 def alone_in(out: Path | None) -> Iterator[None]:
     """Keep other processes from working in a folder as well, until the context ends.
 
-    The system releases the lock of a process that was killed.
+    A journal that has no result by then is deleted. The system releases the lock of a process that was
+    killed.
 
     Args:
         out: An existing folder; None: nothing is locked.
@@ -216,12 +217,20 @@ def alone_in(out: Path | None) -> Iterator[None]:
     try:
         yield
     finally:
+        _discard_unbegun(out)
         with contextlib.suppress(OSError):
             os.close(folder)
 
 
+def _discard_unbegun(out: Path) -> None:
+    """Delete a journal without results, so that the folder is free once a mistake is mended."""
+    folder = out / FOLDER
+    if not folder.is_symlink() and folder.is_dir() and os.listdir(folder) == [_FINGERPRINT]:
+        discard(out)
+
+
 def discard(out: Path) -> None:
-    """Delete the journal of a complete scan. A link in its place is left alone."""
+    """Delete the journal of complete work. A link in its place is left alone."""
     folder = out / FOLDER
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder, ignore_errors=True)  # the result is complete without

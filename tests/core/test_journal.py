@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mindpad_mm.core.errors import UserError
-from mindpad_mm.core.journal import FOLDER, Journal, prepare_folder
+from mindpad_mm.core.journal import FOLDER, Journal, alone_in, prepare_folder
 from mindpad_mm.core.matching import Matches
 
 BOXES = np.array([[np.nan] * 4, [1, 2, 3.5, 4], [0, 0, 8, 9]], np.float32)
@@ -63,3 +63,19 @@ def test_file_or_unwritable_place_is_refused(tmp_path):
 
 def test_new_folder_is_made_with_its_parents(tmp_path):
     assert prepare_folder(tmp_path / 'a' / 'b', resume=True, result='scan.json').is_dir()
+
+
+def test_work_that_ends_before_its_first_result_leaves_the_folder_free(tmp_path):
+    def work(fails, *results):
+        with alone_in(tmp_path):
+            journal = Journal(tmp_path, {'stride': 2})
+            for name in results:
+                journal.write(name, FOUND, 1.0)
+            raise fails
+
+    with pytest.raises(UserError):
+        work(UserError('a mistake'))
+    prepare_folder(tmp_path, resume=False, result='scan.json')
+    with pytest.raises(KeyboardInterrupt):
+        work(KeyboardInterrupt, '0-0')
+    assert Journal(tmp_path, {'stride': 2}).read('0-0', 3) is not None

@@ -61,7 +61,7 @@ def padding_aware(samples: Sequence[BorderSample]) -> int | None:
         0..C; None if a side has fewer than 24 cells over all images.
     """
     inside = torch.cat([sample.inside for sample in samples], 1).sort(1).values
-    aware = torch.zeros(len(inside), dtype=torch.bool)
+    aware = torch.zeros(len(inside), dtype=torch.bool, device=inside.device)
     for side in range(4):
         line = torch.cat([sample.lines[side] for sample in samples], 1)
         if line.shape[1] < FEWEST:

@@ -1,11 +1,11 @@
-"""The profile of a border loss counts every second once."""
+"""A stopwatch by part counts every second once."""
 
 from __future__ import annotations
 
 import time
 from types import SimpleNamespace
 
-from benchmarks.profile_border import Parts
+from benchmarks.timing import Stopwatch
 
 
 def test_time_in_a_part_within_another_counts_for_the_inner_one_alone(monkeypatch):
@@ -15,13 +15,13 @@ def test_time_in_a_part_within_another_counts_for_the_inner_one_alone(monkeypatc
     def spend(count):
         seconds[0] += count
 
-    parts = Parts()
+    watch = Stopwatch()
     work = SimpleNamespace(network=lambda: spend(5))
     spend(100)  # outside of all parts
-    with parts.watching(work, 'network', 'network'), parts.inside('the rest'):
+    with watch.watching(work, 'network', 'network'), watch.inside('the rest'):
         spend(1)
         work.network()
         spend(2)
         work.network()
     work.network()  # no longer watched
-    assert parts.seconds == {'the rest': 3.0, 'network': 10.0}
+    assert watch.seconds == {'the rest': 3.0, 'network': 10.0}
